@@ -52,7 +52,7 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What a repository contains, newest snapshot first."""
+    """What a repository holds, newest snapshot first."""
 
     manifests: tuple[Manifest, ...]
     damaged: tuple[Damaged, ...]

@@ -170,7 +170,7 @@ class Signer:
 
     @classmethod
     def parse(cls, pem: bytes) -> Signer:
-        """The key in a PEM file; raises `ValueError` that does not quote it."""
+        """The key in a PEM file; raises `ValueError` without quoting it."""
         try:
             key = load_pem_private_key(pem, password=None)
         except (ValueError, TypeError) as error:

@@ -36,7 +36,7 @@ class SshKey:
 
 
 def opened(content: bytes, passphrase: str | None) -> SshKey:
-    """The key in `content`; raises `PassphraseNeeded`, and `ValueError` that does not quote it."""
+    """The key in `content`; raises `PassphraseNeeded`, and `ValueError` without quoting it."""
     # Keys in another format were written by ssh-keygen before 2018, or with -m PEM.
     secret = passphrase.encode() if passphrase is not None else None
     load = load_ssh_private_key if content.lstrip().startswith(OPENSSH) else load_pem_private_key

@@ -75,7 +75,7 @@ def load(path: Path) -> Settings:
 
 
 def check_file(path: Path) -> CheckedFile:
-    """Load `path` and have systemd check its schedules; raises `ConfigInvalid`."""
+    """Load `path` and ask systemd about its schedules; raises `ConfigInvalid`."""
     settings = load(path)
     for store in settings.repositories.values():
         if isinstance(store, BucketSettings):

@@ -131,7 +131,7 @@ class S3Settings(BucketSettings):
 
 
 class GcsSettings(BucketSettings):
-    """A bucket of Google Cloud Storage; without `service_account`, it uses the machine's own."""
+    """A bucket of Google Cloud Storage; without `service_account` the machine's own is used."""
 
     kind: Literal["gcs"]
     bucket: Text
@@ -139,7 +139,7 @@ class GcsSettings(BucketSettings):
 
 
 class AzureSettings(BucketSettings):
-    """A container of Azure Blob Storage; without key and token, it uses the machine's identity."""
+    """A container of Azure Blob Storage; without key and token the machine's identity is used."""
 
     kind: Literal["azure"]
     account: Text

@@ -1,4 +1,4 @@
-"""Secrets: the configuration says where they are; they are read when needed and never shown."""
+"""Secrets: where the configuration says they are, read when they are needed, never shown."""
 
 from __future__ import annotations
 

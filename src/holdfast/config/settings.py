@@ -167,7 +167,7 @@ class JobSettings(Strict):
 
     @model_validator(mode="after")
     def _has_a_snapshot(self) -> Self:
-        """Refuse checksums unless holdfast reads rows itself: only then it knows their snapshot."""
+        """Refuse checksums unless holdfast itself reads rows, and so knows the snapshot."""
         source = self.source
         if self.checksums is True and (source.engine, source.method) != ("native", "logical"):
             raise problem(
@@ -195,7 +195,7 @@ def _dumps(source: PostgresSettings | MysqlSettings) -> bool:
 
 
 class Settings(Strict):
-    """The whole configuration file."""
+    """The whole file."""
 
     state_directory: AbsolutePath = STATE_DIRECTORY
     metrics_directory: AbsolutePath | None = None

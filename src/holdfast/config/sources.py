@@ -93,7 +93,7 @@ POSTGRES_KEYS = {
 
 
 class PostgresSettings(Strict):
-    """A PostgreSQL database; `dsn` is a libpq connection string or URL.
+    """A PostgreSQL database: `dsn` is a libpq connection string or URL.
 
     With `databases` the source is several databases: `all`, or names and patterns (`shop_*`), minus
     those of `exclude_databases`. The database of the dsn is then only used to list them.
@@ -143,7 +143,7 @@ class PostgresSettings(Strict):
 
 
 class MysqlSettings(Strict):
-    """A MySQL or MariaDB database; `dsn` is `mysql://USER@HOST/DATABASE?unix_socket=...`.
+    """A MySQL or MariaDB database: `dsn` is `mysql://USER@HOST/DATABASE?unix_socket=...`.
 
     With `databases` the source is several databases, and the dsn need not name one. Patterns of
     tables match a table's name or `database.table`. The lock is requested only while no statement

@@ -48,7 +48,7 @@ def problem(what: str, *, hint: str = "") -> PydanticCustomError:
 
 
 def parse_duration(value: Any) -> timedelta:
-    """`2h`, `90m`, `45s` or `1h30m` as a time span above zero."""
+    """`2h`, `90m`, `45s`, `1h30m`, as a time span above zero."""
     if not isinstance(value, str) or not _DURATION.fullmatch(value):
         raise problem(
             f"{shown(value)} is not a duration", hint="write a number and a unit: 45s, 90m, 2h, 1d"

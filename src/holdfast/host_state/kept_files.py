@@ -66,7 +66,7 @@ class HostFileLists:
             yield _chunks(descriptor, path)
 
     def _offered(self, job: str) -> Path:
-        # No job name begins with a dot.
+        # No job has a name that begins with a dot.
         return self._folder / f".{job}"
 
 
@@ -128,7 +128,7 @@ def _make(path: Path) -> None:
 
 
 class FileClusters:
-    """Obeys `ports.host_state.KnownClusters`: one empty file per cluster, `FOLDER/CLUSTER`."""
+    """Obeys `ports.host_state.KnownClusters`: one empty file each, `FOLDER/CLUSTER`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

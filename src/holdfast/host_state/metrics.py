@@ -131,7 +131,7 @@ class TextfileGauges:
 
 
 def _by_table(parts: Iterable[Part]) -> dict[str, dict[str, float]]:
-    """Metrics of tables with parts of their own, ranges added up; tables in packs are too small."""
+    """Metrics of tables with parts of their own, ranges added up; packed tables are too small."""
     found: dict[str, dict[str, float]] = {"plain_bytes": {}, "stored_bytes": {}, "seconds": {}}
     for part in parts:
         for metric, value in (

@@ -38,7 +38,7 @@ MOST_SLOTS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """One limit on tasks, and how many of them exist now."""
+    """One limit on tasks and how much of it is used now."""
 
     name: str
     most: int
@@ -60,7 +60,7 @@ class TaskLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """The number of slots, the number that each input allows, and the input that decided."""
+    """The number of slots, what each input alone would allow, and which one decided."""
 
     slots: int
     decided_by: str
@@ -103,7 +103,7 @@ def process_budget(
     memory: MemoryBudget | None = None,
     tasks_per_slot: int = TASKS_PER_SLOT,
 ) -> Budget:
-    """The slots for a run: the number asked for (None is `auto`), lowered to what is possible.
+    """The slots for a run: what was asked for (None is `auto`), lowered to what is possible.
 
     Never less than one: if even that is too many, the kernel refuses, and names the limit better
     than a guess beforehand. Raises `MemoryShort` if not even one slot fits into the memory, because
@@ -180,7 +180,7 @@ def live_limits(*, root: Path = Path("/"), uid: int | None = None) -> TaskLimits
 
 
 def refused_tasks(*, root: Path = Path("/")) -> int:
-    """How often our cgroup, or one above it, has refused a task so far."""
+    """How often a cgroup that we are in, or one above it, has refused a task so far."""
     texts = [_text(folder / "pids.events") for folder, _ in _group_folders(root)]
     lines = [line.split() for text in texts for line in text.splitlines()]
     return sum(int(line[1]) for line in lines if len(line) == 2 and line[0] == "max")

@@ -12,7 +12,7 @@ from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 
 LOOK_SECONDS = 5.0
-# The burst allowed after a pause: enough to keep a pipe full, too little to disturb others.
+# What may be sent at once after a pause: enough to keep a pipe full, too little to be a burst.
 CREDIT_SECONDS = 0.25
 
 

@@ -57,7 +57,7 @@ def _adapter() -> TypeAdapter[Described]:
 
 
 class HeldHere:
-    """Obeys `ports.run.Hold`: the kernel keeps the lock for as long as this process lives."""
+    """Obeys `ports.run.Hold`: the kernel keeps the lock as long as this process lives."""
 
     lost = ""
 
@@ -76,7 +76,7 @@ class OwnedGuard:
 
 
 class FlockGuard:
-    """A `flock` on `FOLDER/JOB.lock`; the file describes the owner.
+    """A `flock` on `FOLDER/JOB.lock`; the file says who holds it.
 
     The kernel frees the lock when its process ends, however it ends, and children do not inherit
     it. The file stays: if it were removed, two runs could lock two files of the same name.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 VERSION = "2021-12-02"
 PAGE = 1000
-# Encoding, language, length, MD5, type, date, four conditions and a range: none of them is sent.
+# Encoding, language, length, MD5, type, date, four conditions and a range: none is sent.
 _NONE_OF_THESE = "\n" * 12
 
 Login = Callable[[str, dict[str, str]], tuple[dict[str, str], dict[str, str]]]
@@ -40,7 +40,7 @@ def azure_repository(
     sas_token: str,
     clock: Callable[[], datetime],
 ) -> ObjectStoreRepository:
-    """Without key and token, it uses the machine's identity."""
+    """Without key and token the machine's identity is used."""
     config: AzureConfig = {"account_name": account}
     if account_key:
         config["account_key"] = account_key

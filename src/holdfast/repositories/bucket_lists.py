@@ -38,7 +38,7 @@ _LATER = ("RequestTimeout", "SlowDown")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnfinishedUpload:
-    """A multipart upload that was begun, but neither completed nor aborted."""
+    """A multipart upload that was begun and neither completed nor aborted."""
 
     key: str
     upload_id: str

@@ -58,7 +58,7 @@ def gcs_repository(
 
 
 class GoogleTokens:
-    """Tokens of the service account with the JSON key `account`; each is used until it expires."""
+    """Tokens of the service account with the JSON key `account`; each is reused until it is old."""
 
     def __init__(self, account: str, clock: Callable[[], datetime]) -> None:
         self._account = account

@@ -40,7 +40,7 @@ _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class LocalRepository:
-    """Objects as files below `root`, readable only by their owner."""
+    """Objects as files below `root`, readable by their owner only."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -140,7 +140,7 @@ class RetryingRepository(ForwardingRepository):
 class ThrottledRepository(ForwardingRepository):
     """Limits the upload rate of a run; all its uploads share the limit, nothing else does.
 
-    `spend` is called with the size of each chunk, and blocks for as long as needed.
+    `spend` is called with the size of each chunk, and blocks as long as it must.
     """
 
     def __init__(self, repository: Repository, spend: Callable[[int], None]) -> None:

@@ -145,7 +145,7 @@ class ObjectStoreRepository:
         )
 
     def _put_parts(self, key: str, chunks: Iterator[bytes], known: Content | None) -> Stored:
-        """Stores differ in whether completing an upload may replace: so check before and after."""
+        """Stores differ in whether completing an upload may replace: so look before and after."""
         if self._size_of(key) is not None:
             raise self._exists(key)
         part_bytes = part_bytes_for(known.size_bytes, self._part_bytes) if known else None

@@ -38,7 +38,7 @@ PIECES_AT_ONCE = 64
 
 
 class SftpSession(paramiko.SFTPClient):
-    """Knows the server's extensions; used by one thread at a time."""
+    """Knows which extensions the server offers; used by one thread at a time."""
 
     extensions: frozenset[str] = frozenset()
     is_busy = False
@@ -155,7 +155,7 @@ class _Written:
         self._raise()
 
     def _async_response(self, kind: int, message: Any, _number: int) -> None:
-        """Called by paramiko, by this name, for each answer."""
+        """Called by paramiko, by this name, with each answer."""
         self._waiting -= 1
         try:
             self._session.require_ok(kind, message)
@@ -205,7 +205,7 @@ class _Read:
         return answer
 
     def _async_response(self, kind: int, message: Any, number: int) -> None:
-        """Called by paramiko, by this name, for each answer."""
+        """Called by paramiko, by this name, with each answer."""
         try:
             if kind == CMD_DATA:
                 self._came[number] = message.get_binary()
