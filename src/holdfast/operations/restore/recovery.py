@@ -312,9 +312,9 @@ class WayAhead:
         plain = proven(self.repository, found.part, identities=self.identities)
         with afterwards(plain.close):
             beginning = b""
-        for chunk in plain:
-            beginning += chunk[: PAGE_BYTES - len(beginning)]
-        return beginning
+            for chunk in plain:
+                beginning += chunk[: PAGE_BYTES - len(beginning)]
+            return beginning
 
 
 def _is_after(end: End, target: datetime) -> bool:

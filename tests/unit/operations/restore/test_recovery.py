@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.backup import Manifest
-from holdfast.model.errors import TargetOutOfReach, Unsupported
+from holdfast.model.errors import TargetNotEmpty, TargetOutOfReach, Unsupported
 from holdfast.model.recovery import NO_TARGET, Recovery, RecoveryTarget, moment_of
-from holdfast.operations.restore.recovery import require_reachable
+from holdfast.operations.restore.recovery import WayAhead, require_reachable
 from holdfast.operations.wal.push import push
 from tests.support.manifests import manifest
 from tests.support.memory_cluster import MemoryCluster, archiving, name
+from tests.support.wal_writer import WalWriter
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -149,3 +150,33 @@ def test_one_target_is_set_at_most_after_all_others_were_unset(
 def test_a_time_without_its_zone_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a time|time zone"):
         moment_of(text)
+
+
+@pytest.mark.parametrize("left", [16, 48])
+def test_a_tablespace_is_seen_though_its_record_goes_on_in_the_next_segment(
+    cluster: MemoryCluster, tmp_path: Path, left: int
+) -> None:
+    used = tmp_path / "space"
+    used.mkdir()
+    (used / "precious").touch()
+    wal = WalWriter(first=4)
+    wal.fill_to(left)
+    wal.tablespace(16500, str(used))
+    wal.filler(100)
+    made = cluster.back_up(2, 3)
+    for number, content in enumerate(wal.segments()):
+        path = cluster.server.finish(wal.name(number), is_ready=False)
+        path.write_bytes(content)
+        push(archiving(cluster.job.repository), path)
+    wanted = recovery(RecoveryTarget.LATEST)
+    way = require_reachable(cluster.job.repository, made, wanted, clock=lambda: NOW)
+    assert way.wal is not None
+    ahead = WayAhead(
+        repository=cluster.job.repository,
+        manifest=made,
+        recovery=wanted,
+        wal=way.wal,
+        path=way.path,
+    )
+    with pytest.raises(TargetNotEmpty, match="16500"):
+        ahead.require_free_folders(must_be_there=False)
