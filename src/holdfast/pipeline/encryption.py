@@ -126,6 +126,12 @@ class Identities:
         return "***"
 
 
+# How pyrage refuses a passphrase whose work would take this host too long. It measures the host for
+# some milliseconds, anew at each call: a host that is busy at that moment seems too slow.
+_TOO_SLOW = "Excessive work"
+UNLOCK_TRIES = 20
+
+
 def is_locked(content: bytes) -> bool:
     """Whether an identity file is itself an age file, sealed with a passphrase."""
     return content.startswith((b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----"))
@@ -133,12 +139,17 @@ def is_locked(content: bytes) -> bool:
 
 def unlocked(content: bytes, passphrase: str) -> bytes:
     """The content of an identity file sealed with a passphrase; raises `CannotOpen`."""
-    try:
-        opened: bytes = pyrage.passphrase.decrypt(content, passphrase)
-    except (pyrage.DecryptError, OSError) as error:
-        # pyrage does not tell a wrong passphrase from damage, or from a file sealed for a key.
-        raise CannotOpen("the passphrase does not open it") from error
-    return opened
+    for _ in range(UNLOCK_TRIES):
+        try:
+            opened: bytes = pyrage.passphrase.decrypt(content, passphrase)
+        except (pyrage.DecryptError, OSError) as error:
+            if _TOO_SLOW not in str(error):
+                # pyrage does not tell a wrong passphrase from damage, or from a file sealed for
+                # a key.
+                raise CannotOpen("the passphrase does not open it") from error
+        else:
+            return opened
+    raise CannotOpen("its passphrase asks for more work than this host can do now; try again later")
 
 
 def _identity(word: str, number: int) -> Any:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import threading
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyrage
 import pytest
 from hypothesis import given, strategies as st
 
 from holdfast.model.backup import Buffer
-from holdfast.pipeline.encryption import CannotOpen, Identities, encryption, sealed
+from holdfast.pipeline.encryption import CannotOpen, Identities, encryption, sealed, unlocked
 from holdfast.pipeline.flow import CorruptStream, Fingerprint, flow
 
 MIB = 1 << 20
@@ -168,3 +170,32 @@ def test_a_stream_that_is_left_in_the_middle_leaves_no_thread() -> None:
 def test_what_is_no_recipient_is_refused() -> None:
     with pytest.raises(ValueError, match="'age1nobody' is not an age recipient"):
         sealed(b"", ["age1nobody"])
+
+
+def locked() -> bytes:
+    made: bytes = pyrage.passphrase.encrypt(OURS.reveal().encode(), "correct horse")
+    return made
+
+
+def test_a_passphrase_that_asks_for_too_much_work_is_told_from_a_wrong_one() -> None:
+    hard = re.sub(rb"(-> scrypt \S+) \d+", rb"\1 40", locked())
+    with pytest.raises(CannotOpen, match="more work than this host can do now"):
+        unlocked(hard, "correct horse")
+    with pytest.raises(CannotOpen, match="the passphrase does not open it"):
+        unlocked(locked(), "battery staple")
+
+
+def test_a_host_that_is_busy_for_a_moment_still_opens_what_a_passphrase_locks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refusals = [pyrage.DecryptError("Excessive work parameter for passphrase.")] * 3
+    decrypt = pyrage.passphrase.decrypt
+
+    def busy_at_first(content: bytes, passphrase: str) -> bytes:
+        if refusals:
+            raise refusals.pop()
+        opened: bytes = decrypt(content, passphrase)
+        return opened
+
+    monkeypatch.setattr(pyrage.passphrase, "decrypt", busy_at_first)
+    assert unlocked(locked(), "correct horse").decode() == OURS.reveal()
