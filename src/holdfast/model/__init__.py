@@ -1,1 +1,1 @@
-"""The nouns as frozen values and pure arithmetic on them, without any I/O."""
+"""What backups are made of, as frozen values, and pure arithmetic on them, without any I/O."""

@@ -1,4 +1,4 @@
-"""The nouns of holdfast as frozen values: what a backup is made of, without any I/O."""
+"""What a backup is made of, as frozen values without any I/O."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from holdfast.model.proof import Proof
 from holdfast.model.values import Count, Line, Lines, Moment, Number, Text
 
 Buffer = bytes | bytearray | memoryview
-"""Bytes on their way; a memoryview is only valid until the next one is asked for."""
+"""Bytes in transit; a memoryview is valid only until the next one is requested."""
 
 JOB_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 BACKUP_NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 
 class Consistency(StrEnum):
-    """What moment the parts of a backup show."""
+    """Which moment the parts of a backup show."""
 
     SNAPSHOT = "snapshot"
     PER_DATABASE = "per-database"
@@ -33,7 +33,7 @@ class Consistency(StrEnum):
 
 
 class PartKind(StrEnum):
-    """What a part is for; restores go through the kinds in this order."""
+    """What a part is for; a restore handles the kinds in this order."""
 
     GLOBALS = "globals"
     PRE_DATA = "pre-data"
@@ -64,7 +64,7 @@ SUFFIXES = {Codec.ZSTD: ".zst", Codec.GZIP: ".gz", Codec.XZ: ".xz", Codec.NONE: 
 
 
 class Compressor(StrEnum):
-    """A program of the host that may compress in our stead."""
+    """A program of the host that may compress instead of the built-in codec."""
 
     GZIP = "gzip"
     PIGZ = "pigz"
@@ -72,7 +72,7 @@ class Compressor(StrEnum):
     SEVEN_ZIP = "7z"
 
 
-# An archive of 7z's own kind cannot be written into a pipe; what it can, any xz reads.
+# 7z cannot write its own archive format into a pipe; its xz output any xz reads.
 CODEC_OF = {
     Compressor.GZIP: Codec.GZIP,
     Compressor.PIGZ: Codec.GZIP,
@@ -83,20 +83,22 @@ CODEC_OF = {
 Encryption = Literal["none", "age"]
 """How stored parts are sealed."""
 AGE_SUFFIX = ".age"
-# The kind of a server all of whose databases are kept as files.
+# The server kind of a PostgreSQL cluster whose files are backed up as a whole.
 POSTGRES_CLUSTER = "postgres-cluster"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Some of many by name: patterns with `*` and `?` as a shell has them, case and all."""
+    """Names selected by shell patterns (`*`, `?`, `[...]`), case-sensitive."""
 
     include: tuple[str, ...]
     exclude: tuple[str, ...] = ()
 
     def of(self, names: Iterable[str]) -> list[str]:
-        """Those that are wanted, in their order; then what was asked for by its plain name and is
-        not there, so that whoever asked hears of it."""
+        """Return the selected names in their given order, then the plain names that do not exist.
+
+        The missing names are included so that the caller reports them.
+        """
         known = list(names)
         found = [name for name in known if _any(name, self.include) and not self.excludes(name)]
         plain = [each for each in self.include if not set(each) & set("*?[")]
@@ -112,7 +114,7 @@ def _any(name: str, patterns: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relation:
-    """A table by its true names: no quoting, any character."""
+    """A table by its true names: unquoted, with any character."""
 
     schema: Line
     name: Line
@@ -126,11 +128,10 @@ Ancestors = Annotated[tuple[Relation, ...], MaxLen(100)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One table's rows inside a part that holds several.
+    """The rows of one table inside a part that holds several tables.
 
-    `offset` is where its rows begin in the plain part, `plain_bytes` how long they are.
-    `details` is to the table what `PartPlan.details` is to a part of its own, `checksum` what
-    `Part.checksum` is.
+    `offset` is where its rows begin in the plain part, `plain_bytes` their length. `details` and
+    `checksum` mean what they mean in `Part`, for this table alone.
     """
 
     relation: Relation
@@ -150,11 +151,11 @@ class Member:
 class PartPlan:
     """One part that a source will yield.
 
-    `name` is unique in the backup and safe as a file name on every store:
-    `[a-z0-9._/-]`, ending in the plain suffix (`.sql`, `.copy`).
-    `ancestors` are the partitioned tables above a partition, nearest first.
-    `details` belongs to the source: what restore needs to read the part again.
-    Without `compress` it is compressed already; `compress_threads` share the work where it is not.
+    `name` is unique in the backup and safe as a file name on every store: `[a-z0-9._/-]`, ending in
+    the plain suffix (`.sql`, `.copy`). `ancestors` are the partitioned tables above a partition,
+    nearest first. `details` belongs to the source: what a restore needs to read the part again.
+    `compress` is False for a part that is compressed already. `compress_threads` threads share the
+    work of compressing one part.
     """
 
     name: str
@@ -169,11 +170,11 @@ class PartPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part as it was kept: both sizes and both fingerprints.
+    """One part as it was stored, with both sizes and both fingerprints.
 
     `members` are the tables of a part that holds several, in the order of their rows. `memo` is
-    what its source needs to go on after a crash: the journal keeps it, the manifest does not.
-    `checksum` is what the server computed over the same rows, see `holdfast.model.checksums`.
+    what its source needs to resume after a crash: the journal keeps it, the manifest does not.
+    `checksum` is the server's own over the same rows, see `holdfast.model.checksums`.
     """
 
     name: Line
@@ -196,7 +197,7 @@ class Part:
 
     @property
     def plain_sha256(self) -> str:
-        """In hex; empty where the fingerprint is of another kind. So is that of what is stored."""
+        """The plain content's SHA-256 in hex; empty if the fingerprint uses another algorithm."""
         return sha256_of(self.plain_fingerprint)
 
     @property
@@ -205,18 +206,18 @@ class Part:
 
     @property
     def relations(self) -> tuple[Relation, ...]:
-        """Every table that this part's rows are rows of, its own first."""
+        """Every table that this part's rows belong to, its own first."""
         own = (self.relation, *self.ancestors) if self.relation else ()
         return own + tuple(relation for each in self.members for relation in each.relations)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blob:
-    """One long value, kept once for all backups of a job under the name of its content.
+    """One long value, stored once for all backups of a job under the fingerprint of its content.
 
-    Of one that is sealed `plain_fingerprint` is empty: its name is all that may be known of it.
-    `stored_bytes` and `stored_fingerprint` are of what is stored; the first release did not note
-    them of what is not sealed.
+    For an encrypted blob `plain_fingerprint` is empty, since its name must reveal nothing more.
+    `stored_bytes` and `stored_fingerprint` describe the stored object; the first release did not
+    record them for blobs that are not encrypted.
     """
 
     key: Line
@@ -228,7 +229,7 @@ class Blob:
 
     @property
     def plain_sha256(self) -> str:
-        """As of a part."""
+        """The plain content's SHA-256 in hex, as in `Part`."""
         return sha256_of(self.plain_fingerprint)
 
     @property
@@ -237,7 +238,7 @@ class Blob:
 
     @property
     def is_recorded(self) -> bool:
-        """Whether it is known how it is stored, and not only what it holds."""
+        """Whether the fingerprint of the stored form is known."""
         return bool(self.stored_fingerprint)
 
 
@@ -260,10 +261,10 @@ class BadPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What makes parts a backup; it is written last and deleted first.
+    """The list of parts that makes them a backup; it is written last and deleted first.
 
-    `recipients` are who can open it where it is sealed; `blob_secret`, sealed for them too and in
-    Base64, is what its blobs are named with.
+    `recipients` can open the backup if it is encrypted. `blob_secret` is the key that its blobs are
+    named with, sealed for the recipients and in Base64.
     """
 
     job: Line
@@ -293,7 +294,7 @@ class Manifest:
 
     @property
     def parent(self) -> str:
-        """The backup whose changes this one holds, by its id; empty where this one is full."""
+        """The id of the backup whose changes this one holds; empty for a full backup."""
         return self.proof.parent
 
     @property
@@ -345,7 +346,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """A manifest without its parts and blobs, which are counted: what a list of many shows."""
+    """A manifest with counts instead of parts and blobs, as lists of backups show it."""
 
     job: Line
     name: Line

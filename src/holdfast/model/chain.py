@@ -1,4 +1,4 @@
-"""Backups that hold only what changed since another one: which others each of them needs."""
+"""Incremental backups: which other backups each of them needs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from holdfast.model.errors import VerifyFailed
 
 
 def ancestors(manifest: Manifest, known: Mapping[str, Manifest]) -> list[Manifest]:
-    """What `manifest` is restored on top of, the full backup first; none for a full one.
+    """The backups that `manifest` is restored on top of, the full one first; none for a full one.
 
-    Raises `VerifyFailed` where one of them is not `known` by its id.
+    Raises `VerifyFailed` if one of them is not `known` by its id.
     """
     found: list[Manifest] = []
     seen = {manifest.backup_id}
@@ -39,17 +39,17 @@ def is_whole(manifest: Manifest, known: Mapping[str, Manifest]) -> bool:
 
 
 def children_first(manifests: Sequence[Manifest]) -> list[Manifest]:
-    """Newest first in; out the oldest first, but that a parent comes after all of its children."""
+    """Sort newest-first `manifests` oldest first, except that a parent follows its children."""
     children: dict[str, list[Manifest]] = {}
     for each in manifests:
         children.setdefault(each.parent, []).append(each)
     ordered: dict[str, Manifest] = {}
     for each in reversed(manifests):
-        # Whoever is put on top comes out first: the youngest of all below.
+        # The last one on the stack comes out first: the youngest of all descendants.
         waiting, below = [each], {each.backup_id: each}
         while waiting:
             found = children.get(waiting.pop().backup_id, [])
-            # Whoever can write a manifest can have two of them need each other.
+            # A forged pair of manifests may name each other as parent.
             new = [child for child in found if child.backup_id not in below]
             waiting += new
             below |= by_id(new)
@@ -63,7 +63,7 @@ def by_id(manifests: Iterable[Manifest]) -> dict[str, Manifest]:
 
 
 def parents_first(manifests: Sequence[Manifest]) -> list[Manifest]:
-    """In their order, but that a parent among them comes before its children."""
+    """Keep the order, except that a parent precedes its children."""
     known = by_id(manifests)
     ordered: dict[str, Manifest] = {}
     for each in manifests:

@@ -1,8 +1,8 @@
-"""What proves rows by their content: a number that a server computes over each table.
+"""Checksums: a number that a server computes over the rows of each table.
 
-A checksum is `METHOD:NUMBER`. The number is a sum over the rows, so it depends on no order, and
-those of several parts of one table add up. The method names the expression and its version: only
-checksums of the same method can be compared.
+A checksum is `METHOD:NUMBER`. The number is a sum over the rows, so it does not depend on their
+order, and the checksums of a table's parts add up. The method names the expression and its version:
+only checksums of the same method can be compared.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from holdfast.model.errors import RestoreFailed
 from holdfast.model.restore import RestoredTable
 
 Policy = Literal["all", "auto", "none"]
-"""Of which tables a backup has checksums computed; `auto` of those that cost little."""
+"""Which tables get a checksum; `auto` chooses those that cost little."""
 
-# Below this a backup takes as long as its program does to start: docs/benchmarks.md.
+# Below this size a backup takes as long as its program takes to start: docs/benchmarks.md.
 SMALL_DATABASE_BYTES = 16 << 20
-# A checksum costs no more than reading the same rows, so this share of them costs a tenth at most.
+# A checksum costs no more than reading its rows, so this share costs at most a tenth.
 SHARE = 10
-# What rows take as text.
+# How many bytes of text a stored byte of a row becomes.
 TEXT_PER_STORED_BYTE = 2
 TABLES_NAMED = 8
 _FORM = re.compile(r"(?P<method>[a-z0-9-]+/[0-9]+):(?P<number>[0-9]{1,80})")
@@ -31,9 +31,9 @@ _FORM = re.compile(r"(?P<method>[a-z0-9-]+/[0-9]+):(?P<number>[0-9]{1,80})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """The tables that get a checksum, of how many; sizes of tables are those that servers guess.
+    """The tables that get a checksum, out of `of` tables, by the sizes that the server estimates.
 
-    One whose rows turn out to be more than `most_bytes` gets none after all.
+    A table gets none if its rows turn out to be larger than `most_bytes`.
     """
 
     tables: frozenset[Relation]
@@ -54,7 +54,10 @@ class Chosen:
 
 
 def chosen(sizes: Mapping[Relation, int], policy: Policy) -> Chosen:
-    """By `auto`, of a large database the smallest tables that are a tenth of it together."""
+    """Choose tables by `policy`.
+
+    `auto` takes the smallest tables of a large database, up to a tenth of its size together.
+    """
     most = max(SMALL_DATABASE_BYTES, sum(sizes.values()) // SHARE)
     found, left = [], most
     for table, size_bytes in sorted(sizes.items(), key=lambda each: each[1]):
@@ -70,7 +73,8 @@ def chosen(sizes: Mapping[Relation, int], policy: Policy) -> Chosen:
 
 
 def added(checksums: Iterable[str]) -> str:
-    """The checksum of a table from those of its parts; empty unless each has one."""
+    """Add up the checksums of a table's parts; empty unless each part has one of the same
+    method."""
     found = [_FORM.fullmatch(each) for each in checksums]
     methods = {each["method"] if each else "" for each in found}
     if len(methods) != 1 or methods == {""}:
@@ -81,14 +85,14 @@ def added(checksums: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What a table has to hold after a restore; without a checksum only its rows are known."""
+    """What a table must hold after a restore; without a checksum only the row count is compared."""
 
     rows: int
     checksum: str
 
 
 def expected(parts: Iterable[Part]) -> dict[Relation, Expected]:
-    """Of every table whose rows were counted, what the backup says of it."""
+    """The expected rows and checksum of every table whose rows were counted."""
     pieces: dict[Relation, list[Part | Member]] = {}
     for part in parts:
         if part.kind is not PartKind.DATA:

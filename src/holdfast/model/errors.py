@@ -1,8 +1,7 @@
-"""Everything that can go wrong in a way somebody acts on; each class owns its exit code.
+"""Errors that a caller or an operator acts on; each class owns its exit code.
 
-Codes are stable and listed in docs/errors.md. 1x: what was asked for; 2x: the database;
-3x: the outcome; 4x: other runs; 5x: the repository; 6x: sessions held for others;
-7x: WAL and recovery.
+Codes are stable and listed in docs/errors.md. 1x: the request; 2x: the database; 3x: the outcome;
+4x: other runs; 5x: the repository; 6x: held sessions; 7x: WAL and recovery.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import ClassVar
 
 
 class HoldfastError(Exception):
-    """An error with a message for the operator, a remedy and an exit code of its own."""
+    """An error with a message for the operator, a hint and its own exit code."""
 
     exit_code: ClassVar[int] = 1
 
@@ -40,7 +39,7 @@ class BackupNotFound(HoldfastError):
 
 
 class TargetNotEmpty(HoldfastError):
-    """The restore would land on existing data, and nobody allowed that."""
+    """The restore would overwrite existing data, and the caller did not allow that."""
 
     exit_code = 13
 
@@ -52,13 +51,13 @@ class ToolMissing(HoldfastError):
 
 
 class IdentityNeeded(HoldfastError):
-    """The backup is encrypted, and no identity was given that opens it."""
+    """The backup is encrypted, and none of the given identities opens it."""
 
     exit_code = 15
 
 
 class OutputLost(HoldfastError):
-    """What was asked for is done, and what stdout should have said of it could not be written."""
+    """The work is done, but its result could not be written to stdout."""
 
     exit_code = 16
 
@@ -70,49 +69,49 @@ class DatabaseUnreachable(HoldfastError):
 
 
 class AccessDenied(HoldfastError):
-    """The server refused the login itself."""
+    """The server rejected the login."""
 
     exit_code = 21
 
 
 class GrantMissing(HoldfastError):
-    """The login lacks a right; the hint holds the GRANT that mends it."""
+    """The login lacks a privilege; the hint holds the GRANT statement that adds it."""
 
     exit_code = 22
 
 
 class Unsupported(HoldfastError):
-    """The database holds something that this engine cannot keep faithfully."""
+    """The database holds something that this engine cannot back up faithfully."""
 
     exit_code = 23
 
 
 class SnapshotLost(HoldfastError):
-    """A session that carried the snapshot is gone; going on would mix two moments."""
+    """A session that carried the snapshot is lost; continuing would mix two moments."""
 
     exit_code = 24
 
 
 class BackupFailed(HoldfastError):
-    """A part could not be taken; nothing of this run is listed as a backup."""
+    """A part could not be read or stored; nothing of this run is listed as a backup."""
 
     exit_code = 30
 
 
 class VerifyFailed(HoldfastError):
-    """What is stored is not what was written; the message names the parts."""
+    """The stored bytes are not those that were written; the message names the parts."""
 
     exit_code = 31
 
 
 class RestoreFailed(HoldfastError):
-    """The restore stopped at the object named; the target is incomplete."""
+    """The restore stopped at the named object; the target is incomplete."""
 
     exit_code = 32
 
 
 class DeadlineExceeded(HoldfastError):
-    """The run took longer than its job allows and was ended."""
+    """The run was ended because it exceeded the time limit of its job."""
 
     exit_code = 33
 
@@ -124,43 +123,43 @@ class MemoryShort(HoldfastError):
 
 
 class TasksRefused(HoldfastError):
-    """The kernel refused another process or thread; with fewer at once it may work."""
+    """The kernel refused another process or thread; fewer workers may succeed."""
 
     exit_code = 35
 
 
 class RestoredWithFailures(HoldfastError):
-    """A restore that kept going brought back all but the objects that it lists."""
+    """A restore with `keep_going` restored everything except the objects that it lists."""
 
     exit_code = 36
 
 
 class RunInFlight(HoldfastError):
-    """Another run of the same job is under way, so this one was skipped."""
+    """Another run of the same job is in progress, so this run was skipped."""
 
     exit_code = 40
 
 
 class SkippedTooOften(RunInFlight):
-    """Runs of this job were skipped one after another: the one under way takes far too long."""
+    """Several runs of this job were skipped in a row: the current run takes far too long."""
 
     exit_code = 41
 
 
 class RepositoryBusy(HoldfastError):
-    """As many hosts as `repository_slots` allows were writing all the time that we waited."""
+    """All `repository_slots` stayed taken by other hosts for as long as we waited."""
 
     exit_code = 42
 
 
 class LeaseLost(HoldfastError):
-    """Another host has taken the job over, so this run was ended before it became a backup."""
+    """Another host has taken over the job, so this run ended before it became a backup."""
 
     exit_code = 43
 
 
 class JobNeedsAttention(HoldfastError):
-    """The last run of a job failed, a backup of it is damaged, or the newest is too old."""
+    """The last run of a job failed, one of its backups is damaged, or the newest is too old."""
 
     exit_code = 44
 
@@ -172,67 +171,67 @@ class RepositoryUnreachable(HoldfastError):
 
 
 class RepositoryFull(HoldfastError):
-    """The store has no room left."""
+    """The store has no free space."""
 
     exit_code = 51
 
 
 class RepositoryReadOnly(HoldfastError):
-    """The store refuses writes."""
+    """The store rejects writes."""
 
     exit_code = 52
 
 
 class AlreadyStored(HoldfastError):
-    """The key exists; what is stored is never overwritten."""
+    """The key exists already; stored objects are never overwritten."""
 
     exit_code = 53
 
 
 class ObjectMissing(HoldfastError):
-    """The repository holds nothing under that key."""
+    """The repository holds no object under that key."""
 
     exit_code = 54
 
 
 class ManifestInvalid(HoldfastError):
-    """A manifest cannot be read: damaged, or written by a newer version."""
+    """A manifest cannot be read: it is damaged, or a newer version wrote it."""
 
     exit_code = 55
 
 
 class ManifestUntrusted(ManifestInvalid):
-    """Nobody whom the configuration trusts has signed this manifest as it is, for this place."""
+    """No trusted key has signed this manifest, with this content, for this place."""
 
     exit_code = 56
 
 
 class RepositoryRefused(HoldfastError):
-    """The store refuses our login, our rights or our clock, or lacks what we need of it."""
+    """The store rejected our credentials, permissions or clock, or lacks a required feature."""
 
     exit_code = 57
 
 
 class SessionNotFound(HoldfastError):
-    """No held session has that id, or it has ended already."""
+    """No held session has that id, or it has already ended."""
 
     exit_code = 60
 
 
 class SessionRefused(HoldfastError):
-    """The session daemon does not serve this user, or the session is somebody else's."""
+    """The session daemon does not serve this user, or another user owns the session."""
 
     exit_code = 61
 
 
 class SessionLost(HoldfastError):
-    """The database session that was held is gone; a copy made under it is no backup."""
+    """The held database session was lost; a copy made under it is no backup."""
 
     exit_code = 62
 
 
 class SessionExpired(HoldfastError):
-    """Nobody renewed the lease in time, so the session was ended on the server."""
+    """The lease was not renewed in time, so the daemon ended the session on the server."""
 
     exit_code = 63
 
@@ -244,7 +243,7 @@ class SessionCorrupt(HoldfastError):
 
 
 class SessionLimit(HoldfastError):
-    """The server has as many held sessions as are allowed."""
+    """The server already has the maximum number of held sessions."""
 
     exit_code = 65
 
@@ -256,42 +255,42 @@ class SessionDaemonUnreachable(HoldfastError):
 
 
 class WalConflict(HoldfastError):
-    """Another file of that name is archived already; it is never overwritten."""
+    """A different file of that name is archived already; it is never overwritten."""
 
     exit_code = 70
 
 
 class WalUnfit(HoldfastError):
-    """The file is no WAL, or not the segment that its name says."""
+    """The file is not WAL, or not the segment that its name says."""
 
     exit_code = 71
 
 
 class SlotMissing(HoldfastError):
-    """The replication slot does not exist or is in use, or without one WAL was removed unsent."""
+    """The replication slot is missing or in use, or WAL was removed because no slot held it."""
 
     exit_code = 72
 
 
 class TargetOutOfReach(HoldfastError):
-    """The backup and the WAL that is archived do not lead to the recovery target."""
+    """The backup and the archived WAL do not reach the recovery target."""
 
     exit_code = 73
 
 
 class WalNotArchived(HoldfastError):
-    """The server does not get its WAL archived; it keeps it until its disk is full."""
+    """The server's WAL is not being archived; the server keeps it until its disk is full."""
 
     exit_code = 74
 
 
 class ClusterChanged(HoldfastError):
-    """Another cluster answers under the name of a job that has kept the files of one."""
+    """The job's server is now another cluster than the one whose files it backed up before."""
 
     exit_code = 75
 
 
 class Interrupted(HoldfastError):
-    """Somebody ended the run: SIGINT or SIGTERM."""
+    """The run was ended by SIGINT or SIGTERM."""
 
     exit_code = 130

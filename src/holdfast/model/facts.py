@@ -1,8 +1,8 @@
-"""Facts about a backup or a part of it: frozen values, which are stored as texts by their names.
+"""Facts about a backup or a part: frozen values that are stored as named texts.
 
-A class is one kind of facts, and each of its fields says in which form its text is. Nothing else
-turns facts into texts and texts into facts. Whoever wrote a manifest wrote its texts, so each of
-them is held against its form; a name that a class does not know is left alone.
+A class is one kind of facts, and each field declares the form of its text. Only this module
+converts between facts and texts. The writer of a manifest chose its texts, so each text is checked
+against its form; names that a class does not know are ignored.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ KIND = "kind"
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _OCTAL = re.compile(r"[0-7]{1,4}")
 _SHOWN = 60
-# What is longer is not kept for others: whoever wrote it may have written a thousand of them.
+# Longer lists are not cached: a hostile manifest may hold thousands of them.
 _COMMON = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Form(Generic[T]):
-    """How a value is written as a text; `read` raises `ValueError` for what `write` never wrote.
+    """How a value is written as text; `read` raises `ValueError` for what `write` never writes.
 
-    `name` is what the text is called where that is not the field's own name. With `always` it is
-    written also where it is the default.
+    `name` is the stored name if it differs from the field's. With `always` a value is written even
+    if it is the default.
     """
 
     read: Callable[[str], T]
@@ -45,13 +45,13 @@ class Form(Generic[T]):
 
 
 class Facts:
-    """The base of all kinds. Fields without a default are required; a default is not written."""
+    """The base of all kinds; a field without a default is required, a default is not written."""
 
     __slots__ = ()
     kind: ClassVar[str]
 
     def texts(self) -> dict[str, str]:
-        """By name, in the order of the names."""
+        """The texts by name, sorted by name."""
         found = {}
         for field in _fields(type(self)):
             value = getattr(self, field.attribute)
@@ -61,7 +61,7 @@ class Facts:
 
     @classmethod
     def of(cls, texts: Mapping[str, str]) -> Self:
-        """Raises `Unreadable` naming the text that is missing, or that is none of its form."""
+        """Build the facts; raises `Unreadable` naming a text that is missing or malformed."""
         values: dict[str, Any] = {}
         for field in _fields(cls):
             text = texts.get(field.name)
@@ -75,17 +75,17 @@ class Facts:
         return found
 
     def wanting(self) -> str:
-        """The name of a text that the others make no sense without; empty where all are there."""
+        """The name of a missing text that the others depend on; empty if none is missing."""
         return ""
 
 
 def stored(facts: Facts) -> dict[str, str]:
-    """As a manifest has it: the kind stands beside the texts."""
+    """The facts as a manifest stores them: the kind beside the texts."""
     return {KIND: facts.kind, **facts.texts()}
 
 
 def facts_in(value: object, kinds: Mapping[str, type[F]]) -> F:
-    """What `stored` wrote. Raises `Unreadable`, and `NotKnown` for what a newer version wrote."""
+    """Read what `stored` wrote; raises `Unreadable`, and `NotKnown` for a newer version's kind."""
     texts = texts_in(value)
     kind = texts.pop(KIND, "")
     if kind not in kinds:
@@ -94,7 +94,7 @@ def facts_in(value: object, kinds: Mapping[str, type[F]]) -> F:
 
 
 def texts_in(value: object) -> dict[str, str]:
-    """Raises `Unreadable` where it is anything but texts by their names."""
+    """`value` as texts by name; raises `Unreadable` if it is anything else."""
     if not isinstance(value, dict):
         raise Unreadable("its facts are missing")
     for name, text in value.items():
@@ -105,7 +105,7 @@ def texts_in(value: object) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """One field of a class of facts, and the text that stands for it."""
+    """One field of a class of facts, and how its text is stored."""
 
     attribute: str
     name: str
@@ -167,12 +167,12 @@ def _parsed_names(text: str) -> tuple[str, ...]:
     return tuple(map(intern, found))
 
 
-# Many tables have columns of the same names: each name, and each list, is held once.
+# Many tables share column names: each name, and each list, is held in memory once.
 _common_names = lru_cache(maxsize=1024)(_parsed_names)
 
 
 def by_name(text: str, *, of_files: bool = False) -> Mapping[str, str]:
-    """Texts by name within a text; raises `ValueError`."""
+    """Parse a JSON object of texts inside a text; raises `ValueError`."""
     found = parsed(text, MANIFEST, of_files=of_files)
     if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
         raise ValueError("no texts by name")
@@ -180,7 +180,7 @@ def by_name(text: str, *, of_files: bool = False) -> Mapping[str, str]:
 
 
 def matching(pattern: re.Pattern[str]) -> Form[str]:
-    """A text that `pattern` describes."""
+    """The form of a text that matches all of `pattern`."""
 
     def read(text: str) -> str:
         if not pattern.fullmatch(text):
@@ -191,7 +191,10 @@ def matching(pattern: re.Pattern[str]) -> Form[str]:
 
 
 def word(*words: str) -> Form[str]:
-    """One of these and nothing else, as it becomes part of a statement; always written."""
+    """The form of a text that is one of `words`; always written.
+
+    Checked, because it becomes part of a statement.
+    """
     return replace(matching(re.compile("|".join(map(re.escape, words)))), always=True)
 
 

@@ -1,6 +1,6 @@
 """Fingerprints of bytes: `ALGORITHM:HEX`, so that another algorithm can follow.
 
-Whoever adds one adds it to `ALGORITHMS`, and to `pipeline.flow.Fingerprint`, which computes it.
+To add one, add it to `ALGORITHMS` and to `pipeline.flow.Fingerprint`, which computes it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import re
 from holdfast.model.stored_json import NotKnown, Unreadable
 
 SHA256 = "sha256"
-# How many digits each has.
+# The number of hex digits of each.
 ALGORITHMS = {SHA256: 64}
 _FORM = re.compile(r"(?P<algorithm>[a-z0-9-]{1,32}):(?P<digits>[0-9a-f]{1,256})")
 
 
 def of_sha256(digits: str) -> str:
-    """That of SHA-256, by its hex digits; empty where there are none."""
+    """The fingerprint for the hex digits of a SHA-256; empty if there are none."""
     return f"{SHA256}:{digits}" if digits else ""
 
 
@@ -27,8 +27,10 @@ def sha256_of(fingerprint: str) -> str:
 
 
 def fingerprint_in(text: object) -> str:
-    """`text` as it is stored; empty where nobody had one to tell. Raises `Unreadable`, and
-    `NotKnown` for an algorithm that a newer version may know."""
+    """`text` as a stored fingerprint; empty if none was recorded.
+
+    Raises `Unreadable`, and `NotKnown` for an algorithm that a newer version may know.
+    """
     if text == "":
         return ""
     found = _FORM.fullmatch(text) if isinstance(text, str) else None

@@ -1,6 +1,6 @@
-"""What a source has to know of its own parts when they come back: one class for each kind of part.
+"""What a source must know about its parts to restore them: one class for each kind of part.
 
-`Details` itself is for a part of which nothing but its bytes matters.
+`Details` itself is for a part that needs nothing except its bytes.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _accounts(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def _spaces(text: str) -> Mapping[str, str]:
-    """A tablespace's OID becomes the name of a folder."""
+    """Tablespaces by OID; an OID becomes the name of a folder, so it is checked."""
     found = by_name(text, of_files=True)
     if not all(_OID.fullmatch(oid) and int(oid) <= _LARGEST_OID for oid in found):
         raise Unreadable("no OIDs")
@@ -76,7 +76,7 @@ def _sorted(paths: frozenset[str]) -> str:
     return json.dumps(sorted(paths))
 
 
-# Part of a statement.
+# Checked, because it becomes part of a statement.
 NAME = matching(re.compile(r"[A-Za-z0-9_]+"))
 PAIR = Form(_pair, json.dumps)
 ACCOUNTS = Form(_accounts, json.dumps)
@@ -84,32 +84,32 @@ SPACES = Form(_spaces, json.dumps, always=True)
 LINKS = Form(_links, json.dumps, always=True)
 PATHS = Form(_paths, _sorted, always=True)
 MODE = Form(OCTAL.read, OCTAL.write, always=True)
-# What is called otherwise than its field.
+# Stored under another name than the field's.
 BYTES = Form(SPAN.read, SPAN.write, name="bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Details(Facts):
-    """Nothing needs to be known."""
+    """A part that needs no details."""
 
     kind: ClassVar[str] = ""
 
     @property
     def lasting(self) -> Details:
-        """What has to be the same where another run goes on with the part."""
+        """The details that must be equal for another run to resume the part."""
         return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopiedRows(Details):
-    """Rows as COPY of PostgreSQL writes them."""
+    """Rows in the format of PostgreSQL's COPY."""
 
     kind: ClassVar[str] = "copied-rows"
     format: Annotated[str, word("text", "binary")]
 
     @property
     def has_a_line_for_each_row(self) -> bool:
-        """In COPY's text format a newline inside a value is written as two other characters."""
+        """COPY's text format escapes a newline inside a value, so that each row is one line."""
         return self.format == "text"
 
 
@@ -118,9 +118,9 @@ class PostgresTable(CopiedRows):
     """One table's rows, or those of a range of its `pages`.
 
     `condition` is the WHERE clause they were read with, `load_through` the schema and name of the
-    table that they have to be routed through. Values of `blobs_in` from `blobs_from_bytes` up are
-    kept aside: in their place stand `blob_marker` and their SHA-256. `statement` is for whoever
-    has only the files and psql.
+    table that they must be routed through. Values of `blobs_in` from `blobs_from_bytes` up are
+    stored as blobs: `blob_marker` and their SHA-256 replace them. `statement` is for a user who has
+    only the files and psql.
     """
 
     kind: ClassVar[str] = "postgres-table"
@@ -138,7 +138,7 @@ class PostgresTable(CopiedRows):
 
     @property
     def lasting(self) -> Details:
-        """A marker belongs to its own snapshot."""
+        """Without the marker, which belongs to its own snapshot."""
         return replace(self, blob_marker=b"")
 
     def wanting(self) -> str:
@@ -147,7 +147,10 @@ class PostgresTable(CopiedRows):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TablePack(Details):
-    """Small tables that share a part: a resumed run sees by `tables_sha256` that others do now."""
+    """Small tables that share a part.
+
+    `tables_sha256` shows a resumed run whether the set of tables has changed.
+    """
 
     kind: ClassVar[str] = "table-pack"
     tables_sha256: str
@@ -157,7 +160,7 @@ class TablePack(Details):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresSchema(Details):
-    """The definitions of a database: with which options, and on which version, it was made."""
+    """The definitions of a database, with its creation options and the version of its server."""
 
     kind: ClassVar[str] = "postgres-schema"
     creation: Annotated[Mapping[str, str], TEXTS]
@@ -167,8 +170,11 @@ class PostgresSchema(Details):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresDump(PostgresSchema):
-    """The archive of pg_dump. `tables` lists what rows are in it, as one text until it is asked
-    for: 200,000 tables would take five times its memory."""
+    """The archive of pg_dump.
+
+    `tables` lists the tables whose rows it holds. It stays one text until it is needed: 200,000
+    tables as objects would take five times its memory.
+    """
 
     kind: ClassVar[str] = "postgres-dump"
     format: Annotated[str, word("custom", "plain")]
@@ -178,7 +184,10 @@ class PostgresDump(PostgresSchema):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterFile(Details):
-    """One file of a cluster, or some bytes of it; `mode` is none where it is not to be set."""
+    """One file of a cluster, or a range of its bytes.
+
+    A `mode` of 0 means that no mode is to be set.
+    """
 
     kind: ClassVar[str] = "cluster-file"
     path: str
@@ -189,10 +198,11 @@ class ClusterFile(Details):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterLabel(Details):
-    """`backup_label`, and what a restore has to know of the cluster besides.
+    """`backup_label`, and what else a restore must know about the cluster.
 
-    Where tablespaces were, by their OIDs; which files were dropped during the backup; where links
-    led that come back as what they led to; and the rights of the data directory.
+    `tablespaces` are their locations by OID, `vanished` the files dropped during the backup.
+    `links` are the targets of symbolic links that come back as what they pointed to, `mode` the
+    permissions of the data directory.
     """
 
     kind: ClassVar[str] = "cluster-label"
@@ -205,7 +215,7 @@ class ClusterLabel(Details):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecondCopy(Details):
-    """What is also `inside` another part, which a restore has it from."""
+    """A file that is also `inside` another part; a restore takes it from there."""
 
     kind: ClassVar[str] = "second-copy"
     inside: str
@@ -213,7 +223,7 @@ class SecondCopy(Details):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MysqlTable(Details):
-    """One table's rows as statements, by which `method` or program."""
+    """One table's rows as statements, written by `method` or by a program."""
 
     kind: ClassVar[str] = "mysql-table"
     method: str
@@ -222,7 +232,7 @@ class MysqlTable(Details):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MysqlDatabase(Details):
-    """How a database is made that is not there; `accounts` have to be there before their grants."""
+    """How to create a missing database."""
 
     kind: ClassVar[str] = "mysql-database"
     character_set: Annotated[str, NAME]
@@ -232,7 +242,7 @@ class MysqlDatabase(Details):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MysqlGrants(Details):
-    """The accounts that have to exist before the grants can be given: user and host."""
+    """The accounts (user, host) that must exist before the grants can be given."""
 
     kind: ClassVar[str] = "mysql-grants"
     accounts: Annotated[tuple[tuple[str, str], ...], ACCOUNTS]
@@ -240,7 +250,7 @@ class MysqlGrants(Details):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MysqlDump(MysqlDatabase):
-    """One dump of a whole database, by the program `method`."""
+    """One dump of a whole database, made by the program `method`."""
 
     kind: ClassVar[str] = "mysql-dump"
     format: Annotated[str, word("sql")] = "sql"
@@ -266,7 +276,7 @@ KINDS: dict[str, type[Details]] = {
 }
 NOTHING = Details()
 
-# Schema 1 did not name kinds: each is known by the first text here that it alone has.
+# Schema 1 did not name kinds: the first of these texts that a part has tells its kind.
 _MARKS: dict[str, type[Details]] = {
     "columns": PostgresTable,
     "tables_sha256": TablePack,
@@ -284,17 +294,17 @@ _MARKS: dict[str, type[Details]] = {
 
 
 def stored_details(details: Details) -> dict[str, str]:
-    """As schema 2 has them; nothing where nothing needs to be known."""
+    """The details as schema 2 stores them; empty for `NOTHING`."""
     return stored(details) if details != NOTHING else {}
 
 
 def details_in(value: object) -> Details:
-    """What `stored_details` wrote; raises `Unreadable`."""
+    """Read what `stored_details` wrote; raises `Unreadable`."""
     return facts_in(value, KINDS) if texts_in(value) else NOTHING
 
 
 def details_of_schema_1(value: object) -> Details:
-    """What the texts of a part were before kinds were named; raises `Unreadable`."""
+    """Read a part's texts from before kinds were named; raises `Unreadable`."""
     texts = texts_in(value)
     if not texts:
         return NOTHING

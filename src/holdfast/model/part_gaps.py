@@ -1,4 +1,4 @@
-"""Whether the parts that a manifest names are the whole: nothing else is read."""
+"""Whether the parts that a manifest names are complete; nothing but the manifest is read."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ FILES = "files/"
 
 
 def incomplete_files(parts: Sequence[Part]) -> Iterator[BadPart]:
-    """Files whose pieces do not follow each other from the first byte to an open end, or do not
-    have the size that they say, each by the part where that shows. One that was dropped during the
-    backup does not come back."""
+    """Files whose pieces do not follow each other from the first byte to an open end.
+
+    Also files whose size is not the stated one; each is reported by the part where it shows. Files
+    that were dropped during the backup are skipped, since a restore does not bring them back.
+    """
     pieces: defaultdict[str, list[Part]] = defaultdict(list)
     for part in parts:
         if path := path_of(part):
@@ -28,20 +30,22 @@ def incomplete_files(parts: Sequence[Part]) -> Iterator[BadPart]:
 
 
 def path_of(part: Part | PartPlan) -> str:
-    """The file that a part is, or is some bytes of; empty where it is none, or many."""
+    """The path of the file that a part holds, whole or in part; empty for other parts and packs."""
     details = part.details
     return details.path if isinstance(details, ClusterFile | ClusterLabel) else ""
 
 
 def label_of(parts: Iterable[Part]) -> ClusterLabel:
-    """What stands with a cluster's label. The one tar of pg_basebackup has its label inside, and
-    no tablespaces."""
+    """The details of a cluster's label, or empty ones.
+
+    The one tar of pg_basebackup has its label inside, and no tablespaces.
+    """
     found = (part.details for part in parts if isinstance(part.details, ClusterLabel))
     return next(found, ClusterLabel())
 
 
 def piece_of(part: Part) -> Span | None:
-    """Which bytes of its file a part is; None where it is the whole file."""
+    """The bytes of its file that a part holds; None if it is the whole file."""
     return part.details.piece if isinstance(part.details, ClusterFile) else None
 
 
@@ -69,8 +73,10 @@ def _of_another_size(path: str, parts: Sequence[Part], spans: Sequence[Span]) ->
 
 
 def _of_another_place(path: str, parts: Sequence[Part], spans: Sequence[Span]) -> Iterator[BadPart]:
-    """Parts are called by what is in them, so that two of one size cannot be taken for each
-    other."""
+    """Report parts whose name does not match their bytes.
+
+    Part names hold path and position, so that two parts of equal size cannot be swapped unnoticed.
+    """
     for part, span in zip(parts, spans, strict=True):
         piece = f"/{span.first >> 20:06}" if piece_of(part) is not None else ""
         is_named = part.name.startswith(FILES)
@@ -82,13 +88,12 @@ def _of_another_place(path: str, parts: Sequence[Part], spans: Sequence[Span]) -
 
 
 def _span(part: Part) -> Span:
-    """A part that names no piece is the whole file."""
+    """The piece of a part; a part without a piece is the whole file."""
     return piece_of(part) or Span(first=0)
 
 
 def gaps(manifest: Manifest) -> list[BadPart]:
-    """Ranges of a table or pieces of a file that do not follow each other, and tables inside a part
-    that overlap."""
+    """Ranges or pieces that do not follow each other, tables that overlap, and repeated parts."""
     ranges: defaultdict[Relation, list[Part]] = defaultdict(list)
     for part in manifest.parts:
         if part.relation is not None and pages_of(part) is not None:
@@ -101,13 +106,14 @@ def gaps(manifest: Manifest) -> list[BadPart]:
 
 
 def require_complete(manifest: Manifest) -> None:
-    """Raises `VerifyFailed` naming the first of the `gaps`."""
+    """Raise `VerifyFailed` naming the first of the `gaps`."""
     for bad in gaps(manifest):
         raise VerifyFailed(bad.problem, hint="this backup is damaged: restore from another one")
 
 
 def _broken_range(relation: Relation, parts: list[Part]) -> BadPart | None:
-    """From the first page to the open end, each range beginning where the one before ended."""
+    """Ranges must run from the first page to an open end, each starting where the last one
+    ended."""
     spans = {pages_of(part): part for part in parts}
     tear = gap_in([pages for pages in map(pages_of, parts) if pages is not None])
     if tear is None:
@@ -122,7 +128,7 @@ def _broken_range(relation: Relation, parts: list[Part]) -> BadPart | None:
 
 
 def pages_of(part: Part) -> Span | None:
-    """Which pages of its table a part is; None where it is all of them."""
+    """The pages of its table that a part holds; None if it holds them all."""
     return part.details.pages if isinstance(part.details, PostgresTable) else None
 
 

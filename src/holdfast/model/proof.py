@@ -1,6 +1,6 @@
-"""What proves the moment of a backup, in the words of its server: one class for each way.
+"""What proves the moment of a backup, in the server's own terms: one class for each way.
 
-`Proof` itself is that of a source of which only the name of its snapshot is known.
+`Proof` itself is for a source that knows nothing but the name of its snapshot.
 """
 
 from __future__ import annotations
@@ -36,9 +36,12 @@ CLUSTER = matching(_CLUSTER)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof(Facts):
-    """What any backup may tell: `snapshot` is what a later run can rejoin it by, `parent` the
-    backup whose changes it holds; of parts that an earlier run had stored their number, and their
-    names where they are `mixed`: of an earlier snapshot."""
+    """What any backup may record.
+
+    `snapshot` is the name by which a later run can rejoin it, `parent` the id of the parent backup.
+    `resumed_parts` counts the parts that an earlier run had stored. `mixed` names those of them
+    that show an earlier snapshot.
+    """
 
     kind: ClassVar[str] = "snapshot"
     snapshot: str = ""
@@ -48,20 +51,21 @@ class Proof(Facts):
 
     @property
     def cluster(self) -> str:
-        """The system identifier of the cluster whose files it has; empty where it has none."""
+        """The system identifier of the cluster whose files the backup holds; empty for other
+        backups."""
         return ""
 
     @property
     def wal(self) -> WalSpan | None:
-        """The WAL that it was taken in; None where WAL cannot bring it forward."""
+        """The WAL written during the backup; None if WAL cannot roll the backup forward."""
         return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalSpan:
-    """The WAL that a cluster wrote on `timeline` while a base backup of it was taken.
+    """The WAL that a cluster wrote on `timeline` during a base backup.
 
-    `stop` is empty, and `ended_at` None, where nobody has said where and when that ended.
+    `stop` is empty, and `ended_at` None, if the end was not recorded.
     """
 
     cluster: str
@@ -73,7 +77,7 @@ class WalSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseBackupProof(Proof):
-    """Of the files of a PostgreSQL cluster, by our own engine or by pg_basebackup."""
+    """The proof of a cluster's files, copied by the built-in engine or by pg_basebackup."""
 
     kind: ClassVar[str] = "base-backup"
     system_identifier: Annotated[str, CLUSTER] = ""
@@ -106,7 +110,7 @@ class BaseBackupProof(Proof):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresProof(Proof):
-    """Of a database by sessions, or by pg_dump, inside one exported snapshot."""
+    """The proof of a database read by sessions, or by pg_dump, inside one exported snapshot."""
 
     kind: ClassVar[str] = "postgres-snapshot"
     visible: str
@@ -127,7 +131,7 @@ class PostgresProof(Proof):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MysqlProof(Proof):
-    """Of a database by sessions that began while no commit could pass."""
+    """The proof of a database read by sessions that began while commits were blocked."""
 
     kind: ClassVar[str] = "mysql-snapshot"
     lock: str
@@ -148,7 +152,7 @@ class MysqlProof(Proof):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MysqlDumpProof(Proof):
-    """Of a database by its dump program, and the columns whose values that may change."""
+    """The proof of a database read by its dump program, with the columns it may alter."""
 
     kind: ClassVar[str] = "mysql-dump"
     moment: str
@@ -159,7 +163,7 @@ class MysqlDumpProof(Proof):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MysqlCopyProof(Proof):
-    """Of the files of a whole server, as `mariadb-backup` says itself."""
+    """The proof of a whole server's files, as `mariadb-backup` reports it."""
 
     kind: ClassVar[str] = "mysql-server-files"
     lsn: str
@@ -170,7 +174,7 @@ class MysqlCopyProof(Proof):
     backup_type: str = ""
 
 
-# Where nothing is known yet.
+# For a backup of which nothing is known yet.
 NO_PROOF = Proof()
 KINDS: dict[str, type[Proof]] = {
     each.kind: each
@@ -179,7 +183,7 @@ KINDS: dict[str, type[Proof]] = {
         *(MysqlProof, MysqlDumpProof, MysqlCopyProof),
     )
 }
-# Schema 1 did not name kinds: each is known by the first text here that it alone has.
+# Schema 1 did not name kinds: the first of these texts that a proof has tells its kind.
 _MARKS: dict[str, type[Proof]] = {
     "visible": PostgresProof,
     "same_moment": MysqlProof,
@@ -195,12 +199,12 @@ _MARKS: dict[str, type[Proof]] = {
 
 
 def proof_in(value: object) -> Proof:
-    """What `facts.stored` wrote of a proof; raises `Unreadable`."""
+    """Read a proof that `facts.stored` wrote; raises `Unreadable`."""
     return facts_in(value, KINDS)
 
 
 def proof_of_schema_1(value: object) -> Proof:
-    """What the texts of a proof were before kinds were named; raises `Unreadable`."""
+    """Read a proof's texts from before kinds were named; raises `Unreadable`."""
     texts = texts_in(value)
     kind = next((kind for mark, kind in _MARKS.items() if mark in texts), Proof)
     return kind.of(texts)

@@ -1,4 +1,4 @@
-"""Recovery to a point in time: where to, what then, and the port to a server that does it."""
+"""Recovery to a point in time: the target, the action, and the port to a server that recovers."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-# What comes back is not yet the server that it was taken from: it must not archive under the
-# same names while that one may live.
+# A restored server must not archive under the same names while the original may still run.
 ASIDE = {"archive_mode": "off"}
-# What a configuration says for another place: commands on another archive, and another primary.
+# Settings of the original server for its own surroundings: its archive and its primary.
 NOT_OURS = {
     "recovery_end_command": "",
     "archive_cleanup_command": "",
     "primary_conninfo": "",
     "primary_slot_name": "",
 }
-# A server refuses to have two of these, and even an empty one behind another that is not. What a
-# configuration holds of an earlier recovery is overruled by empty ones before ours.
+# A server refuses two of these, and even an empty one after one that is set. So the targets of an
+# earlier recovery in the configuration are emptied before ours is set.
 NO_TARGET = {
     "recovery_target": "",
     "recovery_target_lsn": "",
@@ -40,7 +39,7 @@ class RecoveryTarget(StrEnum):
 
 
 class Action(StrEnum):
-    """What the server does once it is there."""
+    """What the server does once it has reached the target."""
 
     PAUSE = "pause"
     PROMOTE = "promote"
@@ -49,10 +48,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """What an operator asks for: `value` is the goal's time, LSN or name.
+    """The recovery that an operator requests: `value` is the goal's time, LSN or name.
 
-    `timeline` is a number, `current` (that of the backup) or `latest`. `restore_command` brings
-    WAL back as the server wants it.
+    `timeline` is a number, `current` (that of the backup) or `latest`. `restore_command` fetches
+    archived WAL for the server.
     """
 
     goal: RecoveryTarget
@@ -63,17 +62,18 @@ class Recovery:
 
     @property
     def told(self) -> str:
-        """For people."""
+        """The target in words."""
         return self.goal.value if not self.value else f"{self.goal.value} {self.value}"
 
     @property
     def ends_open(self) -> bool:
-        """Whether the server takes writes at the end; the end of all WAL always ends so."""
+        """Whether the server accepts writes at the end; recovery to the end of all WAL always does
+        so."""
         return self.goal is RecoveryTarget.LATEST or self.action is Action.PROMOTE
 
     @property
     def settings(self) -> dict[str, str]:
-        """The server's own settings, in their order: other targets are overruled before ours."""
+        """The server's settings in order: other targets are emptied before ours is set."""
         target: dict[str, str] = {}
         if self.goal is RecoveryTarget.IMMEDIATE:
             target = {"recovery_target": self.goal.value}
@@ -93,7 +93,7 @@ class Recovery:
 
 
 def moment_of(text: str) -> datetime:
-    """A time with its offset, as UTC; raises `ValueError` with what is wrong."""
+    """A time with its offset, as UTC; raises `ValueError` saying what is wrong."""
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError as error:
@@ -105,7 +105,7 @@ def moment_of(text: str) -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
-    """Where a recovery has ended: `state` is `open`, `paused` or `shut down`."""
+    """Where a recovery ended: `state` is `open`, `paused` or `shut down`."""
 
     state: str
     lsn: str = ""
@@ -113,11 +113,14 @@ class Reached:
 
 
 class ServerStarter(Protocol):
-    """Somebody who starts a server on a folder that was restored."""
+    """Starts a server on a restored data directory."""
 
     def check(self, version: str) -> None:
-        """Raise what would keep a server of that version from being started there, before
-        anything is restored: `ToolMissing`, `RestoreFailed`."""
+        """Raise what would prevent a server of that version from starting, before the restore
+        begins.
+
+        Raises `ToolMissing`, `RestoreFailed`.
+        """
         ...
 
     def start(
@@ -128,10 +131,12 @@ class ServerStarter(Protocol):
         within: timedelta,
         tell: Callable[[str], None],
     ) -> Reached:
-        """Start it, and wait until it is where the recovery leads, or else consistent.
+        """Start the server and wait until it reaches the recovery target, or without one,
+        consistency.
 
-        Only on what was restored, which must be `cluster` by its system identifier. `tell` hears
-        what is waited for. Raises `ToolMissing`, `RestoreFailed` with the server's last words
-        where it ended, `DeadlineExceeded` where it is not there in time: it then runs.
+        It starts only on a restored directory whose system identifier is `cluster`. `tell` receives
+        what is being waited for. Raises `ToolMissing`; `RestoreFailed` with the server's last log
+        lines if the server ended; `DeadlineExceeded` if it is not ready in time: it then keeps
+        running.
         """
         ...

@@ -1,4 +1,4 @@
-"""A restore: the stored bytes that it is given, proven, and what came of it."""
+"""A restore: the proven stored bytes that it receives, and its result."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Protocol, final
 from holdfast.model.backup import Part, Relation
 from holdfast.model.errors import RestoreFailed
 
-# A definition of 100,000 tables has some 200 MB; what is longer is no text to hold in memory.
+# The definitions of 100,000 tables take some 200 MB; more is no text to hold in memory.
 MOST_WHOLE_BYTES = 1 << 29
 
 
 @final
 class Proven:
-    """The plain bytes of a stored part, no byte of which is given out before the last was proven.
+    """The plain bytes of a stored part; none is yielded before all of them were proven.
 
-    Whatever carries out what it is given (psql, mariadb, pg_restore, an unpacker) takes this type
-    and no other. Only `operations.proof` makes one out of what a repository holds; all others are
-    derived from one.
+    Whatever executes its input (psql, mariadb, pg_restore, an unpacker) takes this type and no
+    other. Only `operations.proof` makes one from what a repository holds; all others are derived
+    from one.
     """
 
     __slots__ = ("_read",)
@@ -29,11 +29,11 @@ class Proven:
         self._read = read
 
     def __iter__(self) -> Iterator[bytes]:
-        """All of them in chunks of a bounded size; may be asked for more than once."""
+        """All bytes in chunks of a bounded size; may be iterated more than once."""
         return self._read()
 
     def whole(self) -> bytes:
-        """All of them at once; raises `RestoreFailed` where they are too many to be a text."""
+        """All bytes at once; raises `RestoreFailed` if they are too many for a text."""
         pieces: list[bytes] = []
         size_bytes = 0
         for chunk in self:
@@ -46,44 +46,46 @@ class Proven:
         return b"".join(pieces)
 
     def text(self) -> str:
-        """All of them as text; what is no UTF-8 comes out of `rewritten` again as it went in."""
+        """All bytes as text; `rewritten` writes bytes that are not UTF-8 back unchanged."""
         return self.whole().decode("utf-8", errors="surrogateescape")
 
     def rewritten(self, change: Callable[[str], str]) -> Proven:
-        """What `change`, which is our own code, makes of them as a text."""
+        """The text after `change`, which must be our own code."""
         return self.derived(
             lambda _: [change(self.text()).encode("utf-8", errors="surrogateescape")]
         )
 
     def derived(self, change: Callable[[Iterator[bytes]], Iterable[bytes]]) -> Proven:
-        """What `change`, which is our own code, makes of these bytes."""
+        """The bytes after `change`, which must be our own code."""
         return Proven(lambda: iter(change(self._read())))
 
 
 OpenBlob = Callable[[str], AbstractContextManager[Iterator[bytes]]]
-"""The long value with that SHA-256, proven as parts are. Raises `VerifyFailed`."""
+"""Opens the blob with that SHA-256, proven as parts are; raises `VerifyFailed`."""
 
 OpenPart = Callable[[Part], AbstractContextManager[Iterator[bytes]]]
-"""Plain bytes of a stored part, proven against its fingerprint: the last chunk is only
-yielded after the whole has been found right, else `VerifyFailed` is raised."""
+"""Opens the plain bytes of a stored part, proven against its fingerprint.
+
+The last chunk is yielded only after the whole was found right; else `VerifyFailed` is raised.
+"""
 
 
 class Streamed(Protocol):
-    """Plain bytes on their way; the last chunk comes only after the whole was found right."""
+    """Plain bytes in transit; the last chunk comes only after all of them were proven."""
 
     def __iter__(self) -> Iterator[bytes]: ...
 
     def prove(self) -> None:
-        """Read what is left of them: raises `VerifyFailed` unless all of it is right.
+        """Read the remaining bytes; raises `VerifyFailed` unless all of them are right.
 
-        For whoever cannot make sense of them: what is not proven need not make any.
+        For a consumer that fails on their content: damaged bytes may be the cause.
         """
         ...
 
 
 @contextmanager
 def proving(streamed: Streamed, *errors: type[Exception]) -> Iterator[None]:
-    """Where the block fails in one of these ways, first find out whether the bytes are to blame."""
+    """If the block raises one of `errors`, check first whether damaged bytes are the cause."""
     try:
         yield
     except errors:
@@ -92,19 +94,22 @@ def proving(streamed: Streamed, *errors: type[Exception]) -> Iterator[None]:
 
 
 class StoredParts(Protocol):
-    """The parts of a backup on their way back.
+    """The parts of a backup, read for a restore.
 
-    Both ways compare the size of what is stored before the first byte is read, and stop at the
-    sizes that the manifest states. Both raise `VerifyFailed`.
+    Both ways compare the stored size before the first byte is read, and stop at the sizes that the
+    manifest states. Both raise `VerifyFailed`.
     """
 
     def streamed(self, part: Part) -> AbstractContextManager[Streamed]:
-        """The plain bytes as they come: only for what can be taken back, such as rows inside a
-        transaction, or files in a folder of ours."""
+        """The plain bytes as they arrive.
+
+        Only for what can be undone, such as rows inside a transaction, or files in a folder of our
+        own.
+        """
         ...
 
     def proven(self, part: Part) -> AbstractContextManager[Proven]:
-        """The plain bytes after all of them were found right: for whatever is carried out."""
+        """The plain bytes after all of them were proven: for everything that executes them."""
         ...
 
 
@@ -112,8 +117,8 @@ class StoredParts(Protocol):
 class RestoredTable:
     """One table after a restore, counted by the server itself.
 
-    `checksum_found` is what the server computed over its rows now; empty where the backup has
-    none to compare it with.
+    `checksum_found` is what the server computed over its rows now; empty if the backup has no
+    checksum to compare.
     """
 
     relation: Relation
@@ -124,7 +129,7 @@ class RestoredTable:
 
     @property
     def problem(self) -> str:
-        """What is wrong with the rows, in words; empty where they are those of the backup."""
+        """What is wrong with the rows, in words; empty if they equal those of the backup."""
         if self.rows_found != self.rows_expected:
             return f"has {self.rows_found} rows instead of {self.rows_expected}"
         if self.checksum_found != self.checksum_expected:
@@ -134,11 +139,12 @@ class RestoredTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedObject:
-    """One object that a restore which keeps going could not bring back.
+    """One object that a restore with `keep_going` could not restore.
 
-    `kind` is the server's own word in lower case ("foreign key"), "rows" for those of a table.
-    `statement` makes the object once `cause` is gone, run by itself behind `Restored.preamble`;
-    empty where no statement does. With `is_secret` it may hold a password.
+    `kind` is the server's own word in lower case ("foreign key"), or "rows" for a table's rows.
+    `statement` creates the object once `cause` is removed; it runs by itself after
+    `Restored.preamble`. It is empty if no statement creates the object. With `is_secret` it may
+    hold a password.
     """
 
     kind: str
@@ -150,11 +156,11 @@ class FailedObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What became of a restore.
+    """The result of a restore.
 
-    `failed` is in the order in which the objects are to be made; only with `keep_going` are
-    there any. `preamble` is the SQL that a script of their statements begins with. `notes` say
-    what is as good as it could be made, and yet not as it was.
+    `failed` lists objects in the order in which they must be created; it is empty without
+    `keep_going`. `preamble` is the SQL that a script of their statements begins with. `notes` name
+    what was restored as well as possible, but not exactly.
     """
 
     tables: tuple[RestoredTable, ...] = ()
@@ -164,8 +170,9 @@ class Restored:
 
 
 class FailedStatements(Protocol):
-    """Where the statements of failed objects wait until somebody runs them."""
+    """Where the statements of failed objects wait until an operator runs them."""
 
     def keep(self, backup_id: str, script: str) -> str:
-        """Keep `script`, all or nothing, for its owner only; where it is, for messages."""
+        """Write `script` atomically, readable by its owner only; returns where it is, for
+        messages."""
         ...

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How many backups are kept, and for how long; 0 or None means that the rule is not used.
+    """How many backups to keep, and for how long; 0 or None disables a rule.
 
-    `last` counts backups, `within` is their age; the others count calendar periods (UTC) that
-    hold a backup, and keep the newest of each period.
+    `last` counts backups, `within` is their age. The others count calendar periods (UTC) that hold
+    a backup, and keep the newest backup of each period.
     """
 
     last: int = 0
@@ -30,11 +30,11 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A finished backup as retention sees it; each `group` (a database) is judged by itself.
+    """A finished backup as retention sees it; each `group` (a database) is judged separately.
 
-    `proven_at` is when all of it was last read back and found good. `damaged` says that it was
-    found bad; `in_flight` that its run is still under way. Of an incremental one `parent` is the
-    id of the backup that it cannot be restored without.
+    `proven_at` is when all of it was last read back and found intact. `damaged` means that it was
+    found damaged, `in_flight` that its run is still in progress. `parent` is the id of the backup
+    that an incremental one needs.
     """
 
     backup_id: str
@@ -69,9 +69,9 @@ RULES: tuple[tuple[str, Callable[[Policy], int], Period], ...] = (
 def plan(candidates: Iterable[Candidate], policy: Policy, *, now: datetime) -> list[Verdict]:
     """A verdict on every candidate, newest first.
 
-    Of each group the newest one is always kept, and so is the newest one that was proven good.
-    What is known to be damaged is judged by itself: it never takes the place of a good one.
-    Where an incremental one is kept, so is every one that it needs.
+    The newest backup of each group is always kept, and so is the newest that was proven good.
+    Damaged backups are judged separately: they never take the place of a good one. If an
+    incremental backup is kept, so is every backup that it needs.
     """
     newest_first = sorted(candidates, key=_age_order, reverse=True)
     reasons: dict[str, list[str]] = {}
@@ -90,7 +90,7 @@ def plan(candidates: Iterable[Candidate], policy: Policy, *, now: datetime) -> l
 
 
 def _age_order(candidate: Candidate) -> tuple[datetime, str]:
-    """By time; the name only settles what happened in the same instant."""
+    """By time; the id only orders backups of the same instant."""
     return candidate.taken_at, candidate.backup_id
 
 
@@ -116,7 +116,7 @@ def _reasons(newest_first: list[Candidate], policy: Policy, now: datetime) -> di
 
 
 def _keep_parents(newest_first: list[Candidate], reasons: dict[str, list[str]]) -> None:
-    """Of whatever is kept the whole chain, even where clocks had its order wrong."""
+    """Keep the whole chain of every kept backup, even if wrong clocks disordered it."""
     known = {each.backup_id: each for each in newest_first}
     waiting = [each for each in newest_first if reasons[each.backup_id]]
     while waiting:
@@ -128,7 +128,7 @@ def _keep_parents(newest_first: list[Candidate], reasons: dict[str, list[str]]) 
 
 
 def _never_dropped(newest_first: list[Candidate]) -> Iterable[tuple[Candidate, str]]:
-    """Whatever the rules say."""
+    """The backups that are kept regardless of the rules."""
     yield newest_first[0], "the newest is always kept"
     proven = [each for each in newest_first if each.proven_at is not None and not each.damaged]
     if proven:

@@ -1,9 +1,9 @@
-"""The one way in for JSON that was stored anywhere: nothing is parsed before its shape is known.
+"""The one reader of stored JSON: nothing is parsed before its shape is known.
 
-Whoever can write to a store, a state folder or a socket can write anything. So bytes are counted
-while they come, also where the store has told a size; how deep they are nested, and how many
-things they name, is counted before a parser sees them; and every value is held against its type,
-with ranges. Whatever is wrong is `Unreadable`, which says why in a few words.
+An attacker with write access to a store, a state directory or a socket can write anything. So bytes
+are counted as they arrive, even if the store has stated a size. Nesting depth and the number of
+containers are counted before a parser sees them, and every value is checked against its type and
+range. Every violation is `Unreadable`, with a short reason.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 Buffer = bytes | bytearray | memoryview
 
 DEPTH = 32
-# As many as 200,000 tables, or a million long values, take in a manifest.
+# Enough for 200,000 tables, or a million blobs, in a manifest.
 CONTAINERS = 1_000_000
-# A part, a table or a long value takes 60 to 290 bytes for each pair of brackets of it, and has
-# 3 to 6 values there.
+# A part, a table or a blob takes 60 to 290 bytes per container, and has 3 to 6 values there.
 BYTES_PER_CONTAINER = 512
 VALUES_PER_CONTAINER = 8
 VALUES = 100_000
@@ -42,16 +41,16 @@ _TOLD = 100_000
 
 
 class Unreadable(ValueError):
-    """What was stored is not what we write; the message says why."""
+    """The stored document is not one that holdfast writes; the message says why."""
 
 
 class NotKnown(Unreadable):
-    """It may well be what a newer version writes."""
+    """A newer version may have written it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How large a document may be: `size_bytes`, and for each of its containers some more."""
+    """How large a document may be: `size_bytes`, plus an allowance for each of its containers."""
 
     size_bytes: int
     containers: int = CONTAINERS
@@ -61,14 +60,14 @@ class Limits:
         return self.size_bytes + BYTES_PER_CONTAINER * self.containers
 
 
-# What names every part and long value of a backup; it also may hold long lists in its texts.
+# A manifest names every part and blob of a backup, and may hold long lists in its texts.
 MANIFEST = Limits(size_bytes=64 << 20)
-# What is about one thing, a file or a failure.
+# A record describes one thing: a file or a failure.
 RECORD = Limits(size_bytes=1 << 20, containers=10_000)
 
 
 class _Shape:
-    """Sees a document in pieces and raises `Unreadable` as soon as it can be none of ours."""
+    """Checks a document piece by piece; raises `Unreadable` as soon as it cannot be valid."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -86,7 +85,7 @@ class _Shape:
 
     def _feed(self, chunk: bytes) -> None:
         self._size_bytes += len(chunk)
-        # What is between texts is every other piece; a text may go on in the next chunk.
+        # The pieces outside of texts are every other one; a text may continue in the next chunk.
         plain = self._unescaped(chunk).split(b'"')
         outside = b"".join(plain[self._in_text :: 2])
         self._in_text ^= len(plain) % 2 == 0
@@ -102,7 +101,7 @@ class _Shape:
         return self._limits.size_bytes + BYTES_PER_CONTAINER * self._containers
 
     def _unescaped(self, chunk: bytes) -> bytes:
-        """Without what is escaped in texts; a parser stops at the first backslash elsewhere."""
+        """Drop the escapes inside texts; a parser stops at the first backslash elsewhere."""
         text = (self._rest + chunk).replace(b"\\\\", b"").replace(b'\\"', b"")
         self._rest = b"\\" if text.endswith(b"\\") else b""
         return text
@@ -121,7 +120,7 @@ class _Shape:
 
 
 def gathered(chunks: Iterable[Buffer], limits: Limits) -> bytes:
-    """All of `chunks` as one; raises `Unreadable` before more than `limits` allow is held."""
+    """Join `chunks`; raises `Unreadable` before more than `limits` allow is held in memory."""
     shape, content = _Shape(limits), bytearray()
     for chunk in chunks:
         shape.see(chunk)
@@ -130,9 +129,11 @@ def gathered(chunks: Iterable[Buffer], limits: Limits) -> bytes:
 
 
 def parsed(data: Buffer | str, limits: Limits = RECORD, *, of_files: bool = False) -> Any:
-    """The JSON value in `data`, as strictly as it can be read: no name twice, no number that is
-    none or beyond 64 bits, no half of a character, as only the names `of_files` have where they
-    are no text. Raises `Unreadable`."""
+    """Parse the JSON value in `data`, as strictly as possible; raises `Unreadable`.
+
+    Refused are duplicate names, NaN and infinity, numbers beyond 64 bits and lone surrogates.
+    `of_files` allows surrogates, because file names need not be valid text.
+    """
     try:
         content = data.encode() if isinstance(data, str) else data
         _Shape(limits).see(content)
@@ -156,7 +157,7 @@ def parsed(data: Buffer | str, limits: Limits = RECORD, *, of_files: bool = Fals
 
 
 def typed(adapter: TypeAdapter[_T], value: object) -> _T:
-    """`value` as what `adapter` is for; raises `Unreadable`."""
+    """Validate `value` with `adapter`; raises `Unreadable`."""
     from pydantic import ValidationError
 
     try:
@@ -168,7 +169,7 @@ def typed(adapter: TypeAdapter[_T], value: object) -> _T:
 
 
 def as_text(said: str) -> str:
-    """What a server or a program has said as it can be stored: as text, and not for ever."""
+    """The output of a server or program in storable form: valid text of limited length."""
     return said.encode(errors="backslashreplace").decode()[:_TOLD]
 
 
@@ -195,7 +196,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _whole(digits: str) -> int:
-    # Python refuses to read thousands of digits, with an error that looks like any other.
+    # Python rejects thousands of digits with an error that looks like any other.
     if len(digits) > _DIGITS or not -MOST <= int(digits) <= MOST:
         raise Unreadable("it holds a number beyond 64 bits")
     return int(digits)

@@ -1,8 +1,8 @@
-"""Parts and long values as JSON: the one place that knows how the two schemas of a manifest differ.
+"""Parts and blobs as JSON: the one place that knows how the two manifest schemas differ.
 
-Schema 1 told facts without their kind, and fingerprints, which were all SHA-256, without their
-algorithm. Manifests and journals are written in schema 2; commands print schema 1, whose readers
-know it, and so are records of archived WAL.
+Schema 1 stored facts without their kind, and fingerprints, all of them SHA-256, without their
+algorithm. Manifests and journals are written in schema 2. Commands print schema 1, which their
+readers know, and records of archived WAL are written in it.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from holdfast.model.stored_json import Unreadable
 
 Json = dict[str, Any]
 
-# What fingerprints are called since schema 2, and in schema 1.
+# The names of fingerprints in schema 2, and in schema 1.
 _OF_PART = {"plain_fingerprint": "plain_sha256", "stored_fingerprint": "stored_sha256"}
 _OF_BLOB = {"plain_fingerprint": "sha256", "stored_fingerprint": "stored_sha256"}
 
 
 def manifest_as_stored(body: Json, manifest: Manifest) -> Json:
-    """`body`, which is `manifest` as pydantic has it, in schema 2; changed in place."""
+    """Turn `body`, the pydantic dump of `manifest`, into schema 2; changed in place."""
     body["proof"] = stored(manifest.proof)
     for each, part in zip(body["parts"], manifest.parts, strict=True):
-        # It is the journal's alone.
+        # Only the journal stores it.
         del each["memo"]
         part_as_stored(each, part)
     return body
 
 
 def part_as_stored(body: Json, part: Part) -> Json:
-    """The same of one part."""
+    """Like `manifest_as_stored`, for one part."""
     return _with_details(body, part, stored_details)
 
 
 def manifest_as_printed(body: Json, manifest: Manifest) -> Json:
-    """`body`, which is `manifest` as pydantic has it, in schema 1; changed in place."""
+    """Turn `body`, the pydantic dump of `manifest`, into schema 1; changed in place."""
     body["proof"] = manifest.proof.texts()
     for each, part in zip(body["parts"], manifest.parts, strict=True):
         del each["memo"]
@@ -51,7 +51,7 @@ def manifest_as_printed(body: Json, manifest: Manifest) -> Json:
 
 
 def part_in_schema_1(body: Json, part: Part) -> Json:
-    """The same of one part."""
+    """Like `manifest_as_printed`, for one part."""
     return _rename(_with_details(body, part, Details.texts), _OF_PART)
 
 
@@ -60,7 +60,7 @@ def _with_details(body: Json, part: Part, told: Callable[[Details], dict[str, st
     for each, of in zip((body, *body["members"]), everything, strict=True):
         each["details"] = told(of.details)
         if not each["checksum"]:
-            # Most have none, and there may be many of them.
+            # Most parts and members have none, and there may be many of them.
             del each["checksum"]
     return body
 
@@ -72,28 +72,28 @@ def _rename(body: Json, names: dict[str, str]) -> Json:
 
 
 def proof_from(value: object, schema: int) -> Proof:
-    """Raises `Unreadable`."""
+    """Read a proof in either schema; raises `Unreadable`."""
     return proof_in(value) if schema > 1 else proof_of_schema_1(value)
 
 
 def part_from(value: object, schema: int) -> Json:
-    """One part for pydantic to make a `Part` of, less its members; raises `Unreadable`."""
+    """One part without its members, as input of pydantic for a `Part`; raises `Unreadable`."""
     found = _object(value) | {"members": ()}
     return _fingerprints(_details(found, schema), _OF_PART, schema)
 
 
 def member_from(value: object, schema: int) -> Json:
-    """The same of a table in a part."""
+    """Like `part_from`, for a table in a part."""
     return _details({"details": {}} | _object(value), schema)
 
 
 def blob_from(value: object, schema: int) -> Json:
-    """The same of a long value."""
+    """Like `part_from`, for a blob."""
     return _fingerprints(dict(_object(value)), _OF_BLOB, schema)
 
 
 def _details(found: Json, schema: int) -> Json:
-    """In a class of facts already, which pydantic takes as it is."""
+    """Read the details into their class of facts, which pydantic accepts unchanged."""
     if "details" not in found:
         raise Unreadable("details: they are missing")
     read = details_in if schema > 1 else details_of_schema_1
@@ -113,7 +113,7 @@ def _fingerprints(found: Json, names: dict[str, str], schema: int) -> Json:
 
 
 def _of_schema_1(digits: object) -> object:
-    """What is no text, pydantic refuses."""
+    """Leave anything but a text for pydantic to refuse."""
     return of_sha256(digits) if isinstance(digits, str) else digits
 
 

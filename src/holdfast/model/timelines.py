@@ -1,6 +1,6 @@
-"""Which WAL there is, what is missing, and what a backup needs of it: pure arithmetic on numbers.
+"""Which WAL exists, what is missing, and what a backup needs: pure arithmetic on numbers.
 
-Segments are counted from the very first one of a cluster, and all its timelines share the count.
+Segments are counted from a cluster's first, and all its timelines share the count.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """What is archived of one timeline, and by its history where it left others."""
+    """The archived segments of one timeline, and the switches in its history."""
 
     number: int
     segments: frozenset[int] = frozenset()
@@ -37,7 +37,7 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterWal:
-    """All that is archived of one cluster, its timelines by their numbers."""
+    """All archived WAL of one cluster, its timelines by number."""
 
     cluster: str
     segment_bytes: int
@@ -50,7 +50,8 @@ class ClusterWal:
         return Position.parse(lsn).segment(self.segment_bytes)
 
     def gaps(self, timeline: int) -> list[Stretch]:
-        """What is missing of a timeline between what is there and where others branch off."""
+        """The missing segments between those that exist and the points where other timelines branch
+        off."""
         found = self.timelines[timeline]
         ends = [self.segment_at(at) - 1 for at in self._branches(timeline)]
         starts = [self.segment_at(each.at) for each in found.switches[-1:]]
@@ -61,14 +62,17 @@ class ClusterWal:
         return list(missing([whole], {timeline: runs(found.segments)}))
 
     def needed_after(self, timeline: int, lsn: str) -> list[Stretch]:
-        """What a backup that begins there needs to be brought to the end of every timeline that
-        goes on from it, as far as anything is archived."""
+        """The segments that a backup starting at `lsn` needs to reach the end of each later
+        timeline.
+
+        "The end" is the last archived segment of a timeline that continues from the backup's.
+        """
         start = self.segment_at(lsn)
         found = [self.path(timeline, start, end) for end in self._ends_after(timeline, lsn)]
         return sorted({each for path in found for each in path}, key=lambda each: each.first)
 
     def path(self, timeline: int, start: int, end: int) -> list[Stretch]:
-        """From segment `start` of `timeline` to the last that is archived of timeline `end`."""
+        """From segment `start` of `timeline` to the last archived segment of timeline `end`."""
         line = self.timelines[end]
         steps = [*((each.timeline, self.segment_at(each.at)) for each in line.switches)]
         steps = steps[[each for each, _ in steps].index(timeline) :] if end != timeline else []
@@ -77,7 +81,7 @@ class ClusterWal:
             path.append(Stretch(timeline=number, first=start, last=left_at - 1))
             start = left_at
         path.append(Stretch(timeline=end, first=start, last=max(line.segments, default=start)))
-        # A history may say anything: where a timeline was left before it began there is none of it.
+        # A history file may claim anything, also that a timeline was left before it began.
         return [each for each in path if each.first <= each.last]
 
     def _ends_after(self, timeline: int, lsn: str) -> Iterator[int]:
@@ -96,9 +100,10 @@ class ClusterWal:
 
 
 def missing(wanted: Iterable[Stretch], there: Mapping[int, Iterable[range]]) -> Iterator[Stretch]:
-    """What of `wanted` is not `there`, by timeline; each segment is told once.
+    """The segments of `wanted` that are not `there`, by timeline; each one appears once.
 
-    By first and last alone: between two names that anybody may give there are millions of others.
+    It works on bounds alone: names are not trusted, and two of them may have millions of segments
+    between them.
     """
     asked: defaultdict[int, list[range]] = defaultdict(list)
     for each in wanted:
@@ -109,12 +114,12 @@ def missing(wanted: Iterable[Stretch], there: Mapping[int, Iterable[range]]) -> 
 
 
 def runs(numbers: Iterable[int]) -> list[range]:
-    """Numbers as what is without a hole."""
+    """Turn numbers into ranges without holes."""
     return _joined(range(number, number + 1) for number in numbers)
 
 
 def _joined(ranges: Iterable[range]) -> list[range]:
-    """In their order; those that meet or overlap are one."""
+    """Sort the ranges and merge those that touch or overlap."""
     found: list[range] = []
     for each in sorted(ranges, key=lambda each: each.start):
         if found and each.start <= found[-1].stop:
@@ -125,7 +130,7 @@ def _joined(ranges: Iterable[range]) -> list[range]:
 
 
 def _without(wanted: Iterable[range], held: Sequence[range]) -> Iterator[range]:
-    """What is left of `wanted`; both in their order, and neither overlaps itself."""
+    """Subtract `held` from `wanted`; both are sorted and without overlaps."""
     at = 0
     for each in wanted:
         start = each.start

@@ -1,4 +1,4 @@
-"""Numbers as people read them: bytes in binary units, spans of time, and counted nouns."""
+"""Numbers for people: bytes in binary units, durations and counted nouns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SPANS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def size(count: int | None) -> str:
-    """`48.0 MiB`: the one way in which text for people tells bytes; documents have them plain."""
+    """`48.0 MiB`: bytes in text for people; JSON documents hold plain numbers."""
     if count is None:
         return "unknown"
     value, unit = float(count), "B"
@@ -21,12 +21,12 @@ def size(count: int | None) -> str:
 
 
 def span(length: timedelta) -> str:
-    """The two biggest units: `3d 4h`, `12m 30s`."""
+    """The two largest units: `3d 4h`, `12m 30s`."""
     return " ".join(_units(length)[:2])
 
 
 def ago(length: timedelta) -> str:
-    """The biggest unit alone: `3d ago`."""
+    """The largest unit alone: `3d ago`."""
     return f"{_units(length)[0]} ago"
 
 

@@ -1,4 +1,4 @@
-"""Values that are read back from a store, each held against its range: counts, texts, times."""
+"""Types for values read from a store, each with its range: counts, texts, times."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Lines = Annotated[tuple[Text, ...], MaxLen(10_000)]
 
 
 def is_moment(at: datetime) -> bool:
-    """Whether it can be compared with all others, and told in any zone."""
+    """Whether `at` can be compared with any other moment, and shown in any time zone."""
     return at.tzinfo is not None and FIRST_YEAR <= at.year <= LAST_YEAR
 
 
 def tells_moment(text: str) -> bool:
-    """Whether `text` is such a time, as `isoformat` writes it."""
+    """Whether `text` is such a moment, as `isoformat` writes it."""
     try:
         return is_moment(datetime.fromisoformat(text))
     except ValueError:
@@ -35,13 +35,13 @@ def tells_moment(text: str) -> bool:
 
 Moment = Annotated[datetime, Predicate(is_moment)]
 
-# Eighteen digits are more bytes than a disk has.
+# Eighteen digits exceed the bytes of any disk.
 _WRITTEN = re.compile(r"([0-9]{1,18})-([0-9]{0,18})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """From `first` up to, without, `after`; None is the end, wherever that turns out to be."""
+    """The half-open range from `first` to `after`; None is the end, wherever that is."""
 
     first: int
     after: int | None = None
@@ -51,12 +51,12 @@ class Span:
 
     @property
     def span(self) -> Span:
-        """Itself as facts have it, whatever a kind of spans knows besides."""
+        """The plain span as facts store it, without what a subclass adds."""
         return Span(first=self.first, after=self.after)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises `ValueError` for what `str` never wrote."""
+        """Raises `ValueError` for what `str` never writes."""
         found = _WRITTEN.fullmatch(text)
         if found is None or (found[2] and int(found[2]) < int(found[1])):
             raise ValueError(f"'{text[:60]}' is no range")
@@ -65,15 +65,18 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """`found` is not where the span before it ended (`expected`, None at an open end); where
-    `found` is None, the end itself is missing."""
+    """A break in a sequence of spans.
+
+    `found` does not begin at `expected`, where the span before it ended (None at an open end). If
+    `found` is None, the end itself is missing.
+    """
 
     found: Span | None
     expected: int | None
 
 
 def gap_in(spans: Iterable[Span]) -> Gap | None:
-    """None where they follow each other from the first to an open end, in whatever order given."""
+    """The first gap; None if the spans follow each other from 0 to an open end, in any order."""
     expected: int | None = 0
     for span in sorted(spans, key=lambda span: span.first):
         if expected is None or span.first != expected:

@@ -1,4 +1,4 @@
-"""The WAL by its names: positions, what its files are called, and what a segment says of itself."""
+"""WAL by its names: positions, file names, and what a segment's header says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from enum import StrEnum
 _LONG_HEADER = struct.Struct("=HHIQI4xQII")
 HEADER_BYTES = _LONG_HEADER.size
 _POSITION = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
-# What `initdb --wal-segsize` takes, in bytes.
+# The sizes that `initdb --wal-segsize` accepts, in bytes.
 SMALLEST_SEGMENT, LARGEST_SEGMENT = 1 << 20, 1 << 30
 _NAME = re.compile(
     r"(?P<timeline>[0-9A-F]{8})"
@@ -24,7 +24,7 @@ _NAME = re.compile(
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """A byte of the WAL, as `0/1A2B3C4D`."""
+    """A byte position in the WAL, written as `0/1A2B3C4D`."""
 
     byte: int
 
@@ -34,12 +34,12 @@ class Position:
 
     @staticmethod
     def parse(text: str) -> Position:
-        """Raises `ValueError`."""
+        """Parse `0/1A2B3C4D`; raises `ValueError`."""
         high, _, low = text.partition("/")
         return Position(int(high, 16) << 32 | int(low, 16))
 
     def segment(self, segment_bytes: int) -> int:
-        """The number of the segment that holds this byte, counted from the very first."""
+        """The number of the segment that holds this byte, counted from the cluster's first."""
         return self.byte // segment_bytes
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class WalKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalName:
-    """The name of a file as a server archives it; `high` and `low` count segments."""
+    """The name of a file that a server archives; `high` and `low` count segments."""
 
     text: str
     kind: WalKind
@@ -67,7 +67,7 @@ class WalName:
 
     @staticmethod
     def parse(text: str) -> WalName | None:
-        """None for what no server archives."""
+        """Parse `text`; None for a name that no server archives."""
         found = _NAME.fullmatch(text)
         if found is None:
             return None
@@ -85,13 +85,14 @@ class WalName:
         )
 
     def number(self, segment_bytes: int) -> int:
-        """Which segment it is, counted from the very first; timelines share the count."""
+        """The number of the segment, counted from the cluster's first; timelines share the
+        count."""
         return self.high * ((1 << 32) // segment_bytes) + self.low
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentHeader:
-    """What the first page of a segment says."""
+    """The header on the first page of a segment."""
 
     timeline: int
     address: int
@@ -100,7 +101,7 @@ class SegmentHeader:
 
     @staticmethod
     def parse(data: bytes) -> SegmentHeader | None:
-        """None where there is too little of it."""
+        """Parse the header; None if `data` is too short."""
         if len(data) < HEADER_BYTES:
             return None
         _, _, timeline, address, _, identifier, size, _ = _LONG_HEADER.unpack(data[:HEADER_BYTES])
@@ -112,32 +113,33 @@ class SegmentHeader:
         )
 
     def problem(self, name: str, *, size_bytes: int, system_identifier: str) -> str:
-        """Why a file of that name and size is not the whole segment of that cluster; empty if so.
+        """Why a file of that name and size is not the whole segment of that cluster; empty if it
+        is.
 
-        A recycled file has a new name before its old content is written over.
+        A recycled file gets its new name before its old content is overwritten.
         """
         if size_bytes != self.segment_bytes or self.system_identifier != system_identifier:
             return "it is of another cluster"
         told = segment_name(self.timeline, Position(self.address), segment_bytes=self.segment_bytes)
-        # A segment may begin on the timeline before the one that it is named for.
+        # A segment may begin on the timeline before the one in its name.
         if told[8:] != name[8:24] or self.address % self.segment_bytes:
             return f"it holds what belongs to '{told}'"
         return ""
 
 
 def is_segment_size(size_bytes: int) -> bool:
-    """Whether a server can have been made with segments of that size."""
+    """Whether `initdb` could have created a server with segments of that size."""
     is_power = size_bytes & (size_bytes - 1) == 0
     return is_power and SMALLEST_SEGMENT <= size_bytes <= LARGEST_SEGMENT
 
 
 def segment_name(timeline: int, position: Position, *, segment_bytes: int) -> str:
-    """The file that holds `position`; 24 hexadecimal digits."""
+    """The name of the file that holds `position`: 24 hexadecimal digits."""
     return numbered_name(timeline, position.segment(segment_bytes), segment_bytes=segment_bytes)
 
 
 def numbered_name(timeline: int, number: int, *, segment_bytes: int) -> str:
-    """The file of segment `number`, counted from the very first."""
+    """The file name of segment `number`, counted from the cluster's first."""
     per_id = (1 << 32) // segment_bytes
     return f"{timeline:08X}{number // per_id:08X}{number % per_id:08X}"
 
@@ -145,7 +147,10 @@ def numbered_name(timeline: int, number: int, *, segment_bytes: int) -> str:
 def segments_between(
     timeline: int, start: Position, stop: Position, *, segment_bytes: int
 ) -> Iterator[str]:
-    """Every segment with a byte of [start, stop): a stop at a boundary needs no further one."""
+    """The name of every segment with a byte in [start, stop).
+
+    A stop at a boundary needs no further segment.
+    """
     last = max(start.byte, stop.byte - 1) // segment_bytes
     for number in range(start.segment(segment_bytes), last + 1):
         yield numbered_name(timeline, number, segment_bytes=segment_bytes)

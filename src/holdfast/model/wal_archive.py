@@ -1,4 +1,4 @@
-"""WAL that is kept for a job: its nouns. What has a record is archived, and nothing else is."""
+"""The WAL archive of a job: a file with a record is archived, and no other file is."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _TIMELINE = re.compile(r"[0-9]{1,10}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchivedFile:
-    """One file of the WAL as it was archived; this is its record, which is written last.
+    """The record of one archived file of the WAL; the record is written last.
 
-    `cluster` is the system identifier of the server it is of. Files of several clusters, such as
-    those before and after an upgrade, may have the same names. `switches` of a history file say
-    where its timeline left others. `tablespaces` are those that a segment makes; None where nobody
-    has looked, or could not see the end of it.
+    `cluster` is the system identifier of its server. Files of several clusters, such as those
+    before and after an upgrade, may have the same names. `switches` of a history file are the
+    points where its timeline left others. `tablespaces` are those that a segment creates; None if
+    the segment was not searched, or its last record could not be read to the end.
     """
 
     job: Line
@@ -39,7 +39,7 @@ class ArchivedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switch:
-    """Where the history of a timeline leaves `timeline`: an LSN as `0/1A2B3C4D`."""
+    """Where a timeline's history leaves `timeline`, as an LSN such as `0/1A2B3C4D`."""
 
     timeline: Count
     at: Line
@@ -47,7 +47,7 @@ class Switch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """One file of the WAL as a list of the repository shows it; without a record it is no file."""
+    """One file of the WAL in a listing of the repository; without a record it is not archived."""
 
     cluster: str
     name: WalName
@@ -56,16 +56,17 @@ class Held:
     is_archived: bool
 
 
-# A segment that waits for so long is not just the one that is on its way.
+# A segment that waits this long is not merely in transit.
 LONGEST_WAIT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archiver:
-    """How a server archives its WAL, and how far it has come, by its own counts and clock.
+    """How a server archives its WAL and how far it has come, by its own counts and clock.
 
-    `cluster` is its system identifier, `mode` its archive_mode; `is_told_how` by a command or a
-    library. `waiting` segments are ready to be archived, the oldest of them since `waiting_since`.
+    `cluster` is its system identifier, `mode` its archive_mode. `is_told_how` is whether a command
+    or a library is set. `waiting` segments are ready to be archived, the oldest since
+    `waiting_since`.
     """
 
     cluster: str
@@ -85,12 +86,12 @@ class Archiver:
 
     @property
     def is_at_work(self) -> bool:
-        """Whether it archives anything at all: a standby only does so with `always`."""
+        """Whether it archives at all: a standby does so only with `always`."""
         return self.mode == "always" or (self.mode == "on" and not self.is_standby)
 
     @property
     def problem(self) -> str:
-        """Why WAL is not archived that should be; empty where all is well."""
+        """Why WAL is not being archived although it should be; empty if there is no problem."""
         if not self.is_at_work:
             return ""
         if not self.is_told_how:
@@ -109,7 +110,7 @@ class Archiver:
 
     @property
     def told(self) -> str:
-        """Where there is no problem."""
+        """The state of archiving in words, for when there is no `problem`."""
         if self.mode == "off":
             return "archive_mode is off: no point in time after a backup, but by `wal receive`"
         if not self.is_at_work:
@@ -121,7 +122,10 @@ class Archiver:
 
     @property
     def _fails(self) -> bool:
-        """The newest try counts. Counts may be reset at any time: the next failure is one again."""
+        """Whether the newest attempt failed.
+
+        Moments are compared, because the server's counts may be reset at any time.
+        """
         if self.last_failed_at is None:
             return False
         return self.last_archived_at is None or self.last_failed_at > self.last_archived_at
@@ -132,7 +136,7 @@ def _at(moment: datetime | None) -> str:
 
 
 class Receiving(Protocol):
-    """A stream of WAL that is written to a folder while it lasts."""
+    """A running stream of WAL into a folder."""
 
     @property
     def is_running(self) -> bool: ...
@@ -143,28 +147,30 @@ class Receiving(Protocol):
 
 
 class WalStream(Protocol):
-    """A server that sends its WAL as it is written."""
+    """A server that streams its WAL as it writes it."""
 
     def cluster(self) -> str:
-        """Its system identifier.
+        """The server's system identifier.
 
-        Raises `DatabaseUnreachable`, `AccessDenied`, `ToolMissing`, and `SlotMissing` where the
-        slot that was named is not there, or in use.
+        Raises `DatabaseUnreachable`, `AccessDenied`, `ToolMissing`, and `SlotMissing` if the named
+        slot is missing or in use.
         """
         ...
 
     def receiving(self, folder: str) -> AbstractContextManager[Receiving]:
-        """Write segments to `folder`, each under its own name once it is whole; go on where the
-        newest one there ends."""
+        """Write segments to `folder`, each under its own name once it is complete.
+
+        Resumes where the newest segment in `folder` ends.
+        """
         ...
 
 
 def switches_in(history: str) -> tuple[Switch, ...]:
-    """What a history file says, oldest first; lines that say nothing are left out."""
+    """The switches in a history file, oldest first; malformed lines are skipped."""
     found: list[Switch] = []
     for line in history.splitlines():
         words = line.split("#", 1)[0].split(maxsplit=2)
-        # A server writes no more digits than these; others are what a disk made of them.
+        # A server never writes more digits; longer numbers come from a damaged disk.
         if len(words) >= 2 and _TIMELINE.fullmatch(words[0]) and Position.is_one(words[1]):
             found.append(Switch(timeline=int(words[0]), at=words[1]))
     return tuple(found)

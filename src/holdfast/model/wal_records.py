@@ -1,9 +1,9 @@
-"""Records in the WAL that lead out of a data directory, and those that a recovery may end at.
+"""WAL records that point outside a data directory, and those that a recovery may end at.
 
-A record is a header of 24 bytes (XLogRecord) and its data. Pages of 8 KiB begin with a header that
-no record has a part in, so records are looked for in the bytes between: their `body`. What is
-found is the record that it looks like only if it begins where one of its page does, and its CRC
-is right: users choose what is in the data of the others.
+A record is a header of 24 bytes (XLogRecord) and its data. Each page of 8 KiB begins with a page
+header, which belongs to no record. Records are therefore searched in the bytes between, the `body`.
+Users choose the data of other records, which may imitate one. So a match is a record only if it
+begins where a record of its page does and its CRC is correct.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from holdfast.model.values import Count, Line
 from holdfast.model.wal import Position
 
 PAGE_BYTES = 8192
-# Of the first page of a segment, and of all others.
+# The header of a segment's first page, and of all other pages.
 LONG_PAGE_HEADER, PAGE_HEADER = 40, 24
 RECORD_HEADER = 24
-# xlp_magic, xlp_info, xlp_tli, xlp_pageaddr, xlp_rem_len; and whether the last one counts.
+# xlp_magic, xlp_info, xlp_tli, xlp_pageaddr, xlp_rem_len; and the flag that xlp_rem_len counts.
 _PAGE = struct.Struct("=HHIQI")
 _GOES_ON = 1
 # xl_tot_len, xl_xid, xl_prev, xl_info, xl_rmid, padding, xl_crc.
@@ -34,26 +34,26 @@ _KIND_AT, _CRC_AT = 16, 20
 _XLOG, _TRANSACTIONS, _TABLESPACES = 0, 1, 5
 _KIND = 0xF0
 _SWITCH, _NOOP, _RESTORE_POINT, _CREATE = 0x40, 0x20, 0x70, 0x00
-# Commits and aborts, of prepared transactions too; what else is told in the kind does not matter.
+# Commits and aborts, also of prepared transactions; other bits of the kind do not matter.
 _OF_TRANSACTION, _ENDS_TRANSACTION = 0x70, {0x00, 0x20, 0x30, 0x40}
-# What may stand before a record's own data, and how long: its origin, the top transaction.
+# Blocks that may precede a record's own data, and their size: origin, top transaction.
 _BESIDE = {0xFD: 3, 0xFC: 5}
 _SHORT, _LONG = 0xFF, 0xFE
 _NUMBER, _MICROSECONDS = struct.Struct("=I"), struct.Struct("=q")
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-# The resource manager, the padding, the CRC, how long the data is, an OID and an absolute path.
+# Resource manager, padding, CRC, length of the data, an OID and an absolute path.
 _CREATED = re.compile(rb"\x05\x00\x00[\s\S]{4}(?:\xff[\s\S]|\xfe[\s\S]{4})[\s\S]{4}/")
 _TO_RESOURCE_MANAGER = 17
-# A record of that kind: its header, that of its data, an OID, and the longest path there is.
+# The longest such record: its header, the header of its data, an OID and the longest path.
 _LONGEST = RECORD_HEADER + 5 + 4 + 1024
 _WINDOW_PAGES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TablespaceMade:
-    """A CREATE TABLESPACE in the WAL, at LSN `at`: a server that replays it links to `location`.
+    """A CREATE TABLESPACE at LSN `at` of the WAL; a server that replays it links to `location`.
 
-    The record before it begins at `after`.
+    The record before it begins at LSN `after`.
     """
 
     oid: Count
@@ -64,8 +64,10 @@ class TablespaceMade:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """Where a recovery may end: at a record at `lsn`, which ends a transaction `at` that time, or
-    is a restore point of that `name`."""
+    """A record at `lsn` where a recovery may end.
+
+    It ends a transaction at the time `at`, or is the restore point `name`.
+    """
 
     lsn: str
     at: datetime | None = None
@@ -74,7 +76,7 @@ class End:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundTablespace:
-    """The same with where its record is in the segment: `body` is how far into the body."""
+    """A `TablespaceMade` with its record, and that record's offset in the segment's body."""
 
     made: TablespaceMade
     body: int
@@ -82,7 +84,7 @@ class FoundTablespace:
 
 
 class Segment:
-    """A whole segment that begins at byte `address` of the WAL, and how far it was written."""
+    """A segment file of full size that begins at byte `address` of the WAL."""
 
     def __init__(self, content: Buffer, *, address: int) -> None:
         self._content = memoryview(content)
@@ -91,17 +93,20 @@ class Segment:
         self._pages = self._written_pages()
 
     def follow(self, following: bytes) -> None:
-        """The beginning of the next segment, for the last record of this one."""
+        """Take the beginning of the next segment, where the last record of this one may
+        continue."""
         self._following = following[LONG_PAGE_HEADER:PAGE_BYTES]
 
     def release(self) -> None:
-        """What its content was may be closed."""
+        """Release the content, so that its buffer may be closed."""
         self._content.release()
 
     @property
     def is_written_through(self) -> bool:
-        """Whether a server adds nothing to it any more: its last page is full, or a switch to the
-        next segment says that no record follows."""
+        """Whether the server adds nothing more to it.
+
+        Either its last page is full, or it ends in a switch to the next segment.
+        """
         if not self._pages:
             return False
         is_last = self._pages * PAGE_BYTES == len(self._content)
@@ -110,8 +115,8 @@ class Segment:
     def goes_on_in(self, later: Segment) -> bool:
         """Whether `later` is the same segment, written further.
 
-        Pages before the last one are final. Of that one each byte is as it stays, or still zero.
-        Without a record nothing shows that they are of one history.
+        Pages before the last written one are final. On that one each byte is final or still zero.
+        Without a record nothing shows that both have the same history.
         """
         has_records = any(True for page in range(self._pages) for _ in self._records(page))
         if not has_records or len(self._content) != len(later._content):
@@ -123,7 +128,7 @@ class Segment:
         return all(early in (0, now) for early, now in last)
 
     def tablespaces(self) -> Iterator[FoundTablespace]:
-        """Those that are made by records which begin in it."""
+        """The tablespaces created by records that begin in this segment."""
         for first in range(0, self._pages, _WINDOW_PAGES):
             last = min(first + _WINDOW_PAGES, self._pages)
             begins, ends = _body_at(first), _body_at(last)
@@ -134,7 +139,7 @@ class Segment:
                     yield record
 
     def ends(self) -> Iterator[End]:
-        """Each record that a recovery to a time or a name may end at, in their order."""
+        """Each record that a recovery to a time or a name may end at, in WAL order."""
         for page in range(self._pages):
             for at in self._records(page):
                 head = self._body(at, at + RECORD_HEADER)
@@ -150,7 +155,7 @@ class Segment:
 
     @property
     def is_cut(self) -> bool:
-        """Whether a record that may make a tablespace goes on in the next segment, unseen."""
+        """Whether a record that may create a tablespace continues in the next segment, unseen."""
         if not self._pages or self._following:
             return False
         end = _body_at(self._pages)
@@ -164,8 +169,10 @@ class Segment:
         return at + size_bytes > end and (manager, info & _KIND) == (_TABLESPACES, _CREATE)
 
     def without(self, found: FoundTablespace) -> list[tuple[int, bytes]] | None:
-        """Bytes to write, each with its offset in the segment, that make of the record one of the
-        same length which does nothing; None where its header goes on in the next segment."""
+        """The bytes, each with its offset in the segment, that turn the record into a no-op.
+
+        The no-op has the same length. None if the record's header continues in the next segment.
+        """
         changed = bytearray(found.record)
         changed[_KIND_AT : _KIND_AT + 2] = bytes((_NOOP, _XLOG))
         crc = crc32c(changed[:_CRC_AT], crc32c(changed[RECORD_HEADER:]))
@@ -173,7 +180,8 @@ class Segment:
         return self._header_as(found, changed)
 
     def ended_before(self, found: FoundTablespace) -> list[tuple[int, bytes]] | None:
-        """The same for a record that a server takes for the end of the WAL."""
+        """Like `without`, but damages the CRC, so that a server takes the record for the end of
+        WAL."""
         changed = bytearray(found.record)
         changed[_CRC_AT] ^= 0xFF
         return self._header_as(found, changed)
@@ -189,7 +197,7 @@ class Segment:
         ]
 
     def _tablespace(self, at: int) -> FoundTablespace | None:
-        """The record at byte `at` of the body, if it is one, and is of that kind."""
+        """The record at byte `at` of the body, if one begins there and it creates a tablespace."""
         if at < 0 or at not in self._records(_page_of(at)):
             return None
         head = self._body(at, at + RECORD_HEADER)
@@ -216,7 +224,10 @@ class Segment:
         return str(Position(self._address + _offset(body)))
 
     def _written_pages(self) -> int:
-        """Pages that say they belong here: a recycled or new segment has others behind them."""
+        """The number of leading pages that state their own address.
+
+        A recycled or new segment has other pages behind them.
+        """
         pages = len(self._content) // PAGE_BYTES
         for page in range(pages):
             if _PAGE.unpack_from(self._content, page * PAGE_BYTES)[3] != (
@@ -226,7 +237,7 @@ class Segment:
         return pages
 
     def _is_full(self, page: int) -> bool:
-        """Whether its last record reaches its end; a page within a record is written whole."""
+        """Whether its last record reaches its end; a page inside a record is written as a whole."""
         at, after = self._first_record(page), _body_at(page + 1)
         for at in self._records(page):
             at += _aligned(*_NUMBER.unpack(self._body(at, at + 4)))
@@ -241,18 +252,18 @@ class Segment:
         return (manager, info & _KIND) == (_XLOG, _SWITCH)
 
     def _last_record(self, page: int) -> int | None:
-        """Where the last record that begins in `page` does."""
+        """The body offset of the last record that begins in `page`."""
         found = deque(self._records(page), maxlen=1)
         return found[0] if found else None
 
     def _records(self, page: int) -> Iterator[int]:
-        """Where each record that begins in `page` does, as offsets in the body."""
+        """The body offset of each record that begins in `page`."""
         if page >= self._pages:
             return
         at, end = self._first_record(page), _body_at(page + 1)
         while at < end:
             head = self._body(at, at + 4)
-            # Records begin where their size has room.
+            # Records are aligned to 8 bytes, so that a size never crosses the end of a page.
             (size_bytes,) = _NUMBER.unpack(head)
             if size_bytes < RECORD_HEADER:
                 return
@@ -260,12 +271,15 @@ class Segment:
             at += _aligned(size_bytes)
 
     def _first_record(self, page: int) -> int:
-        """Behind what goes on from the page before, which may be more than there is of this one."""
+        """The body offset behind the record continued from the page before.
+
+        That record may be longer than this page.
+        """
         _, info, _, _, goes_on = _PAGE.unpack_from(self._content, page * PAGE_BYTES)
         return _body_at(page) + (_aligned(goes_on) if info & _GOES_ON else 0)
 
     def _body(self, first: int, after: int) -> bytes:
-        """Bytes of the body, up to its end, which the next segment goes on from."""
+        """Bytes of the body; beyond its end they come from the next segment."""
         pieces: list[bytes] = []
         end = _body_at(self._pages)
         at = first
@@ -281,7 +295,7 @@ class Segment:
 
 
 def _own_data(record: bytes) -> bytes:
-    """Of a record without pages: behind what was logged beside it."""
+    """A record's own data, without what was logged beside it; `record` has no page headers."""
     at = RECORD_HEADER
     while at < len(record) and record[at] in _BESIDE:
         at += _BESIDE[record[at]]
@@ -291,7 +305,7 @@ def _own_data(record: bytes) -> bytes:
 
 
 def _moment(data: bytes) -> datetime | None:
-    """Microseconds since the server's own epoch; None for what no calendar has."""
+    """A timestamp in microseconds since PostgreSQL's epoch; None if it is no valid time."""
     if len(data) < 8:
         return None
     try:
@@ -305,7 +319,7 @@ def _aligned(size_bytes: int) -> int:
 
 
 def _body_at(page: int) -> int:
-    """Where the body of `page` begins; the first one has less of it."""
+    """The body offset where `page` begins; the first page has a longer header."""
     if page == 0:
         return 0
     return page * (PAGE_BYTES - PAGE_HEADER) - (LONG_PAGE_HEADER - PAGE_HEADER)
@@ -316,7 +330,7 @@ def _page_of(body: int) -> int:
 
 
 def _offset(body: int) -> int:
-    """Where that byte of the body is in the segment."""
+    """The offset in the segment of that byte of the body."""
     page = _page_of(body)
     header = PAGE_HEADER if page else LONG_PAGE_HEADER
     return page * PAGE_BYTES + header + body - _body_at(page)
