@@ -10,7 +10,7 @@ from lab.vm import inventory, machines
 
 
 def main(argv: list[str]) -> int:
-    """Parse, act, and turn what went wrong into two lines and an exit code."""
+    """Run a command, and turn an error into two lines and an exit code."""
     arguments = parser().parse_args(argv)
     try:
         machine.require_root()
@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Every command and its arguments."""
+    """The parser of all commands and their arguments."""
     root = argparse.ArgumentParser(
         prog="lab", description="throw-away hosts for the demo and the tests"
     )
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_limit(command: argparse.ArgumentParser) -> None:
-    """Every command on an inventory can be told to leave the other hosts alone."""
+    """Add `--limit`, which restricts a command to some hosts of the inventory."""
     command.add_argument(
         "--limit", type=lambda text: text.split(",") if text else [], default=[], metavar="HOST,..."
     )
@@ -94,7 +94,7 @@ def take_down(arguments: argparse.Namespace) -> None:
 
 
 def on_machines(arguments: argparse.Namespace) -> None:
-    """`vm up`, `vm down`, `vm reboot`: one machine after another, each wants the processor."""
+    """`vm up`, `vm down`, `vm reboot`: one after another, since each needs the processor."""
     for virtual_machine in inventory.read(arguments.inventory, limit=arguments.limit):
         arguments.act(virtual_machine)
 

@@ -1,4 +1,4 @@
-"""From a started container to a host that a test may rely on; or its log, and why it is none."""
+"""Waits for a started container to become a usable host, or keeps its log and says why not."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ SERVING = "/run/lab-serving"
 
 
 def settle(host: Host, *, network: str) -> None:
-    """Wait until the host has booted, answers over ssh and keeps the limits of its units."""
+    """Wait until the host has booted, answers over ssh and enforces the limits of its units."""
     name = host.container(network)
     login = keys.ssh_arguments(network, host.address)
     with log_kept(host, name):
@@ -27,7 +27,7 @@ def settle(host: Host, *, network: str) -> None:
 
 
 def settle_plain(host: Host, *, network: str) -> None:
-    """Wait until the one server of a host without systemd answers."""
+    """Wait until the only server of a host without systemd answers."""
     name = host.container(network)
     with log_kept(host, name):
         wait_until(lambda: require_serving(name), deadline_seconds=BOOT_SECONDS)
@@ -35,7 +35,7 @@ def settle_plain(host: Host, *, network: str) -> None:
 
 @contextmanager
 def log_kept(host: Host, name: str) -> Iterator[None]:
-    """A host that does not come up leaves its log."""
+    """Keep the log of a host that does not come up."""
     try:
         yield
     except LabError as error:
@@ -44,19 +44,19 @@ def log_kept(host: Host, name: str) -> Iterator[None]:
 
 
 def require_serving(name: str) -> None:
-    """Raise `CommandFailed` while the server starts, `LabError` once it has given up."""
+    """Raise `CommandFailed` while the server starts, `LabError` once it has failed."""
     require_first_process(name)
     command.run(["podman", "exec", name, "test", "-e", SERVING])
 
 
 def require_first_process(name: str) -> None:
-    """Raise `LabError` where the container is over."""
+    """Raise `LabError` if the container has ended."""
     if command.run(["podman", "inspect", "--format={{.State.Status}}", name]).strip() != "running":
         raise LabError("its first process has ended")
 
 
 def require_running(name: str) -> None:
-    """Raise `CommandFailed` while the host boots, `LabError` once it cannot get well."""
+    """Raise `CommandFailed` while the host boots, `LabError` once it cannot become healthy."""
     require_first_process(name)
     state = podman.ask(
         name, ["systemctl", "is-system-running", "--wait"], timeout_seconds=BOOT_SECONDS
@@ -70,14 +70,15 @@ def require_running(name: str) -> None:
 
 
 def require_enforced_limits(name: str) -> None:
-    """A host that ignores pids.max would let every test of process limits pass for nothing."""
+    """Raise `LabError` if the host ignores pids.max: all tests of process limits would pass
+    wrongly."""
     unit = ["systemd-run", "--wait", "--quiet", "--collect", "--property=TasksMax=3"]
     if command.succeeds(["podman", "exec", name, *unit, "sh", "-c", FORK_BEYOND_LIMIT]):
         raise LabError("it does not enforce pids.max: its cgroups are read-only or shared")
 
 
 def keep_log(name: str) -> Path:
-    """Everything the container and its journal say, in one file."""
+    """Write the container's log and its journal into one file."""
     log = LOGS / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     parts = []

@@ -1,4 +1,4 @@
-"""Other programs: lists of arguments in, text out, failures as errors with their last words."""
+"""Other programs: lists of arguments in, text out, failures as errors with their last lines."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ def run(
     environment: Mapping[str, str] | None = None,
     timeout_seconds: float | None = None,
 ) -> str:
-    """Run a program to its end and return what it printed; raises `CommandFailed` otherwise."""
+    """Run a program to its end and return its output; raises `CommandFailed` if it fails."""
     try:
         done = subprocess.run(
             argv,
@@ -38,7 +38,8 @@ def run(
 
 
 def run_logged(argv: Sequence[str], *, log: Path, feed: bytes = b"") -> None:
-    """Run a long program whose output goes to a log; a failure quotes its end and names it."""
+    """Run a long program with its output in a log; a failure quotes its last lines and names the
+    log."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
         done = subprocess.run(argv, input=feed, stdout=out, stderr=subprocess.STDOUT, check=False)
@@ -47,7 +48,7 @@ def run_logged(argv: Sequence[str], *, log: Path, feed: bytes = b"") -> None:
 
 
 def succeeds(argv: Sequence[str]) -> bool:
-    """Tell whether a program ends with 0, whatever it prints."""
+    """Whether a program exits with 0, whatever it prints."""
     try:
         run(argv)
     except CommandFailed:
@@ -56,6 +57,6 @@ def succeeds(argv: Sequence[str]) -> bool:
 
 
 def last_words(output: bytes) -> str:
-    """The last lines a program said, as one line."""
+    """The last lines of a program's output, joined into one."""
     lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
     return " | ".join(lines[-LAST_LINES:])

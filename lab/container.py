@@ -1,4 +1,4 @@
-"""The arguments that make podman start a container which behaves like a host; pure."""
+"""The podman arguments for a container that behaves like a host; no I/O."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from lab.machine import Machine
 
 INIT = "/usr/local/sbin/lab-init"
 SERVE = "/usr/local/sbin/lab-serve"
-SIGRTMIN_PLUS_3 = 37  # how systemd as PID 1 is asked to shut down
+SIGRTMIN_PLUS_3 = 37  # the signal that tells systemd as PID 1 to shut down
 OWNER_LABEL = "holdfast.lab"
 SPEC_LABEL = "holdfast.lab.spec"
 VOLUME_LABEL = "holdfast.lab.volume"
@@ -17,7 +17,7 @@ VOLUME_LABEL = "holdfast.lab.volume"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """A file of the machine behind a loop device, mounted somewhere in a host."""
+    """A file of the machine behind a loop device, mounted in a host."""
 
     file: Path
     device: str
@@ -25,7 +25,7 @@ class Volume:
 
 
 def limit_arguments(machine: Machine) -> list[str]:
-    """Podman asks for more than the machine allows unless told; that may fail."""
+    """Limits for podman, which by default sets more than the machine may allow, and fails."""
     if machine.may_raise_limits:
         return []
     limits = {"nofile": machine.open_files, "nproc": machine.processes}
@@ -35,7 +35,7 @@ def limit_arguments(machine: Machine) -> list[str]:
 
 
 def systemd_arguments(machine: Machine) -> list[str]:
-    """How systemd comes up as PID 1 on this kind of machine."""
+    """The arguments that let systemd run as PID 1 on this kind of machine."""
     if machine.unified_cgroups:
         return ["--systemd=always"]
     # `--systemd=always` would mount the machine's whole systemd hierarchy into each container.
@@ -48,7 +48,7 @@ def systemd_arguments(machine: Machine) -> list[str]:
         "--tmpfs=/run/lock:rw,mode=1777",
         "--tmpfs=/tmp:rw,exec,mode=1777",
         "--env=container=podman",
-        # The systemd of Debian 13 needs to be asked for cgroup v1; older ones ignore it.
+        # Debian 13's systemd accepts cgroup v1 only on request; older versions ignore this.
         "--env=SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1",
     ]
 
@@ -62,20 +62,20 @@ def create_arguments(
     machine: Machine,
     volume: Volume | None,
 ) -> list[str]:
-    """Everything after `podman create`."""
+    """All arguments after `podman create`."""
     return [
         f"--name={host.container(network)}",
         f"--hostname={host.name}",
         f"--network={network}",
         f"--ip={host.address}",
-        # Podman would bind-mount both files, and no tool could replace them by renaming.
+        # Podman would bind-mount both files, so that no tool could replace them by renaming.
         "--no-hosts",
         "--dns=none",
         "--shm-size=256m",
-        # Podman's own ceiling would stand above every TasksMax that a role sets.
+        # Podman's own limit would override every TasksMax that a role sets.
         "--pids-limit=-1",
         "--cap-add=SYS_ADMIN",
-        # AppArmor's profile for containers forbids every mount, ours included.
+        # AppArmor's profile for containers forbids every mount, including ours.
         "--security-opt=apparmor=unconfined",
         f"--label={OWNER_LABEL}={network}",
         *systemd_arguments(machine),
@@ -89,7 +89,7 @@ def create_arguments(
 
 
 def volume_arguments(volume: Volume) -> list[str]:
-    """The label is how `down` knows which file and loop device are ours."""
+    """The arguments of a volume; by the label `down` finds its file and loop device."""
     return [
         f"--device={volume.device}",
         f"--env=LAB_VOLUME_PATH={volume.path}",
@@ -98,7 +98,7 @@ def volume_arguments(volume: Volume) -> list[str]:
 
 
 def fingerprint(arguments: list[str], files: dict[str, bytes]) -> str:
-    """Tells whether a container on this machine is still what the inventory asks for."""
+    """A hash that shows whether a container still matches its inventory."""
     digest = hashlib.sha256("\0".join(arguments).encode())
     for path, content in sorted(files.items()):
         digest.update(path.encode() + b"\0" + content + b"\0")

@@ -1,11 +1,11 @@
-"""What can go wrong in the lab, said so that a person can act on it."""
+"""Errors of the lab, worded so that a person can act on them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class LabError(Exception):
-    """The lab could not do what was asked; `hint` says what to do about it."""
+    """The lab could not do what was requested; `hint` says what to do about it."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -13,12 +13,12 @@ class LabError(Exception):
 
 
 class CommandFailed(LabError):
-    """A program ended badly; the message is its name and its last words."""
+    """A program failed; the message is its name and its last lines."""
 
 
 @contextmanager
 def attempting(action: str, name: str, *, hint: str = "") -> Iterator[None]:
-    """Say which `action` on which named thing a failed program was meant to serve."""
+    """Add to a program's failure which `action` on which named thing it was part of."""
     try:
         yield
     except CommandFailed as error:

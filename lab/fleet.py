@@ -1,4 +1,4 @@
-"""An Ansible inventory read as a fleet of throw-away hosts: no other description exists."""
+"""An Ansible inventory, read as a fleet of throw-away hosts; there is no other description."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 from lab import command
 from lab.errors import LabError, attempting
 
-# Ansible refuses to work in any other.
+# Ansible refuses any other encoding.
 UTF_8 = {"LC_ALL": "C.UTF-8"}
 VOLUME_PATH = "/var/lib/holdfast"
 
@@ -29,7 +29,7 @@ class Host:
     volume_path: str = VOLUME_PATH
 
     def container(self, network: str) -> str:
-        """The name podman knows this host by."""
+        """The name of the host's container."""
         return f"{network}-{self.name}"
 
 
@@ -42,7 +42,7 @@ class Fleet:
     hosts: tuple[Host, ...]
 
     def only(self, names: list[str]) -> "Fleet":
-        """The same fleet with fewer hosts; all of them for no names."""
+        """The same fleet with these hosts only; all of them without names."""
         for name in names:
             self.host(name)
         return replace(
@@ -66,7 +66,7 @@ def read(inventory: Path) -> Fleet:
 
 
 def listing(inventory: Path) -> Mapping[str, Mapping[str, Any]]:
-    """Let Ansible read the inventory: variables then mean what they mean to playbooks."""
+    """Let Ansible read the inventory, so that variables mean what they mean to playbooks."""
     if not inventory.exists():
         raise LabError(f"cannot read inventory '{inventory}': no such folder")
     program = Path(sys.executable).with_name("ansible-inventory")
@@ -82,7 +82,7 @@ def listing(inventory: Path) -> Mapping[str, Mapping[str, Any]]:
 
 
 def from_variables(variables: Mapping[str, Mapping[str, Any]], *, name: str) -> Fleet:
-    """Turn the variables of each host into a fleet."""
+    """Build a fleet from the variables of each host."""
     first = next(iter(variables.values()))
     network, subnet = (required(first, key, where=name) for key in ("lab_network", "lab_subnet"))
     hosts = tuple(host_from(host, values) for host, values in sorted(variables.items()))
@@ -105,7 +105,7 @@ def host_from(name: str, values: Mapping[str, Any]) -> Host:
 
 
 def required(values: Mapping[str, Any], key: str, *, where: str) -> str:
-    """A variable that must be set."""
+    """The value of a variable that must be set; raises `LabError`."""
     if key not in values:
         raise LabError(
             f"cannot use '{where}' as throw-away hosts: {key} is not set",

@@ -1,4 +1,4 @@
-"""Brings a fleet up as containers that behave like hosts, and takes it away again."""
+"""Starts a fleet as containers that behave like hosts, and removes it."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ REMOVE_SECONDS = 60
 
 
 def up(fleet: Fleet, *, limit: list[str]) -> None:
-    """Bring the hosts up side by side; those that are up already are only looked at."""
+    """Start the hosts side by side; those that run as described are only checked."""
     chosen = fleet.only(limit).hosts
     here = machine.describe()
     machine.install_for_containers(here)
@@ -49,7 +49,7 @@ def up(fleet: Fleet, *, limit: list[str]) -> None:
 
 
 def side_by_side(act: Callable[[Item], None], items: Iterable[Item]) -> None:
-    """Do the same to all; the error names every item that failed, none hides another."""
+    """Do the same to all items; the error names every item that failed."""
     with ThreadPoolExecutor(AT_ONCE) as workers:
         outcomes = [workers.submit(act, item) for item in items]
     errors = [error for outcome in outcomes if (error := outcome.exception())]
@@ -63,7 +63,7 @@ def side_by_side(act: Callable[[Item], None], items: Iterable[Item]) -> None:
 
 
 def bring_up(host: Host, *, fleet: Fleet, here: Machine) -> None:
-    """One host, from whatever is there to a running system that answers over ssh."""
+    """Bring one host from any state to a running system that answers over ssh."""
     began = time.monotonic()
     name = host.container(fleet.network)
     volume = volumes.attach(host, network=fleet.network, loop_devices=here.loop_devices)
@@ -96,7 +96,7 @@ def bring_up(host: Host, *, fleet: Fleet, here: Machine) -> None:
 
 
 def host_files(host: Host, *, fleet: Fleet, volume: Volume | None) -> dict[str, bytes]:
-    """What makes a container this host: first process, keys, neighbours, file systems."""
+    """The files that make a container this host: first process, keys, neighbours, file systems."""
     neighbours = "".join(f"{other.address} {other.name}\n" for other in fleet.hosts)
     mounts = f"{volume.device} {volume.path} ext4 defaults 0 2\n" if volume else ""
     key = keys.host_key(fleet.network, host.name)
@@ -112,13 +112,13 @@ def host_files(host: Host, *, fleet: Fleet, volume: Volume | None) -> dict[str, 
 
 
 def down(fleet: Fleet, *, limit: list[str]) -> None:
-    """Remove containers, volumes, and with the last host the network; nothing there is no error."""
+    """Remove containers and volumes, and after the last host the network; may be called twice."""
     if shutil.which("podman") is None:
         say("0 hosts removed: there is no podman here")
         return
     names = {host.container(fleet.network) for host in fleet.only(limit).hosts}
     with only_one(fleet_folder(fleet.network) / "lock"):
-        # By label, not by inventory: a host that has left the inventory must go as well.
+        # By label, not by inventory: a host that was dropped from the inventory must go as well.
         found = podman.containers(f"label={OWNER_LABEL}={fleet.network}")
         chosen = [entry for entry in found if not limit or names.intersection(entry["Names"])]
         files = {Path(path) for entry in chosen if (path := entry["Labels"].get(VOLUME_LABEL))}
@@ -132,9 +132,9 @@ def down(fleet: Fleet, *, limit: list[str]) -> None:
 
 
 def remove(name: str) -> None:
-    """Remove one container at once: nothing in it is worth a shutdown.
+    """Remove one container without a shutdown, as nothing in it is worth one.
 
-    On a machine without a free moment podman gives up on processes that are only slow to die.
+    On a busy machine podman gives up on processes that die slowly, so it is repeated.
     """
     removing = ["podman", "rm", "--force", "--ignore", "--time=0", name]
     with attempting("remove host", name):
@@ -142,7 +142,7 @@ def remove(name: str) -> None:
 
 
 def execute(fleet: Fleet, *, host: str, argv: list[str]) -> NoReturn:
-    """Become a program inside a host."""
+    """Replace this process by a program inside a host."""
     name = fleet.host(host).container(fleet.network)
     terminal = ["--tty"] if os.isatty(0) and os.isatty(1) else []
     entering = ["podman", "exec", "--interactive", *terminal, name]

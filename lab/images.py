@@ -1,4 +1,4 @@
-"""Recipes become podman images: a base from Debian's packages, database servers as layers on it."""
+"""Recipes become podman images: a base of Debian packages, and database servers in layers on it."""
 
 import shlex
 import time
@@ -22,8 +22,8 @@ AT_ONCE = 2
 
 
 def build(wanted: Sequence[Recipe], *, here: Machine) -> None:
-    """Make the images that do not exist yet, those of different releases side by side."""
-    # The image store is the machine's: two clones of the project may want the same image.
+    """Build the missing images, those of one generation side by side."""
+    # The image store belongs to the machine: two clones of the project may want the same image.
     with only_one(LOCK):
         lacking = [recipe for recipe in wanted if not exists(recipe)]
         if not lacking:
@@ -39,12 +39,12 @@ def build(wanted: Sequence[Recipe], *, here: Machine) -> None:
 
 
 def exists(recipe: Recipe) -> bool:
-    """Whether podman has this very content already."""
+    """Whether podman has an image with exactly this content."""
     return command.succeeds(["podman", "image", "exists", recipe.tag()])
 
 
 def make(recipe: Recipe, *, here: Machine) -> None:
-    """Build one image unless it is there."""
+    """Build one image unless it exists."""
     if exists(recipe):
         return
     say(f"image {recipe.name}: building ({len(recipe.packages)} packages)")
@@ -59,7 +59,7 @@ def make(recipe: Recipe, *, here: Machine) -> None:
 
 
 def import_base(recipe: Recipe, *, log: Path) -> None:
-    """Unpack Debian's packages into a root file system and hand it to podman."""
+    """Unpack Debian packages into a root file system and import it into podman."""
     archive = STATE / "build" / f"{recipe.name}.tar"
     archive.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -85,7 +85,8 @@ def import_base(recipe: Recipe, *, log: Path) -> None:
 
 
 def mmdebstrap_arguments(recipe: Recipe, *, scripts: Sequence[str], target: Path) -> list[str]:
-    """No mirror is named: mmdebstrap then uses Debian's, updates and security included."""
+    """The arguments of mmdebstrap, without a mirror: it then uses Debian's, with updates and
+    security."""
     inside = [f'chroot "$1" sh -s < {shlex.quote(str(GUEST / script))}' for script in scripts]
     return [
         "mmdebstrap",
@@ -99,7 +100,7 @@ def mmdebstrap_arguments(recipe: Recipe, *, scripts: Sequence[str], target: Path
 
 
 def add_layer(recipe: Recipe, parent: Recipe, *, here: Machine, log: Path) -> None:
-    """Install the packages in a container of the parent image and keep the difference."""
+    """Install the packages in a container of the parent image and commit the difference."""
     builder = f"holdfast-build-{recipe.name}"
     command.run(["podman", "rm", "--force", "--ignore", builder])
     script = (GUEST / "install").read_bytes()
@@ -127,6 +128,6 @@ def add_layer(recipe: Recipe, parent: Recipe, *, here: Machine, log: Path) -> No
 
 
 def by_name(names: Sequence[str]) -> list[Recipe]:
-    """The recipes of these names, or all of them for none."""
+    """The recipes with these names, or all of them without names."""
     known = recipes.load()
     return [recipes.find(name, known) for name in names] or list(known.values())

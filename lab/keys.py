@@ -1,4 +1,4 @@
-"""SSH keys made here, the hosts' own too: every host key is known before the first login."""
+"""SSH keys made here, including the hosts' own: every host key is known before the first login."""
 
 from pathlib import Path
 
@@ -7,19 +7,19 @@ from lab.state import KEY, fleet_folder
 
 
 def login_key() -> Path:
-    """The key that opens every throw-away host, made on demand."""
+    """The key that logs in to every throw-away host, created on demand."""
     return ensure_key(KEY, comment="holdfast lab")
 
 
 def host_key(network: str, host: str) -> Path:
-    """The key a host shows, kept over `down` and `up`."""
+    """The key that a host presents, which survives `down` and `up`."""
     return ensure_key(fleet_folder(network) / "host-keys" / host, comment=host)
 
 
 def ensure_key(path: Path, *, comment: str) -> Path:
-    """Make an ed25519 key pair unless it is there."""
+    """Create an ed25519 key pair unless it exists."""
     if path.exists():
-        # ssh refuses a key that others may read, and a copied tree may have other modes.
+        # ssh refuses a key that others may read, and a copied tree may have lost its modes.
         path.chmod(0o600)
     else:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -33,12 +33,12 @@ def public(key: Path) -> str:
 
 
 def known_hosts_file(network: str) -> Path:
-    """What Ansible checks host keys against."""
+    """The file that Ansible checks host keys against."""
     return fleet_folder(network) / "known_hosts"
 
 
 def write_known_hosts(network: str, names_by_address: dict[str, str]) -> None:
-    """Write down the key of every host of a fleet."""
+    """Record the key of every host of a fleet."""
     lines = [
         f"{address} {public(host_key(network, name))}"
         for address, name in sorted(names_by_address.items())
@@ -47,7 +47,7 @@ def write_known_hosts(network: str, names_by_address: dict[str, str]) -> None:
 
 
 def ssh_arguments(network: str, address: str, *, port: int = 22) -> list[str]:
-    """A login that asks nothing and trusts only keys we made."""
+    """An ssh login without prompts that trusts only keys made here."""
     return [
         *["ssh", "-F", "none", "-i", str(KEY), "-p", str(port)],
         *["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "StrictHostKeyChecking=yes"],

@@ -1,4 +1,4 @@
-"""One at a time across processes: the second waits, and then finds the work done."""
+"""A lock across processes: the second one waits, and then finds the work done."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def only_one(path: Path) -> Iterator[None]:
-    """Hold the lock file for the block; the kernel lets go of it if we die."""
+    """Hold the lock file for the block; the kernel releases it if we die."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         flock(lock, LOCK_EX)

@@ -1,4 +1,4 @@
-"""The machine we run on: what it can do, and the packages it lacks."""
+"""The machine that the lab runs on: its abilities, and the packages that it lacks."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ from lab.progress import say
 CAP_SYS_RESOURCE = 24
 APT_LOCK = Path("/run/lock/holdfast-lab-apt.lock")
 
-# A file each package brings, so that a podman from elsewhere is as welcome as Debian's own.
+# One file of each package, so that a podman from another source is accepted too.
 CONTAINER_PACKAGES = {
     "podman": ["/usr/bin/podman", "/usr/local/bin/podman"],
     "netavark": ["/usr/lib/podman/netavark", "/usr/libexec/podman/netavark"],
@@ -34,7 +34,7 @@ RUNTIME_PACKAGES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What decides how a container must be started here; None is no limit."""
+    """The facts that decide how containers must be started here; None means no limit."""
 
     unified_cgroups: bool
     may_raise_limits: bool
@@ -44,12 +44,12 @@ class Machine:
 
     @property
     def runtime(self) -> str:
-        """crun refuses machines with cgroup v1 or both; elsewhere it is podman's own choice."""
+        """crun refuses machines with cgroup v1 or both; elsewhere it is podman's default."""
         return "crun" if self.unified_cgroups else "runc"
 
 
 def describe() -> Machine:
-    """Look at the live machine."""
+    """Inspect the live machine."""
     return Machine(
         unified_cgroups=Path("/sys/fs/cgroup/cgroup.controllers").exists(),
         may_raise_limits=has_capability(Path("/proc/self/status").read_text(), CAP_SYS_RESOURCE),
@@ -77,12 +77,12 @@ def pid_max() -> int:
 
 
 def least(limit: int | None, ceiling: int) -> int:
-    """A limit under a ceiling."""
+    """The lower of a limit and a ceiling."""
     return ceiling if limit is None else min(limit, ceiling)
 
 
 def require_root() -> None:
-    """Containers with systemd, loop devices and mmdebstrap all want root."""
+    """Containers with systemd, loop devices and mmdebstrap all need root."""
     if os.geteuid() != 0:
         raise LabError(
             "cannot use the lab: it needs root",
@@ -91,20 +91,20 @@ def require_root() -> None:
 
 
 def missing(packages: dict[str, list[str]]) -> list[str]:
-    """The packages none of whose files is here."""
+    """The packages of which no file exists here."""
     return [
         name for name, files in packages.items() if not any(Path(file).exists() for file in files)
     ]
 
 
 def install_for_containers(machine: Machine) -> None:
-    """Bring what building images and starting containers needs."""
+    """Install what building images and starting containers needs."""
     runtime = {machine.runtime: RUNTIME_PACKAGES[machine.runtime]}
     install(missing(CONTAINER_PACKAGES | runtime))
 
 
 def install(packages: Sequence[str]) -> None:
-    """Install packages with apt, telling which; nothing happens for an empty list."""
+    """Install packages with apt and report them; does nothing for an empty list."""
     if not packages:
         return
     if shutil.which("apt-get") is None:
@@ -114,7 +114,7 @@ def install(packages: Sequence[str]) -> None:
         )
     say(f"installing with apt: {' '.join(packages)}")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    # apt itself refuses where another one is at work.
+    # apt fails while another apt runs.
     with only_one(APT_LOCK), attempting("install", ", ".join(packages)):
         command.run(["apt-get", "update", "-qq"])
         command.run(
@@ -124,7 +124,7 @@ def install(packages: Sequence[str]) -> None:
 
 
 def require_space(path: Path, *, mebibytes: int) -> None:
-    """Refuse early what would otherwise die half-way with a full disk."""
+    """Fail early, instead of half-way with a full disk."""
     existing = next(folder for folder in (path, *path.parents) if folder.exists())
     free = shutil.disk_usage(existing).free // 2**20
     if free < mebibytes:

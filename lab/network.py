@@ -1,4 +1,4 @@
-"""A fleet's own podman network, with the addresses its inventory promises."""
+"""A fleet's own podman network, with the addresses in its inventory."""
 
 import json
 
@@ -8,7 +8,7 @@ from lab.waiting import wait_until
 
 
 def ensure(name: str, *, subnet: str) -> None:
-    """Make the network unless it is there with this very subnet."""
+    """Create the network unless it exists with exactly this subnet; raises `LabError`."""
     if exists(name):
         found = json.loads(command.run(["podman", "network", "inspect", name]))[0]["subnets"][0][
             "subnet"
@@ -26,12 +26,12 @@ def ensure(name: str, *, subnet: str) -> None:
 
 
 def exists(name: str) -> bool:
-    """Whether podman knows the network."""
+    """Whether podman has the network."""
     return command.succeeds(["podman", "network", "exists", name])
 
 
 def remove(name: str) -> None:
-    """Drop the network; none is no error."""
+    """Remove the network; may be called twice."""
     if exists(name):
         with attempting("remove network", name, hint="`podman ps --all` shows who still uses it"):
             wait_until(lambda: command.run(["podman", "network", "rm", name]), deadline_seconds=60)

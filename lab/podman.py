@@ -1,4 +1,4 @@
-"""What we ask podman about containers, and how one is made with its own files in it."""
+"""Queries to podman about containers, and creating one with its own files in it."""
 
 import io
 import json
@@ -15,26 +15,26 @@ READABLE_BY_ALL = {"/etc/fstab", "/etc/hosts", "/etc/ssh/ssh_host_ed25519_key.pu
 
 
 def containers(condition: str) -> list[dict[str, Any]]:
-    """The containers that meet a condition of `podman ps --filter`, running or not."""
+    """The containers that match a condition of `podman ps --filter`, running or not."""
     listing = command.run(["podman", "ps", "--all", "--format=json", f"--filter={condition}"])
     found: list[dict[str, Any]] = json.loads(listing)
     return found
 
 
 def labels(name: str) -> dict[str, str] | None:
-    """The labels of a container, None where there is no such container."""
+    """The labels of a container; None if it does not exist."""
     found = containers(f"name=^{name}$")
     return dict(found[0]["Labels"] or {}) if found else None
 
 
 def create(arguments: Sequence[str], *, name: str, files: Mapping[str, bytes]) -> None:
-    """Make a container and lay files into it before it has run."""
+    """Create a container and copy files into it before it runs."""
     command.run(["podman", "create", *arguments])
     command.run(["podman", "cp", "-", f"{name}:/"], feed=archive(files))
 
 
 def archive(files: Mapping[str, bytes]) -> bytes:
-    """Files as a tar, readable by root only unless everybody reads them on a real host."""
+    """Files as a tar; only those that everybody may read on a real host are not limited to root."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         for path, content in files.items():
@@ -47,7 +47,7 @@ def archive(files: Mapping[str, bytes]) -> bytes:
 
 
 def ask(name: str, argv: Sequence[str], *, timeout_seconds: float | None = None) -> str:
-    """What a program in a container prints, whatever its exit code says."""
+    """The output of a program in a container, whatever its exit code."""
     quietly = ["sh", "-c", '"$@" 2>/dev/null || true', "sh"]
     asking = ["podman", "exec", name, *quietly, *argv]
     return command.run(asking, timeout_seconds=timeout_seconds).strip()

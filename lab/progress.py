@@ -1,4 +1,4 @@
-"""Short lines on stderr, so that nobody wonders whether the lab still works."""
+"""Short lines on stderr, which show that the lab still works."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The project as it is now inside a host, with an environment filled without any network."""
+"""The working tree of the project inside a host, with dependencies installed without network."""
 
 import hashlib
 import io
@@ -15,10 +15,10 @@ from lab.progress import say
 from lab.state import PROJECT, STATE
 
 LOCK = PROJECT / "requirements" / "engine.txt"
-# Whoever works here may not be who cloned it, which git takes for an attack.
+# The current user may not own the clone, which git would refuse as unsafe.
 GIT = ("git", "-c", f"safe.directory={PROJECT}", "-C", str(PROJECT))
 PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
-# One place beside the project where real data may lie; hosts get a copy of it.
+# Real data may lie here, beside the project; hosts get a copy of it.
 DATA = PROJECT.parent / "shared" / "data"
 INSTALL = """
 set -e
@@ -33,7 +33,7 @@ echo "$lock" >/opt/engine/lock
 
 
 def install(container: str) -> None:
-    """Put the project into /project, compiled, and its dependencies into /opt/engine."""
+    """Copy the project to /project, compile it, and install its dependencies into /opt/engine."""
     send(container, "/project", project_files())
     if DATA.is_dir():
         send(container, "/data", [(path, path.name) for path in sorted(DATA.iterdir())])
@@ -43,10 +43,10 @@ def install(container: str) -> None:
 
 
 def project_files() -> list[tuple[Path, str]]:
-    """Every file that git knows or would know, as it is in the working tree."""
+    """Every file that git tracks or would track, as it is in the working tree."""
     listed = command.run([*GIT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
     names = [name for name in listed.split("\0") if name]
-    # A link may lead to a folder; what git still names may be gone.
+    # A link may lead to a folder, and a tracked file may be deleted.
     paths = [(PROJECT / name, name) for name in names]
     return [(path, name) for path, name in paths if path.is_file() or path.is_symlink()]
 
@@ -69,15 +69,15 @@ def send(container: str, folder: str, files: Iterable[tuple[Path, str]]) -> None
 
 
 def python_of(container: str) -> str:
-    """The release of a host's own Python; sid's moves on without us."""
+    """The version of a host's own Python; that of sid changes."""
     version = command.run(["podman", "exec", container, "python3", "--version"]).split()[1]
     return version.rpartition(".")[0]
 
 
 def wheels(python: str) -> Path:
-    """The locked wheels for a release of Python, downloaded once per lock."""
+    """The locked wheels for a Python version, downloaded once per lock file."""
     folder = STATE / "wheels" / f"{python}-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
-    # Two hosts of one release may want them at the same time.
+    # Two hosts with the same Python may want them at the same time.
     with only_one(folder.with_name(f"{folder.name}.lock")):
         if not folder.is_dir():
             download(folder, python)
@@ -85,7 +85,7 @@ def wheels(python: str) -> Path:
 
 
 def download(folder: Path, python: str) -> None:
-    """Fill a folder with what the lock names; it is there only once it is whole."""
+    """Download the locked wheels into a folder, which gets its name once it is complete."""
     say(f"downloading wheels for Python {python}")
     unfinished = folder.with_name(f".{folder.name}")
     shutil.rmtree(unfinished, ignore_errors=True)

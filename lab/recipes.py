@@ -1,4 +1,4 @@
-"""Recipes as values: what an image consists of, and when it must be made again."""
+"""Recipes as values: the contents of an image, and a digest that shows when it is out of date."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ IMAGE_SCRIPTS = ("prepare", "install")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One image: a `suite` of Debian or a `parent` recipe, and packages on top."""
+    """One image: a Debian `suite` or a `parent` recipe, and packages on top."""
 
     name: str
     packages: tuple[str, ...]
@@ -27,16 +27,16 @@ class Recipe:
     apt_options: tuple[str, ...] = ()
 
     def lineage(self) -> tuple["Recipe", ...]:
-        """This recipe after all it is built on."""
+        """This recipe, preceded by all the recipes that it is built on."""
         return (*(self.parent.lineage() if self.parent else ()), self)
 
     @property
     def boots(self) -> bool:
-        """Whether systemd is its first process; else a plain server runs under a shell."""
+        """Whether systemd is its first process; else a shell runs a plain server."""
         return any("systemd-sysv" in each.packages for each in self.lineage())
 
     def digest(self, *, scripts: Sequence[str] = IMAGE_SCRIPTS) -> str:
-        """Changes whenever the result would come out differently by our doing."""
+        """Changes whenever the recipe or our scripts change, but not when Debian's packages do."""
         content = json.dumps(asdict(self), sort_keys=True).encode()
         programs = b"".join((GUEST / script).read_bytes() for script in scripts)
         return hashlib.sha256(content + programs).hexdigest()[:12]
@@ -47,7 +47,7 @@ class Recipe:
 
 
 def load(kind: str = "images", *, path: Path = RECIPES) -> dict[str, Recipe]:
-    """Read the recipes of images or disks; parents stand before their children in the file."""
+    """Read the recipes of images or disks; in the file parents precede their children."""
     document = yaml.safe_load(path.read_text())
     recipes: dict[str, Recipe] = {}
     for name, entry in document[kind].items():
@@ -58,7 +58,7 @@ def load(kind: str = "images", *, path: Path = RECIPES) -> dict[str, Recipe]:
 def resolve(
     name: str, entry: dict[str, Any], *, sets: dict[str, list[str]], known: dict[str, Recipe]
 ) -> Recipe:
-    """Make one entry of the file whole."""
+    """Build a recipe from one entry of the file."""
     if ("suite" in entry) == ("parent" in entry):
         raise LabError(f"cannot read recipe '{name}': it needs either a suite or a parent")
     return Recipe(
@@ -71,7 +71,7 @@ def resolve(
 
 
 def find(name: str, recipes: dict[str, Recipe]) -> Recipe:
-    """The recipe of that name, or an error that lists the names there are."""
+    """The recipe with that name; the error lists the existing names."""
     if name not in recipes:
         raise LabError(
             f"cannot find recipe '{name}': no such image",

@@ -1,4 +1,4 @@
-"""Where the lab keeps what it made: all below `.lab`, which git ignores."""
+"""Where the lab stores its files: all below `.lab`, which git ignores."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ KEY = STATE / "ssh" / "id_ed25519"
 
 
 def fleet_folder(network: str) -> Path:
-    """What belongs to one fleet only: known hosts, host keys, volumes."""
+    """The files of one fleet: known hosts, host keys, volumes."""
     return STATE / "fleets" / network

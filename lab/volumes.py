@@ -1,4 +1,4 @@
-"""Loop-backed ext4 volumes: a file of the machine that a host sees as a disk of its own."""
+"""Loop-backed ext4 volumes: a file of the machine that a host sees as its own disk."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from lab.state import fleet_folder
 
 
 def attach(host: Host, *, network: str, loop_devices: bool) -> Volume | None:
-    """Make the host's volume and its loop device, or find both as they were left."""
+    """Create the host's volume and its loop device, or reuse those that exist."""
     if not host.volume_mb:
         return None
     if not loop_devices:
@@ -30,12 +30,12 @@ def attach(host: Host, *, network: str, loop_devices: bool) -> Volume | None:
 
 
 def file_of(host: Host, *, network: str) -> Path:
-    """Where the content of a host's volume is kept."""
+    """The file of a host's volume."""
     return fleet_folder(network) / "volumes" / f"{host.name}.img"
 
 
 def make_file_system(file: Path, *, mebibytes: int) -> None:
-    """A sparse file with an empty ext4; it takes its name only when it is whole."""
+    """Create a sparse file with an empty ext4; it gets its name once it is complete."""
     machine.require_space(file, mebibytes=mebibytes)
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".new")
@@ -51,7 +51,7 @@ def attached_device(file: Path) -> str:
 
 
 def release(file: Path) -> None:
-    """Give the file's own loop device back, if it has one, and drop the file."""
+    """Detach the file's loop device, if it has one, and delete the file."""
     if not file.exists():
         return
     with attempting("release volume", str(file)):

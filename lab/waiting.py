@@ -1,4 +1,4 @@
-"""Waiting for what can only be looked at: asks again until it is so or a deadline passes."""
+"""Polling: look again until a condition holds or a deadline passes."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ PAUSE_SECONDS = 0.1
 
 
 def wait_until(look: Callable[[], object], *, deadline_seconds: float) -> None:
-    """Return once `look` raises no `CommandFailed`; after the deadline its last one counts."""
+    """Return once `look` raises no `CommandFailed`; after the deadline, raise its last one."""
     ends = time.monotonic() + deadline_seconds
     while True:
         try:

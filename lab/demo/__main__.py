@@ -15,7 +15,7 @@ LEFT_UP = "the hosts are still up; ./scripts/demo down removes them"
 
 
 def main(argv: list[str]) -> int:
-    """Run the demo, or take down what an earlier one left."""
+    """Run the demo, or remove the hosts that an earlier one left."""
     arguments = parser().parse_args(argv)
     console = Console(highlight=False)
     try:
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(console: Console, *, keep: bool) -> None:
-    """All stages, the table, and the hosts gone again unless they are to be kept."""
+    """Run all stages, show the table, and remove the hosts unless `keep` is set."""
     began = time.monotonic()
     demo = Demo(console)
     demo.run()

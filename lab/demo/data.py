@@ -1,4 +1,4 @@
-"""What the demo backs up: a generated shop, and the Chinook music shop where it is at hand."""
+"""The databases of the demo: a generated shop, and the Chinook music shop if it is available."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +24,14 @@ class Database:
 
 
 def databases(shell: Shell) -> list[Database]:
-    """What a host of the demo holds."""
+    """The databases that a host of the demo holds."""
     shop = Database(job="shop", name="shop")
     chinook = Database(job="chinook", name="chinook" if shell.kind == POSTGRES else "Chinook")
     return [shop, chinook] if CHINOOK.is_dir() else [shop]
 
 
 def load(shell: Shell) -> str:
-    """Make and fill the databases of a host; what they weigh, for a person to read."""
+    """Create and fill the databases of a host; returns their size in words."""
     shell.sql("CREATE DATABASE shop;")
     shell.load(HERE / f"shop.{shell.kind}.sql", database="shop")
     if CHINOOK.is_dir():
@@ -40,7 +40,7 @@ def load(shell: Shell) -> str:
 
 
 def size_bytes(shell: Shell) -> int:
-    """Bytes of all databases that the demo made, as the server counts them."""
+    """The bytes of all databases that the demo created, as the server counts them."""
     names = ", ".join(f"'{database.name}'" for database in databases(shell))
     if shell.kind == POSTGRES:
         sizes, where = "sum(pg_database_size(datname)) FROM pg_database", "datname"

@@ -1,7 +1,7 @@
-"""Compare a restored database with its source, by what the server itself computes on both sides.
+"""Compare a restored database with its source by what the server itself computes on both sides.
 
-Nothing of the runner takes part: row checksums come from the server, definitions from the
-server's own dump program.
+The runner takes no part: row checksums come from the server, definitions from the server's own dump
+program.
 """
 
 import re
@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What was compared, and the first few things that differ."""
+    """How much was compared, and what differs."""
 
     tables: int
     rows: int
@@ -29,7 +29,7 @@ class Comparison:
 
 
 def compare(shell: Shell, database: Database) -> Comparison:
-    """Every table row for row, sequences, and all definitions with their grants."""
+    """Compare every table row for row, sequences, and all definitions with their grants."""
     facts = _postgres_facts if shell.kind == POSTGRES else _mariadb_facts
     source, restored = facts(shell, database.name), facts(shell, database.restored)
     tables = {name: value for name, value in source.items() if name.startswith("table ")}
@@ -41,7 +41,7 @@ def compare(shell: Shell, database: Database) -> Comparison:
 
 
 def differences(source: dict[str, str], restored: dict[str, str]) -> list[str]:
-    """One line a fact that is not the same on both sides."""
+    """One line per fact that differs between the two sides."""
     found = []
     if not any(name.startswith("table ") for name in source):
         found.append("tables: none were seen in the source, so nothing was compared")
@@ -69,7 +69,7 @@ def _postgres_facts(shell: Shell, database: str) -> dict[str, str]:
 
 
 def _mariadb_facts(shell: Shell, database: str) -> dict[str, str]:
-    # Base64: a name may hold line breaks, and the client would escape them.
+    # Base64: a name may hold line breaks, which the client would escape.
     statements = shell.sql(_about("checksums.mariadb.sql", database)).splitlines()
     rows = shell.sql("\n".join(_decoded(statement) for statement in statements))
     facts = _lines_as_facts(f"{rows}\n")
@@ -92,7 +92,7 @@ def _lines_as_facts(text: str) -> dict[str, str]:
 
 
 def _without_noise(dump: str, database: str) -> str:
-    """Definitions without what may differ between two dumps of equal databases."""
+    """The definitions without what may differ between two dumps of equal databases."""
     lines = dump.replace(f"`{database}`", "`DATABASE`").splitlines()
     kept = (
         line

@@ -1,4 +1,4 @@
-"""Run a playbook as an operator would, with its log kept and its failure told in one line."""
+"""Run a playbook as an operator would, keep its log, and report a failure in one line."""
 
 import os
 import re
@@ -19,7 +19,7 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """What a playbook changed, host by host."""
+    """The number of changes per host, and the log."""
 
     changed: Mapping[str, int]
     log: Path
@@ -70,7 +70,7 @@ def play(
 
 
 def _cause(name: str, text: str) -> str:
-    """Host and message of the first failure; the last line where there is none."""
+    """Host and message of the first failure; the last line if there is none."""
     fatal = FATAL.search(text)
     if fatal is None:
         lines = [line for line in text.splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""What the demo found out, as one table."""
+"""The results of the demo, as one table."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -30,7 +30,7 @@ FOOTNOTE = (
 
 @dataclass(slots=True, kw_only=True)
 class Row:
-    """One backup of one host; filled stage by stage."""
+    """One backup of one host, filled stage by stage."""
 
     host: str
     job: str
@@ -62,7 +62,7 @@ class Row:
 
 
 def tuned_keys(report: list[dict[str, str]]) -> str:
-    """How many keys are live as wanted, and how many were left alone."""
+    """How many keys are live as planned, skipped, or pending."""
     live = sum(row["state"] in ("ok", "changed") for row in report)
     skipped = sum(row["state"] == "skipped" for row in report)
     pending = sum(row["state"] == "pending" for row in report)
@@ -73,13 +73,13 @@ def tuned_keys(report: list[dict[str, str]]) -> str:
 
 
 def show(rows: list[Row], console: Console) -> None:
-    """The one table at the end."""
+    """Print the table of results."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in COLUMNS:
         justify: Literal["left", "right"] = "right" if column in COLUMNS[3:7] else "left"
         table.add_column(column, justify=justify, no_wrap=True)
     for row in rows:
         table.add_row(*row.cells())
-    # A narrow terminal folds whole lines; cells cut short would hide what they hold.
+    # A narrow terminal folds whole lines; truncated cells would hide their contents.
     Console(width=max(console.width, TABLE_WIDTH)).print(table)
     console.print(FOOTNOTE, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Programs inside the hosts of the demo, by podman: independent of Ansible and of the runner."""
+"""Programs inside the hosts of the demo, run by podman: independent of Ansible and the runner."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ MARIADB = "mariadb"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shell:
-    """One host and the way into it."""
+    """One host of the demo and its container."""
 
     host: Host
     container: str
 
     @property
     def kind(self) -> str:
-        """Which database server the host's image carries."""
+        """The database server in the host's image."""
         return POSTGRES if self.host.image.endswith(POSTGRES) else MARIADB
 
     def run(self, argv: Sequence[str], *, feed: bytes | None = None) -> str:
-        """Run a program to its end; raises `CommandFailed` with its last words."""
+        """Run a program to its end; raises `CommandFailed` with its last lines."""
         interactive = ["--interactive"] if feed is not None else []
         return command.run(["podman", "exec", *interactive, self.container, *argv], feed=feed)
 
     def sql(self, text: str, *, database: str = "") -> str:
-        """What the server's own client prints for `text`, without headers or alignment."""
+        """The output of the server's own client for `text`, without headers or alignment."""
         return self.run(self.client(database), feed=text.encode())
 
     def load(self, script: Path, *, database: str = "") -> None:
@@ -46,5 +46,5 @@ class Shell:
 
 
 def shells(fleet: Fleet) -> list[Shell]:
-    """A way into every host."""
+    """A shell for every host."""
     return [Shell(host=host, container=host.container(fleet.network)) for host in fleet.hosts]

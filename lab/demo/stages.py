@@ -1,4 +1,4 @@
-"""The stages of the demo in order; each says what it does, how long it took, and what it saw."""
+"""The stages of the demo in order; each reports its work, its duration and its result."""
 
 import json
 import time
@@ -24,7 +24,7 @@ Answer = TypeVar("Answer")
 
 
 class Demo:
-    """One run of the main job; `rows` fill up on the way."""
+    """One run of the main job; the stages fill `rows`."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -38,7 +38,7 @@ class Demo:
         }
 
     def run(self) -> None:
-        """All stages; the first one that fails ends the demo."""
+        """Run all stages; the first one that fails ends the demo."""
         for title, stage in (
             ("build the images of the hosts", self._build),
             ("start four hosts", self._start),
@@ -61,7 +61,7 @@ class Demo:
         return f"{len(wanted)} images"
 
     def _start(self) -> str:
-        # A fleet that an earlier demo left: this one starts from nothing.
+        # Remove a fleet that an earlier demo left, so that this one starts from nothing.
         hosts.down(self._fleet, limit=[])
         hosts.up(self._fleet, limit=[])
         return ", ".join(f"{shell.host.name} ({shell.host.image})" for shell in self._shells)
@@ -154,7 +154,7 @@ class Demo:
 
     @contextmanager
     def _stage(self, title: str) -> Iterator[Callable[[str], None]]:
-        """Show a stage while it runs; one line stays when it is over."""
+        """Show a stage while it runs, and its result in one line afterwards."""
         began = time.monotonic()
         seen: list[str] = []
         self._console.print(f"[bold]·[/bold] {title}")

@@ -8,7 +8,7 @@ from lab.errors import LabError
 
 DEADLINE_SECONDS = 600
 PAUSE_SECONDS = 0.5
-# The schedule itself stays what the operator configured: this adds one moment to it.
+# This adds one moment to the configured schedule, which stays unchanged.
 SOON = "[Timer]\nOnActiveSec=2s\nRandomizedDelaySec=0\nAccuracySec=1s\n"
 
 
@@ -17,7 +17,7 @@ def unit(database: Database) -> str:
 
 
 def start_soon(shell: Shell, wanted: list[Database]) -> None:
-    """Have the timers of these jobs fire in two seconds."""
+    """Let the timers of these jobs fire in two seconds."""
     for database in wanted:
         folder = f"/run/systemd/system/{unit(database)}.timer.d"
         shell.run(["mkdir", "-p", folder])
@@ -27,14 +27,15 @@ def start_soon(shell: Shell, wanted: list[Database]) -> None:
 
 
 def forget_soon(shell: Shell, wanted: list[Database]) -> None:
-    """Take the extra moment away again."""
+    """Remove the extra moment."""
     for database in wanted:
         shell.run(["rm", "-r", f"/run/systemd/system/{unit(database)}.timer.d"])
     shell.run(["systemctl", "daemon-reload"])
 
 
 def wait(shell: Shell, database: Database) -> None:
-    """Until the service that the timer started has ended well; raises with its last words."""
+    """Wait until the service that the timer started has succeeded; else raise its last log
+    lines."""
     ends = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < ends:
         timer, service = (
@@ -65,7 +66,7 @@ def require_success(shell: Shell, database: Database, service: dict[str, str]) -
 
 
 def shown(shell: Shell, name: str) -> dict[str, str]:
-    """The properties of a unit that tell whether it ran."""
+    """The properties of a unit that show whether it ran."""
     wanted = (
         "ActiveState,Result,ExecMainStatus,ExecMainExitTimestampMonotonic,LastTriggerUSecMonotonic"
     )

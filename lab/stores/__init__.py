@@ -1,1 +1,1 @@
-"""Real stores on loopback, thrown away afterwards, and a proxy with the faults of a network."""
+"""Real stores on loopback, discarded after use, and a proxy that injects network faults."""

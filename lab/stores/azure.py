@@ -25,8 +25,9 @@ from lab.progress import say
 from lab.state import STATE
 from lab.waiting import wait_until
 
-# What is locked here, with checksums: `npm install --package-lock-only
-# --omit-lockfile-registry-resolved` renews it. Later releases want a newer Node than Debian's.
+# Versions and checksums are locked here. `npm install --package-lock-only
+# --omit-lockfile-registry-resolved` renews the lock. Later releases need a newer Node than
+# Debian's.
 LOCK = Path(__file__).parent / "azurite"
 PACKAGES = {
     "nodejs": ["/usr/bin/node", "/usr/local/bin/node"],
@@ -40,7 +41,7 @@ ACCOUNT = "acme"
 
 @dataclass(frozen=True)
 class AzureServer:
-    """Where it listens, and the key of its one account."""
+    """The server's port, and the key of its only account."""
 
     port: int
     account_key: str
@@ -48,15 +49,15 @@ class AzureServer:
 
     @property
     def endpoint(self) -> str:
-        """With the account in the path: names of hosts would have to be resolved."""
+        """The endpoint with the account in its path, so that no host name must be resolved."""
         return f"http://127.0.0.1:{self.port}/{self.account}"
 
     def make_container(self, name: str) -> None:
-        """As it is done once for a repository, by hand. Raises `CommandFailed`."""
+        """Create a container, as an operator does once per repository; raises `CommandFailed`."""
         self._ask(f"/{self.account}/{name}", {"restype": "container"}, {})
 
     def put(self, container: str, name: str) -> None:
-        """An empty blob of any name. Raises `CommandFailed`."""
+        """Store an empty blob under any name; raises `CommandFailed`."""
         path = f"/{self.account}/{container}/{quote(name)}"
         self._ask(path, {}, {"x-ms-blob-type": "BlockBlob"})
 
@@ -78,7 +79,7 @@ class AzureServer:
             connection.close()
 
     def _signed(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> str:
-        """Shared Key, for a request without a body."""
+        """The Shared Key signature of a request without a body."""
         named = "".join(f"{key}:{headers[key]}\n" for key in sorted(headers))
         asked = "".join(f"\n{key}:{query[key]}" for key in sorted(query))
         empty = "\n" * 12
@@ -86,7 +87,8 @@ class AzureServer:
         return f"SharedKey {self.account}:{self._digest(text)}"
 
     def token(self, container: str, *, rights: str) -> str:
-        """A shared access signature for a container: `rcl` reads, creates and lists, say."""
+        """A shared access signature for a container; `rights` such as `rcl`: read, create and
+        list."""
         fields = {
             "sp": rights,
             "se": f"{datetime.now(UTC) + timedelta(hours=2):%Y-%m-%dT%H:%M:%SZ}",
@@ -106,7 +108,7 @@ class AzureServer:
 
 @contextmanager
 def azure_server(folder: Path) -> Iterator[AzureServer]:
-    """Start Azurite with all its data below `folder`; it ends with the block. Raises `LabError`."""
+    """Start Azurite with all its data below `folder` until the block ends; raises `LabError`."""
     program = _installed() / PROGRAM
     folder.mkdir(parents=True)
     server = AzureServer(
@@ -133,7 +135,7 @@ def azure_server(folder: Path) -> Iterator[AzureServer]:
 
 
 def _installed() -> Path:
-    """The folder with what the lock names, filled once a lock."""
+    """The folder with the locked packages, installed once per lock file."""
     digest = hashlib.sha256((LOCK / "package-lock.json").read_bytes()).hexdigest()[:12]
     folder = STATE / "azurite" / digest
     with only_one(folder.with_name(f"{digest}.lock")):

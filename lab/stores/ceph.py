@@ -1,4 +1,4 @@
-"""A real S3 server on loopback: a monitor, a disk and a gateway of Ceph, as plain processes."""
+"""A real S3 server on loopback: a monitor, a disk and a gateway of Ceph as plain processes."""
 
 import secrets
 import shutil
@@ -23,7 +23,7 @@ PACKAGES = {
 }
 START_SECONDS = 120.0
 PORTS = 10
-# What makes it start in seconds: quick elections, no placement by hosts, no benchmark of the disk.
+# Settings for a start within seconds: quick elections, no placement by hosts, no disk benchmark.
 CONFIGURATION = """
 [global]
 fsid = {fsid}
@@ -78,7 +78,7 @@ rgw_max_listing_results = 7
 
 @dataclass(frozen=True)
 class S3User:
-    """Somebody whom the server knows, and what he signs with."""
+    """A user of the server and its keys."""
 
     name: str
     access_key: str
@@ -87,8 +87,7 @@ class S3User:
 
 @dataclass(frozen=True)
 class S3Server:
-    """Where it listens, and whom it knows: `owner` may make buckets, `writer` what a bucket's
-    policy lets him do."""
+    """The server's port and users: `owner` may create buckets, `writer` has a bucket's policy."""
 
     port: int
     owner: S3User
@@ -101,7 +100,7 @@ class S3Server:
 
 @contextmanager
 def s3_server(folder: Path) -> Iterator[S3Server]:
-    """Start Ceph with all its data below `folder`; it ends with the block. Raises `LabError`."""
+    """Start Ceph with all its data below `folder` until the block ends; raises `LabError`."""
     install(missing(PACKAGES))
     port = _free_ports()
     fsid, disk = str(uuid.uuid4()), str(uuid.uuid4())
@@ -124,7 +123,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         wait_until(lambda: _require_open(port), deadline_seconds=START_SECONDS)
         yield server
     finally:
-        # Throw-away data: an orderly end would take eleven seconds.
+        # The data is thrown away: an orderly shutdown would take eleven seconds.
         for process in reversed(processes):
             process.kill()
             process.wait()
@@ -132,7 +131,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
 
 
 class _Ceph:
-    """One cluster: its programs, all with the same configuration file."""
+    """One cluster: its programs, which share a configuration file."""
 
     def __init__(self, folder: Path, port: int, fsid: str) -> None:
         self._folder = folder
@@ -175,7 +174,7 @@ class _Ceph:
             raise CommandFailed("the disk of the S3 server is not up")
 
     def make_user(self, user: S3User) -> None:
-        """By argument: a secret of a throw-away server on loopback protects nothing."""
+        """Secrets on the command line are acceptable: this server on loopback protects nothing."""
         keys = ("--access-key", user.access_key, "--secret-key", user.secret_key)
         name = ("--uid", user.name, "--display-name", user.name)
         self.run("radosgw-admin", "-n", "client.rgw", "user", "create", *name, *keys)
@@ -193,7 +192,7 @@ def _require_open(port: int) -> None:
 
 
 def _free_ports() -> int:
-    """The first of `PORTS` ports in a row that nobody uses now."""
+    """The first of `PORTS` consecutive free ports."""
     while True:
         first = 20_000 + secrets.randbelow(2_000) * PORTS
         if all(_is_free(port) for port in range(first, first + PORTS)):

@@ -1,7 +1,8 @@
-"""Google Cloud Storage on loopback: a small server of ours, as there is none of Google's to run.
+"""Google Cloud Storage on loopback: a small server of our own, as Google offers none to run.
 
-It answers to those requests of the XML API that the runner sends, as Google's reference says, with
-checksums, preconditions and signed tokens of service accounts; where it had to choose, it refuses.
+It answers the XML API requests that the runner sends, as Google's reference describes, with
+checksums, preconditions and signed tokens of service accounts. Where the reference leaves a choice,
+it refuses.
 """
 
 import base64
@@ -29,7 +30,7 @@ from lab.stores.gcs_bucket import PAGE, Bucket, Refused, Stored
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 LONGEST_TOKEN_SECONDS = 3600
-# By role: Storage Object User, and Storage Object Creator with Storage Object Viewer.
+# The permissions of Storage Object User, and of Storage Object Creator with Storage Object Viewer.
 USER = frozenset({"create", "get", "list", "delete", "listMultipartUploads"})
 WRITER = frozenset({"create", "get", "list"})
 Answer = tuple[int, Mapping[str, str], bytes]
@@ -37,7 +38,7 @@ Answer = tuple[int, Mapping[str, str], bytes]
 
 @dataclass(frozen=True)
 class Account:
-    """A service account: its rights, and the file that it logs in with."""
+    """A service account: its permissions and its key."""
 
     email: str
     rights: frozenset[str]
@@ -47,7 +48,7 @@ class Account:
 
     @property
     def key_file(self) -> str:
-        """As Google's console hands it out."""
+        """The key file as Google's console issues it."""
         private = self.key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -65,7 +66,7 @@ class Account:
 
 @dataclass
 class GcsServer:
-    """Where it listens, whom it knows, and its buckets by name."""
+    """The server's port, its accounts and its buckets by name."""
 
     port: int
     user: Account
@@ -81,7 +82,7 @@ class GcsServer:
 def gcs_server(
     *buckets: str, names_a_page: int = PAGE, tls: ssl.SSLContext | None = None
 ) -> Iterator[GcsServer]:
-    """Serve these buckets until the block ends; `user` may do everything, `writer` only add."""
+    """Serve these buckets until the block ends; `user` may do everything, `writer` may only add."""
     server = GcsServer(
         port=0,
         user=Account("user@lab.iam.gserviceaccount.com", USER),
@@ -108,7 +109,7 @@ class _Http(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Head and body in one packet: else each answer waits for the other side to acknowledge.
+    # Head and body in one packet: else each answer waits for the client to acknowledge the head.
     wbufsize = -1
     disable_nagle_algorithm = True
 
@@ -117,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*given)
 
     def log_message(self, *_: object) -> None:
-        """Nobody reads it."""
+        """Log nothing."""
 
     def _serve(self) -> None:
         content = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -323,7 +324,8 @@ def _refusal(error: Refused) -> Answer:
 
 
 def _account(server: GcsServer, authorization: str) -> Account:
-    """Whose signed token it is: service accounts sign theirs themselves (AIP-4111)."""
+    """The account that signed the token; service accounts sign their tokens themselves
+    (AIP-4111)."""
     try:
         head, claims, signature = authorization.removeprefix("Bearer ").split(".")
         told = json.loads(_bytes(claims))

@@ -1,6 +1,6 @@
-"""What a bucket of Google Cloud Storage does: objects, generations, checksums, uploads in parts.
+"""A bucket of Google Cloud Storage: objects, generations, checksums and multipart uploads.
 
-After the reference of the XML API: PUT Object, GET and HEAD Object, DELETE Object, GET Bucket
+It follows the reference of the XML API: PUT Object, GET and HEAD Object, DELETE Object, GET Bucket
 (list objects, version 2), and POST and PUT Object for multipart uploads.
 """
 
@@ -22,7 +22,7 @@ PAGE = 1000
 
 
 class Refused(Exception):
-    """A request that was not carried out: the status of HTTP, and Google's own word for why."""
+    """A refused request: HTTP status, Google's error code and message."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -32,7 +32,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Stored:
-    """One generation of an object; one that came in parts has no MD5, and an ETag that is none."""
+    """One generation of an object; one uploaded in parts has no MD5, and an ETag that is none."""
 
     content: bytes
     generation: int
@@ -43,14 +43,14 @@ class Stored:
 
     @property
     def checksums(self) -> str:
-        """As `x-goog-hash` tells them."""
+        """The checksums in the format of `x-goog-hash`."""
         crc = f"crc32c={_text(_crc32c(self.content))}"
         return f"{crc},md5={_text(self.md5)}" if self.md5 is not None else crc
 
 
 @dataclass
 class Upload:
-    """A multipart upload that was begun: what its object will be, and the parts so far."""
+    """An unfinished multipart upload: its object's name and headers, and the parts so far."""
 
     name: str
     headers: Mapping[str, str]
@@ -59,14 +59,14 @@ class Upload:
 
 @dataclass(frozen=True)
 class Page:
-    """Some names in order; `token` asks for the next ones, and is empty at the end."""
+    """Some names in order; `token` requests the next page, and is empty on the last one."""
 
     found: list[tuple[str, Stored]]
     token: str
 
 
 class Bucket:
-    """Objects in memory, for several threads; a page has as many names as it likes, up to 1000."""
+    """Objects in memory, for several threads; a page has `names_a_page` names at most."""
 
     def __init__(self, *, names_a_page: int = PAGE) -> None:
         self._names_a_page = names_a_page
@@ -78,7 +78,7 @@ class Bucket:
     def put(
         self, name: str, content: bytes, headers: Mapping[str, str], *, may_replace: bool
     ) -> Stored:
-        """Whole or not at all, and only where checksums and preconditions hold."""
+        """Store the object atomically, if its checksums and preconditions hold."""
         _require_name(name)
         _require_checksums(content, headers)
         digest = hashlib.md5(content, usedforsecurity=False).digest()
@@ -98,7 +98,7 @@ class Bucket:
             del self.objects[name]
 
     def page(self, prefix: str, *, after: str, token: str, most: int) -> Page:
-        """A token is the last name of the page before."""
+        """A page of names with `prefix`; a token is the last name of the page before."""
         begin = max(after, _untokened(token))
         with self._lock:
             names = sorted(
@@ -118,7 +118,7 @@ class Bucket:
     def put_part(
         self, upload_id: str, number: int, content: bytes, headers: Mapping[str, str]
     ) -> str:
-        """Its ETag, by which the last request has to name it."""
+        """Store a part; returns its ETag, which `complete` must name."""
         if not 1 <= number <= MOST_PARTS:
             raise Refused(400, "InvalidArgument", f"Invalid part number {number}.")
         _require_checksums(content, headers)
@@ -129,7 +129,7 @@ class Bucket:
     def complete(
         self, upload_id: str, named: list[tuple[int, str]], *, may_replace: bool
     ) -> Stored:
-        """Join the parts that are named, in their order; the object replaces what was there."""
+        """Join the named parts in their order; the object replaces an earlier one."""
         with self._lock:
             upload = self._upload(upload_id)
             parts = [_named_part(upload, number, etag) for number, etag in named]
@@ -198,7 +198,7 @@ def _require_name(name: str) -> None:
 
 
 def _require_checksums(content: bytes, headers: Mapping[str, str]) -> None:
-    """Whatever the sender says of the content has to be so: `Content-MD5`, and `x-goog-hash`."""
+    """Check every checksum that the sender states: `Content-MD5` and `x-goog-hash`."""
     told = [("md5", headers["content-md5"])] if "content-md5" in headers else []
     for each in filter(None, headers.get("x-goog-hash", "").replace(" ", "").split(",")):
         kind, _, value = each.partition("=")

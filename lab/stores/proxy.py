@@ -1,4 +1,4 @@
-"""An HTTP proxy before an S3 server that does to chosen requests what networks and servers do."""
+"""An HTTP proxy in front of an S3 server that injects faults of networks and servers."""
 
 import asyncio
 import re
@@ -16,12 +16,12 @@ Kind = Literal["reset", "answer-lost", "status", "truncated", "wrong-etag", "sta
 
 @dataclass
 class Fault:
-    """What happens to `times` requests whose line fits `requests`, after the first `after`.
+    """A fault for `times` requests whose request line matches `requests`, after the first `after`.
 
-    `reset`: cut before the server hears of it. `answer-lost`: cut after the server has done it.
-    `status`: answered by us with `status` and `code`. `truncated`: half of the answer's body.
-    `wrong-etag`: another ETag in the answer. `stalled`: nobody answers for `seconds`.
-    `damaged`: a bit of the request's body is another one when it arrives.
+    `reset`: cut before the server receives it. `answer-lost`: cut after the server has executed it.
+    `status`: the proxy answers with `status` and `code`. `truncated`: half of the answer's body.
+    `wrong-etag`: another ETag in the answer. `stalled`: no answer for `seconds`, then cut.
+    `damaged`: one bit of each chunk of the request's body is flipped.
     """
 
     kind: Kind
@@ -45,7 +45,7 @@ class Fault:
 
 @dataclass
 class FaultProxy:
-    """Where it listens, the faults to come, and the line of each request that came."""
+    """The proxy's port, the pending faults, and the request line of each request so far."""
 
     port: int = 0
     faults: list[Fault] = field(default_factory=list)
@@ -56,13 +56,13 @@ class FaultProxy:
         return f"http://127.0.0.1:{self.port}"
 
     def count(self, requests: str) -> int:
-        """How many requests came whose line fits."""
+        """The number of requests so far whose request line matches."""
         return len([line for line in self.lines if re.search(requests, line)])
 
 
 @contextmanager
 def fault_proxy(target: int) -> Iterator[FaultProxy]:
-    """A proxy before the server at port `target` of loopback, until the block ends."""
+    """Run a proxy in front of port `target` on loopback until the block ends."""
     proxy = FaultProxy()
     with running(lambda: _serve(proxy, target)):
         yield proxy
@@ -83,7 +83,7 @@ async def _serve(proxy: FaultProxy, target: int) -> asyncio.Server:
 async def _one_request(
     proxy: FaultProxy, target: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """One a connection: both sides are told to close it afterwards."""
+    """Handle the only request of a connection; both sides are told to close afterwards."""
     head = await reader.readuntil(HEAD_END)
     line, _, rest = head.partition(b"\r\n")
     proxy.lines.append(line.decode())

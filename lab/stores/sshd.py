@@ -1,4 +1,4 @@
-"""A real OpenSSH server on loopback that serves SFTP to whoever started it."""
+"""A real OpenSSH server on loopback that serves SFTP to the user who started it."""
 
 import getpass
 import os
@@ -24,7 +24,7 @@ KEYS = {
     "client_key": "ed25519",
     "writer_key": "ed25519",
 }
-# As root it insists on an empty folder for the half of it that talks to strangers.
+# As root, sshd requires an empty folder for its unprivileged process.
 SEPARATION = Path("/run/sshd")
 CONFIGURATION = """
 ListenAddress 127.0.0.1
@@ -43,14 +43,16 @@ Subsystem sftp internal-sftp
 """
 
 
-# What a login that may add and not remove is refused.
+# The SFTP requests that an append-only login may not make.
 REMOVALS = "remove,rmdir,posix-rename"
 
 
 @dataclass(frozen=True)
 class SftpServer:
-    """Where it listens, its key, and the keys that it lets in, all without a passphrase; who
-    comes with `writer_key` may not remove anything."""
+    """The server's port, host keys and login keys, all without a passphrase.
+
+    A login with `writer_key` cannot remove anything.
+    """
 
     port: int
     user: str
@@ -65,7 +67,7 @@ class SftpServer:
 def sftp_server(folder: Path, *, channels: int = 10) -> Iterator[SftpServer]:
     """Start sshd with its files in `folder`; it and all its sessions end with the block.
 
-    At most `channels` may share a connection, ten as it is everywhere.
+    At most `channels` may share a connection; ten is OpenSSH's default.
     """
     install(missing(PACKAGES))
     folder.mkdir(parents=True)
@@ -86,7 +88,7 @@ def sftp_server(folder: Path, *, channels: int = 10) -> Iterator[SftpServer]:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            restore_signals=False,  # a file that grows too long is then an error, not the end
+            restore_signals=False,  # a file beyond its size limit is then an error, not SIGXFSZ
         )
     try:
         wait_until(lambda: _require_open(port), deadline_seconds=START_SECONDS)
@@ -115,7 +117,7 @@ def end_sessions(pid: int) -> None:
 
 
 def _descendants(pid: int) -> list[int]:
-    """Processes below `pid`, parents first; sshd gives each session processes of its own."""
+    """Processes below `pid`, parents first; sshd gives each session its own processes."""
     found: list[int] = []
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

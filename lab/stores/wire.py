@@ -1,4 +1,4 @@
-"""A wire between a client and a server on loopback: it can be long, and it can be cut."""
+"""A wire between a client and a server on loopback; it can delay, cut or swallow bytes."""
 
 import asyncio
 import threading
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 READ_BYTES = 1 << 18
-# What may be on its way on one connection and in one direction: as much as a long wire holds.
+# The chunks in flight per connection and direction: as many as a long wire holds.
 IN_FLIGHT_CHUNKS = 256
 
 
 @dataclass
 class Wire:
-    """Where it begins; what was sent over it, and when to cut it, once for each number given.
+    """The wire's port and its faults.
 
-    `cut_at` are counts of bytes that clients may still send, one for each connection to be cut.
-    While it is `silent` nothing arrives, and nobody is told.
+    `cut_at` are counts of bytes that a client may still send, one for each connection to be cut.
+    While it is `silent`, nothing arrives and no error is reported.
     """
 
     port: int = 0
@@ -36,7 +36,7 @@ def wire(target: int, *, one_way_seconds: float = 0.0) -> Iterator[Wire]:
 
 @contextmanager
 def running(start: Callable[[], Coroutine[Any, Any, asyncio.Server]]) -> Iterator[None]:
-    """Run what `start` makes in a loop of its own thread until the block ends."""
+    """Run the server of `start` in an event loop of its own thread until the block ends."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="wire", daemon=True)
     thread.start()
@@ -82,7 +82,7 @@ async def _carry(
     cut_at: int | None,
     ends: list[asyncio.StreamWriter],
 ) -> None:
-    """One direction; after `cut_at` bytes both ends are reset."""
+    """Relay one direction; after `cut_at` bytes both ends are reset."""
     on_its_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(IN_FLIGHT_CHUNKS)
     loop = asyncio.get_running_loop()
     arriving = asyncio.create_task(_deliver(on_its_way, writer))
@@ -119,7 +119,7 @@ async def _deliver(
             writer.write(content)
             await writer.drain()
     except OSError:
-        # Nobody is there any more: what is still on its way falls on the floor.
+        # The receiver is gone: drop the bytes that are still in flight.
         while (await on_its_way.get())[1]:
             pass
     with suppress(OSError):

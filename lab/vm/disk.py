@@ -1,4 +1,5 @@
-"""Disks for qemu: one per recipe, never booted itself; a copy with its own identity per machine."""
+"""Disks for qemu: one per recipe, never booted itself; each machine gets a copy with its
+identity."""
 
 import shutil
 import time
@@ -22,18 +23,18 @@ READABLE_BY_ALL = {"/etc/fstab", "/etc/hostname", "/etc/hosts", "/etc/ssh/ssh_ho
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """What qemu boots: a root file system, and the kernel and initrd that stand in it."""
+    """What qemu boots: a root file system, and copies of its kernel and initrd."""
 
     folder: Path
 
     @property
     def root(self) -> Path:
-        """The file system, as one sparse file."""
+        """The root file system, as one sparse file."""
         return self.folder / "root.raw"
 
     @property
     def kernel(self) -> Path:
-        """The kernel outside the file system, as qemu wants it."""
+        """The kernel outside the file system, where qemu needs it."""
         return self.folder / "vmlinuz"
 
     @property
@@ -43,7 +44,7 @@ class Disk:
 
 
 def build(recipe: Recipe) -> Disk:
-    """Make the disk of a recipe, or find it made."""
+    """Build the disk of a recipe unless it exists."""
     disks = STATE / "vm" / "disks"
     finished = disks / f"{recipe.name}-{recipe.digest(scripts=SCRIPTS)}"
     with only_one(disks / "lock"):
@@ -58,7 +59,7 @@ def build(recipe: Recipe) -> Disk:
 
 
 def make(recipe: Recipe, finished: Path) -> None:
-    """Unpack Debian's packages into a file system; the folder takes its name when it is whole."""
+    """Unpack Debian packages into a file system; the folder gets its name once it is complete."""
     unfinished = finished.with_suffix(".new")
     tree = unfinished / "tree"
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -96,14 +97,14 @@ def copy_as(disk: Disk, target: Path, *, files: Mapping[str, bytes]) -> None:
         for number, content in enumerate(files.values()):
             (Path(folder) / str(number)).write_bytes(content)
         command.run(["debugfs", "-w", "-f", str(script), str(target)])
-    # debugfs ends with 0 whatever happened.
+    # debugfs exits with 0 even after errors.
     for path, content in files.items():
         if command.run(["debugfs", "-R", f"cat {path}", str(target)]).encode() != content:
             raise LabError(f"cannot write '{path}' into disk '{target}': debugfs did not")
 
 
 def write_commands(files: Mapping[str, bytes], *, staged: Path) -> list[str]:
-    """The script for debugfs that puts staged file number N in the place of the Nth path."""
+    """The debugfs script that writes staged file N to the Nth path."""
     commands = []
     for number, path in enumerate(files):
         mode = "0100644" if path in READABLE_BY_ALL else "0100600"
@@ -116,11 +117,11 @@ def write_commands(files: Mapping[str, bytes], *, staged: Path) -> list[str]:
 
 
 def make_blank(target: Path, *, mebibytes: int) -> None:
-    """A sparse disk with nothing on it."""
+    """Create an empty sparse disk."""
     with target.open("wb") as file:
         file.truncate(mebibytes * 2**20)
 
 
 def make_volume(target: Path, *, mebibytes: int, label: str) -> None:
-    """A sparse disk that is one empty ext4."""
+    """Create a sparse disk with an empty ext4 on it."""
     command.run(["mke2fs", "-q", "-F", "-t", "ext4", "-L", label, str(target), f"{mebibytes}M"])

@@ -1,4 +1,4 @@
-"""An Ansible inventory read as virtual machines."""
+"""An Ansible inventory, read as virtual machines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,17 +24,17 @@ class VirtualMachine:
 
     @property
     def folder(self) -> Path:
-        """Its disks, its console and its process number."""
+        """The folder of its disks, its console and its process number."""
         return STATE / "vm" / "running" / f"{self.network}-{self.name}"
 
     @property
     def address(self) -> str:
-        """How known_hosts spells a host behind a port."""
+        """The spelling of a host behind a port in known_hosts."""
         return f"[127.0.0.1]:{self.port}"
 
 
 def read(path: Path, *, limit: list[str]) -> list[VirtualMachine]:
-    """The machines of an inventory, all or those named."""
+    """The machines of an inventory: all, or those named by `limit`."""
     variables = listing(path)
     return [
         from_variables(name, values)

@@ -1,4 +1,4 @@
-"""Brings virtual machines up, restarts them, and takes them away."""
+"""Starts virtual machines, restarts them, and removes them."""
 
 import shutil
 import time
@@ -13,7 +13,7 @@ from lab.vm import disk as disks, qemu
 from lab.vm.inventory import VirtualMachine
 from lab.waiting import wait_until
 
-# Emulated processors are slow, and slower still while others use the machine.
+# Emulated processors are slow, and slower still on a busy machine.
 BOOT_SECONDS = 600
 LOGIN_SECONDS = 60
 EMERGENCY = b"You are in emergency mode"
@@ -44,13 +44,13 @@ def up(machine: VirtualMachine) -> None:
 
 
 def runs_as(machine: VirtualMachine, spec: str) -> bool:
-    """Whether the machine runs and still is what the inventory asks for."""
+    """Whether the machine runs and still matches its inventory."""
     mark = machine.folder / "spec"
     return qemu.process_of(machine) is not None and mark.exists() and mark.read_text() == spec
 
 
 def boot(machine: VirtualMachine, disk: disks.Disk, *, files: dict[str, bytes], spec: str) -> None:
-    """Lay out the machine's disks and start qemu."""
+    """Create the machine's disks and start qemu."""
     folder = machine.folder
     folder.mkdir(parents=True)
     drives = [folder / "root.raw"]
@@ -69,10 +69,11 @@ def boot(machine: VirtualMachine, disk: disks.Disk, *, files: dict[str, bytes], 
 
 
 def machine_files(machine: VirtualMachine) -> dict[str, bytes]:
-    """What makes a disk this machine: name, keys, file systems."""
+    """The files that make a disk this machine: name, keys, file systems."""
     mounts = "LABEL=root / ext4 errors=remount-ro 0 1\n"
     if machine.volume_mb:
-        # An emulated processor may need longer than systemd allows until udev sees the disk.
+        # With an emulated processor, udev may see the disk later than systemd's default timeout
+        # allows.
         options = "defaults,x-systemd.device-timeout=10min"
         mounts += f"LABEL={VOLUME_LABEL} {machine.volume_path} ext4 {options} 0 2\n"
     key = keys.host_key(machine.network, machine.name)
@@ -87,12 +88,12 @@ def machine_files(machine: VirtualMachine) -> dict[str, bytes]:
 
 
 def settle(machine: VirtualMachine, *, other_than: str = "") -> None:
-    """Wait until systemd is up in a boot other than the one named."""
+    """Wait until systemd is up in a boot other than `other_than`."""
 
     def look() -> None:
         if qemu.process_of(machine) is None:
             raise LabError("qemu has ended")
-        # Nobody can log in there any more, so waiting would only hide the reason.
+        # Nobody can log in in emergency mode, so waiting would only hide the reason.
         if EMERGENCY in (machine.folder / "console.log").read_bytes():
             raise LabError("it has stopped in emergency mode")
         if boot_id(machine) == other_than:
@@ -114,13 +115,13 @@ def settle(machine: VirtualMachine, *, other_than: str = "") -> None:
 
 
 def inside(machine: VirtualMachine, script: str) -> str:
-    """What a shell command prints in the machine."""
+    """The output of a shell command in the machine."""
     login = keys.ssh_arguments(machine.network, "127.0.0.1", port=machine.port)
     return command.run([*login, script], timeout_seconds=LOGIN_SECONDS)
 
 
 def boot_id(machine: VirtualMachine) -> str:
-    """Differs after every restart of the kernel."""
+    """The kernel's boot id, which differs after every restart."""
     return inside(machine, "cat /proc/sys/kernel/random/boot_id").strip()
 
 
@@ -136,7 +137,7 @@ def reboot(machine: VirtualMachine) -> None:
 
 
 def down(machine: VirtualMachine) -> None:
-    """End the machine and drop its disks; none is no error."""
+    """Stop the machine and delete its disks; may be called twice."""
     with only_one(fleet_folder(machine.network) / "lock"):
         if machine.folder.exists():
             remove(machine)
@@ -144,6 +145,6 @@ def down(machine: VirtualMachine) -> None:
 
 
 def remove(machine: VirtualMachine) -> None:
-    """What `down` does, for whoever holds the lock."""
+    """Like `down`, for a caller that holds the lock."""
     qemu.stop(machine)
     shutil.rmtree(machine.folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""qemu's arguments, and whether this machine's KVM really runs a kernel."""
+"""qemu's arguments, and a probe whether this machine's KVM really runs a kernel."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ NATIVE = ("-accel", "kvm", "-cpu", "host")
 def arguments(
     machine: VirtualMachine, disk: Disk, *, drives: list[Path], accelerator: tuple[str, ...]
 ) -> list[str]:
-    """Everything to start a machine in the background."""
+    """The arguments to start a machine in the background."""
     folder = machine.folder
     return [
         *[PROGRAM, *accelerator, "-m", str(machine.memory_mb), "-smp", "2"],
@@ -40,7 +40,7 @@ def arguments(
 
 
 def drive_arguments(number: int, path: Path) -> list[str]:
-    """A virtio disk with a serial number, so that udev knows it by a stable name."""
+    """A virtio disk with a serial number, so that udev gives it a stable name."""
     return [
         *["-drive", f"if=none,id=drive{number},format=raw,file={path}"],
         *["-device", f"virtio-blk-pci,drive=drive{number},serial=holdfast-{path.stem}"],
@@ -48,7 +48,7 @@ def drive_arguments(number: int, path: Path) -> list[str]:
 
 
 def accelerator(disk: Disk) -> tuple[str, ...]:
-    """KVM where it runs this kernel, emulation elsewhere; found out once per boot."""
+    """KVM if it runs this kernel, else emulation; probed once per boot."""
     if not KVM.exists():
         return EMULATED
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -61,7 +61,7 @@ def accelerator(disk: Disk) -> tuple[str, ...]:
 
 
 def runs_with_kvm(disk: Disk) -> bool:
-    """/dev/kvm may be there and still stand still: only a kernel that speaks proves it."""
+    """Whether a kernel prints anything under KVM: /dev/kvm may exist and not work."""
     console = STATE / "vm" / "probe.log"
     console.write_bytes(b"")
     argv = [PROGRAM, *NATIVE, "-nodefaults", "-display", "none", "-serial", f"file:{console}"]
@@ -82,7 +82,8 @@ def runs_with_kvm(disk: Disk) -> bool:
 
 
 def process_of(machine: VirtualMachine) -> int | None:
-    """The machine's qemu, None when it does not run; a reused number is not taken for it."""
+    """The process of the machine's qemu, or None; a reused process number is not mistaken for
+    it."""
     with suppress(FileNotFoundError, ProcessLookupError):
         pid = int((machine.folder / "pid").read_text())
         if str(machine.folder) in Path(f"/proc/{pid}/cmdline").read_text():
@@ -91,7 +92,7 @@ def process_of(machine: VirtualMachine) -> int | None:
 
 
 def stop(machine: VirtualMachine) -> None:
-    """End the machine's qemu at once, as a power cut would; not running is no error."""
+    """Stop the machine's qemu at once, like a power cut; may be called twice."""
     pid = process_of(machine)
     if pid is None:
         return

@@ -1,4 +1,4 @@
-"""A cluster that archives its WAL through the program, and comes back to a point in time."""
+"""A cluster that archives its WAL through holdfast, and is recovered to a point in time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POINTS = "CREATE TABLE points (id int, at timestamptz DEFAULT clock_timestamp())
 
 
 class Archive:
-    """A cluster, an installation with its physical job, and the WAL between them."""
+    """A cluster, an installation with its physical job, and the archived WAL."""
 
     def __init__(self, server: Cluster, folder: Path, **source: Any) -> None:
         self.server = server
@@ -28,13 +28,13 @@ class Archive:
         self.installation.job["max_concurrent_processes"] = 2
 
     def on(self, server: Cluster) -> Archive:
-        """The same archive as another server sees it."""
+        """The same archive for another server."""
         other = copy(self)
         other.server = server
         return other
 
     def begin(self, *options: str) -> None:
-        """Have the server archive; what it has filled from now on is in the repository soon."""
+        """Configure the server to archive its WAL to the repository from now on."""
         argv = self.installation.argv("wal", "push", "shop", *options)
         command = " ".join(shlex.quote(each) for each in argv).replace("'", "''")
         self.server.configure(f"archive_mode = on\narchive_command = '{command} %p'")
@@ -43,7 +43,7 @@ class Archive:
         self.server.ask(POINTS)
 
     def mark(self, number: int) -> str:
-        """A row that a recovery either brings back or not; the LSN behind it."""
+        """Insert a row that shows how far a recovery went; returns the LSN after it."""
         self.server.ask(f"INSERT INTO points VALUES ({number})")
         ((lsn,),) = self.server.ask("SELECT pg_current_wal_lsn()::text")
         return str(lsn)
@@ -53,14 +53,14 @@ class Archive:
         return str(at)
 
     def switch(self) -> str:
-        """End a segment, and wait until it is archived; its name."""
+        """End a segment and wait until it is archived; returns its name."""
         self.server.ask("SELECT pg_logical_emit_message(true, 'x', 'y')")
         ((name,),) = self.server.ask("SELECT pg_walfile_name(pg_switch_wal())")
         until(lambda: str(name) in self.names())
         return str(name)
 
     def names(self) -> list[str]:
-        """What is archived, records only."""
+        """The names of archived files, by their records."""
         found = self.installation.repository.glob("shop.wal/*/*/*/manifest.json")
         return sorted(_as_archived(path.parent.name) for path in found)
 
@@ -81,7 +81,7 @@ class Archive:
         code: int = 0,
         spaces: Path | None = None,
     ) -> Iterator[tuple[Cluster, dict[str, Any]]]:
-        """The cluster that was restored and started, and what was told; it is stopped after it."""
+        """The restored and started cluster with the printed document; it is stopped afterwards."""
         with folder_for_cluster() as folder:
             back = Cluster(folder)
             try:
@@ -99,7 +99,7 @@ class Archive:
                 )
                 yield back, told
             except BaseException:
-                # Only shown where a test fails.
+                # pytest shows this only if the test fails.
                 log = Path(f"{back.data}-start.log")
                 sys.stdout.write(log.read_text() if log.exists() else "no server was started\n")
                 raise

@@ -1,4 +1,4 @@
-"""Clusters of our own beside the host's: they may be stopped, promoted, damaged and restored."""
+"""Clusters of the tests beside the host's own: tests may stop, promote, damage and restore them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BINARIES = max(
     key=lambda path: int(path.parent.name),
     default=Path(),
 )
-# Fast, and gone with the test; pages carry checksums.
+# Fast, and not durable, as the cluster ends with the test; initdb turns page checksums on.
 SETTINGS = """
 listen_addresses = ''
 fsync = off
@@ -63,13 +63,13 @@ class Cluster:
         run("pg_ctl", "-w", "-D", str(self.data), "promote")
 
     def ask(self, query: LiteralString, *, dbname: str = "postgres") -> list[tuple[object, ...]]:
-        """The rows of an answer; none of a statement that has no rows."""
+        """The rows of a query's result; empty for a statement without a result."""
         with psycopg.connect(self.dsn, dbname=dbname, autocommit=True) as connection:
             cursor = connection.execute(query)
             return cursor.fetchall() if cursor.description else []
 
     def held(self) -> int:
-        """Sessions of the daemon and slots of ours that the server still knows."""
+        """The number of the daemon's sessions and replication slots on the server."""
         ((found,),) = self.ask(
             "SELECT (SELECT count(*) FROM pg_stat_activity"
             "        WHERE application_name LIKE 'holdfast%')"
@@ -79,7 +79,7 @@ class Cluster:
 
 
 def run(program: str, *arguments: str) -> str:
-    """What a program of the server prints, once it has ended well."""
+    """The output of a server program, which must succeed."""
     done = subprocess.run(
         [str(BINARIES / program), *arguments],
         stdout=subprocess.PIPE,
@@ -93,7 +93,7 @@ def run(program: str, *arguments: str) -> str:
 
 @contextmanager
 def cluster(*, wal_senders: int = 10) -> Iterator[Cluster]:
-    """A running cluster; its folder has a name short enough for a socket."""
+    """A running cluster in a folder whose name is short enough for a socket."""
     with folder_for_cluster() as folder:
         made = Cluster(folder)
         made.make(wal_senders=wal_senders)

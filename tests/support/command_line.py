@@ -34,7 +34,7 @@ jobs:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What one call of the program said, and its exit code."""
+    """The output and exit code of one call of the program."""
 
     exit_code: int
     stdout: str
@@ -47,7 +47,7 @@ class Answer:
 
 
 class CommandLine:
-    """Calls the program as `main` is called, with drivers of ours in the table of drivers."""
+    """Calls `main` in this process, with fakes in the table of drivers."""
 
     def __init__(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -69,7 +69,7 @@ class CommandLine:
         return self.target
 
     def holdfast(self, *arguments: str) -> Answer:
-        """`holdfast --config THE_FILE arguments...`"""
+        """Run `holdfast --config THE_FILE arguments...`."""
         return self.bare("--config", str(self.config), *arguments)
 
     def bare(self, *arguments: str) -> Answer:
@@ -87,7 +87,7 @@ class CommandLine:
         return wiring.backup_context(load(self.config), job, progress=FakeProgress())
 
     def stored(self, name: str) -> Path:
-        """The one stored file of the only backup whose name ends so."""
+        """The only stored file whose name ends with `name`."""
         (found,) = self.repository.rglob(f"*{name}")
         return found
 

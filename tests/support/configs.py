@@ -1,4 +1,4 @@
-"""Configuration files of tests, and what reading them comes to."""
+"""Configuration files for tests, and the results of loading them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def job(folder: Path, text: str) -> JobSettings:
 
 
 def refused(folder: Path, text: str) -> tuple[str, str]:
-    """What is said about `text` after the name of the file, and the hint."""
+    """The message for `text` after the file name, and the hint."""
     path = written(folder, text)
     with pytest.raises(ConfigInvalid) as error:
         load(path)

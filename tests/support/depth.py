@@ -1,4 +1,4 @@
-"""How deep a sweep goes: a sample of it, or all the way in `scripts/test full`."""
+"""The depth of a sweep: a sample of the cases, or all of them in `scripts/test full`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
-# Set by `scripts/test` for everything that it starts; `full` or `sample`.
+# Set by `scripts/test` for all of its children: `full` or `sample`.
 DEPTH = "HOLDFAST_TEST_DEPTH"
-# The number that chose the servers of this run (tests/runner/turns.py) chooses samples too.
+# The number that chose the servers of this run (tests/runner/turns.py) also chooses samples.
 TURN = "HOLDFAST_TEST_TURN"
-# So many turns in a row may differ in their servers only.
+# This many consecutive turns differ only in their servers.
 TURNS_OF_SERVERS = 6
 THIRDS = 3
 
@@ -23,12 +23,12 @@ def full() -> bool:
 
 
 def deep(whole: int, *, sample: int) -> int:
-    """`whole` where the tests run to their full depth, else `sample`."""
+    """`whole` if the tests run at full depth, else `sample`."""
     return whole if full() else sample
 
 
 def by_turns(items: Sequence[Item]) -> list[Item]:
-    """Every third of them, others in other turns; all where the tests run to their full depth."""
+    """A third of the items, chosen by the turn; all of them at full depth."""
     if full():
         return list(items)
     turn = int(os.environ.get(TURN, "0"))

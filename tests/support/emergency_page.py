@@ -1,4 +1,4 @@
-"""The blocks of docs/restore-emergency.md, carried out as somebody copies them."""
+"""The blocks of docs/restore-emergency.md, executed as a reader copies them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tests.support.installation import Installation
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "restore-emergency.md"
 BLOCK = re.compile(r"^(Set:\n\n)?```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SETS = re.compile(r"^(?P<export>export )?(?P<name>[a-z_]+)=.*$", re.MULTILINE)
-# Test hosts have no network; their images hold what this would install.
+# Test hosts have no network; their images contain the package that this installs.
 INSTALLS = "apt-get install "
 
 
 def follow(*steps: str, values: Mapping[str, str]) -> str:
-    """What the blocks of these steps print, in one shell, with the values to set replaced.
+    """The output of these steps' blocks, run in one shell, with the page's values replaced.
 
-    A step is called by the beginning of its heading. Every value that the page asks for must be
-    given, and no other.
+    A step is named by the beginning of its heading. `values` must hold exactly the values that the
+    page asks for.
     """
     asked: set[str] = set()
     script = ["set -u"]
@@ -47,7 +47,7 @@ def follow(*steps: str, values: Mapping[str, str]) -> str:
 
 
 def stored(installation: Installation) -> dict[str, str]:
-    """The values of step 7: where the only backup lies, and what opens it."""
+    """The values of step 7: the place of the only backup, and the identity."""
     (manifest,) = installation.repository.glob("shop/*/manifest.json")
     return {
         "repository": str(installation.repository),

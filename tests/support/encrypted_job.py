@@ -1,4 +1,4 @@
-"""Encrypted and signed backups against a real server, with our program and without it."""
+"""Encrypted and signed backups on a real server, restored with holdfast and with stock tools."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from holdfast.model.backup import PartKind
 from tests.support.installation import Installation
 from tests.support.main_job import Databases
 
-# `age` reads the stored part, `zstd` its content, and the rest of the words are a client.
+# `age` decrypts the stored part, `zstd` decompresses it, the remaining words are a client.
 STOCK = 'age -d -i "$1" "$2" | zstd -dc | "${@:3}"'
 
 
 class StockDatabases(Databases, Protocol):
-    """What a restore without holdfast needs beside that."""
+    """What a restore without holdfast needs in addition."""
 
     def empty(self) -> str:
-        """A new database with nothing in it."""
+        """Create an empty database."""
         ...
 
     def stock_client(self, database: str, part: dict[str, Any]) -> list[str]:
@@ -28,7 +28,8 @@ class StockDatabases(Databases, Protocol):
 
 
 def encrypted_installation(folder: Path, source: dict[str, Any]) -> Installation:
-    """One whose repository is encrypted and signed; `identity` and `signing` are its keys."""
+    """An installation with an encrypted and signed repository; `identity` and `signing` are its
+    keys."""
     installation = Installation(folder, source)
     recipient = installation.run("keys", "identity", str(folder / "identity"))["public_key"]
     installation.run("keys", "signing", str(folder / "signing"))
@@ -45,7 +46,7 @@ def manifest_of(installation: Installation) -> dict[str, Any]:
 
 
 class EncryptedJob:
-    """Every promise about encrypted backups, once a server."""
+    """Every promise about encrypted backups, run once per server."""
 
     def test_an_encrypted_backup_is_verified_restored_and_equal(
         self, databases: StockDatabases, tmp_path: Path

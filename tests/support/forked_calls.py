@@ -1,7 +1,7 @@
 """A server of calls: the program is loaded once, and each call is a process forked from it.
 
-Run as `python -m tests.support.forked_calls FOLDER`, it reads a JSON call a line and answers each
-with the exit code. What is at the other end of the standard streams is real; so is how Python ends.
+Run as `python -m tests.support.forked_calls FOLDER`, it reads one JSON call per line and answers
+with the exit code. The standard streams are real, and so is the way in which Python ends.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ jobs:
 
 
 def make_installation(folder: Path) -> None:
-    """A configuration, and empty repositories."""
+    """Write a configuration, and create empty repositories."""
     for name in ("state", "repository", "offsite"):
         (folder / name).mkdir(parents=True)
     (folder / "holdfast.yaml").write_text(CONFIG.format(folder=folder))
 
 
 def _load_everything() -> None:
-    """What a command loads for itself costs most of its time."""
+    """Load all modules once, since imports take most of a command's time."""
     for module in pkgutil.walk_packages(holdfast.__path__, "holdfast."):
         importlib.import_module(module.name)
     get_command(program.program([]))
@@ -87,12 +87,12 @@ def _run(arguments: Sequence[str], streams: Sequence[str]) -> None:
     for number, name in enumerate(NAMES):
         setattr(sys, name, _as_python_opens(number))
         setattr(sys, f"__{name}__", getattr(sys, name))
-    # It leaves by SystemExit, through all that Python does at its end.
+    # It leaves by SystemExit, and runs everything that Python does at its end.
     main.main()
 
 
 def _lead(number: int, way: str) -> None:
-    """Have descriptor `number` lead where `way` says."""
+    """Redirect descriptor `number` as `way` says."""
     if way == "closed":
         os.close(number)
         return
@@ -106,7 +106,7 @@ def _lead(number: int, way: str) -> None:
 
 
 def _as_python_opens(number: int) -> TextIO | None:
-    """What the interpreter makes of descriptor `number` when it starts."""
+    """The stream that the interpreter opens on descriptor `number` when it starts."""
     try:
         os.fstat(number)
     except OSError:

@@ -1,4 +1,4 @@
-"""Repositories that earlier releases made: what today's code must read for ever."""
+"""Repositories made by earlier releases, which every later version must read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ DUMP = "shop.dump.sql"
 
 
 class GoldenInstallation(Installation):
-    """A configuration that leads to an unpacked golden repository, with no way to its source."""
+    """A configuration for an unpacked golden repository, without its database server."""
 
     def __init__(self, folder: Path, archive: str, *, dump: str = "") -> None:
-        """`dump` is the archive with the same database where `archive` holds backups alone."""
+        """`dump` is an archive with the database's dump, if `archive` holds backups only."""
         self.archive = archive
         _unpack(GOLDEN / archive, folder)
         if dump:
@@ -30,7 +30,7 @@ class GoldenInstallation(Installation):
         }
 
     def job_of(self, name: str, kind: str, *, repository: str = "main") -> None:
-        """A job as it is configured where only its backups are left."""
+        """Configure a job of which only the backups exist."""
         dsn = {"postgres": "host=/nowhere dbname=shop", "mysql": "mysql://nobody@localhost/shop"}
         self.settings["jobs"][name] = {
             "source": {"kind": kind, "dsn": dsn[kind]},
@@ -38,7 +38,7 @@ class GoldenInstallation(Installation):
         }
 
     def seal(self) -> None:
-        """Add the repository whose parts are sealed and whose manifests are signed."""
+        """Add the repository with encrypted parts and signed manifests."""
         recipients = [(self.folder / "identity").read_text().split("public key: ")[1].split()[0]]
         self.settings["repositories"]["sealed"] = {
             "kind": "local",
@@ -50,7 +50,7 @@ class GoldenInstallation(Installation):
 
     @property
     def dump(self) -> bytes:
-        """The database as its own dump program told it when the backups were made."""
+        """The dump of the database by its own program, from when the backups were made."""
         return (self.folder / DUMP).read_bytes()
 
 

@@ -1,7 +1,7 @@
-"""Whoever can write to a repository replaces parts of a signed and sealed backup, against a server.
+"""An attacker replaces parts of a signed and encrypted backup; run against a real server.
 
-Its recipient is public, and the stored size of a part is seen by everybody who can list: what
-takes its place is sealed for the same recipient and as long as it was, to the byte.
+The recipient is public, and anybody who can list the store sees the stored size of a part. So each
+replacement is encrypted for the same recipient and has the same length, to the byte.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from tests.support.installation import Installation
 from tests.support.main_job import Databases
 
 EVIL = "evil_holdfast"
-# Longer than what was once held back until the proof.
+# More than was once held back until a part was proven.
 LONG_BYTES = 2 << 20
 SKIPPED_FRAME = b"\x50\x2a\x4d\x18"
 FRAME_HEAD_BYTES = 8
 
 
 class AttackedDatabases(Databases, Protocol):
-    """What an attack on a restore needs beside that."""
+    """What an attack on a restore needs in addition."""
 
     def attack(self, witness: Path) -> str:
-        """A script that makes the account `EVIL`, and the file `witness` by its client's means."""
+        """A script that creates the account `EVIL`, and the file `witness` through its client."""
         ...
 
     def is_there(self, database: str) -> bool: ...
@@ -50,15 +50,15 @@ def sealed(content: bytes, recipient: str) -> bytes:
 
 
 def disguised(script: str, recipient: str, *, size_bytes: int) -> bytes:
-    """A zstd frame of the script, sealed, and as long as is wanted where it is not longer."""
+    """The script as an encrypted zstd frame, padded to `size_bytes` if it is shorter."""
     comments = "-- nothing to see here\n" * (LONG_BYTES // 23)
     frame = zstandard.ZstdCompressor(level=19).compress((script + comments).encode())
     made = sealed(frame, recipient)
     padding = size_bytes - len(made)
-    # age adds 16 bytes to every 64 KiB: the second try knows how many that is.
+    # age adds 16 bytes per 64 KiB: the second attempt knows the total.
     while padding >= FRAME_HEAD_BYTES and len(made) != size_bytes:
         filler = bytes(padding - FRAME_HEAD_BYTES)
-        # A frame that stock tools pass over.
+        # A skippable frame, which stock tools ignore.
         skipped = SKIPPED_FRAME + len(filler).to_bytes(4, "little") + filler
         made = sealed(frame + skipped, recipient)
         padding += size_bytes - len(made)
@@ -76,13 +76,13 @@ def replaced(path: Path, content: bytes) -> Iterator[None]:
 
 
 def one_of_each_kind(installation: Installation) -> list[dict[str, Any]]:
-    """The longest part of each kind, and so the first of the backup among them."""
+    """The longest part of each kind; the backup's first part is among them."""
     parts = sorted(manifest_of(installation)["parts"], key=lambda each: each["stored_bytes"])
     return list({each["kind"]: each for each in parts}.values())
 
 
 class HostileStore:
-    """Once a server and an engine."""
+    """Run once per server and engine."""
 
     def test_nothing_of_a_part_that_was_replaced_is_carried_out(
         self, databases: AttackedDatabases, tmp_path: Path
@@ -123,7 +123,8 @@ class HostileStore:
 
 
 def attack_files(installation: Installation, target: Path) -> None:
-    """A signed and sealed copy of files, one part of each kind replaced: no file of it stays."""
+    """Replace one part of each kind of a signed and encrypted cluster backup: nothing is
+    restored."""
     identity = ("--identity", str(installation.folder / "identity"))
     witness, same_size = installation.folder / "witness", 0
     script = f"\\! id > {witness}\nCREATE USER {EVIL};\n"

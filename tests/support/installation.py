@@ -1,4 +1,4 @@
-"""An installation as an operator has it: configuration, repository, state, and the command line."""
+"""An installation as an operator has it: configuration, repository, state and command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROGRAM = [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
 
 
 class Installation:
-    """A configuration with one job, a repository and a state folder of its own."""
+    """A configuration with one job, and its own repository and state directory."""
 
     def __init__(self, folder: Path, source: dict[str, Any], *, level: int = 3) -> None:
         self.folder = folder
@@ -47,14 +47,14 @@ class Installation:
 
     @property
     def job(self) -> dict[str, Any]:
-        """The settings of the job, to be changed before a command is run."""
+        """The job's settings, which a test may change before a command runs."""
         job: dict[str, Any] = self.settings["jobs"]["shop"]
         return job
 
     def run(
         self, *arguments: str, code: int = 0, environment: dict[str, str] | None = None
     ) -> dict[str, Any]:
-        """One command with --json; its document, once its exit code is the expected one."""
+        """Run a command with --json, check its exit code and return its document."""
         done = subprocess.run(
             self.argv(*arguments, "--json"),
             capture_output=True,
@@ -67,9 +67,10 @@ class Installation:
         return document
 
     def kept(self, *kinds: str) -> dict[str, int]:
-        """What unfinished runs have written down, with its inode: a part taken again has another.
+        """The parts that unfinished runs have journalled, by key, with their inodes.
 
-        Of the `kinds` that another run has no reason to take again.
+        A part that is stored again has another inode. Only parts of `kinds`, which a resumed run
+        need not read again.
         """
         journals = (self.folder / "state/unfinished").rglob("*.jsonl")
         lines = [line for path in journals for line in path.read_text().splitlines()[1:]]
@@ -81,17 +82,17 @@ class Installation:
         return found
 
     def files(self) -> list[Path]:
-        """What is stored of backups; who may write is noted elsewhere."""
+        """The stored files of backups, without those of leases."""
         return sorted(path for path in self.repository.glob("shop/**/*") if path.is_file())
 
     def manifests(self) -> list[dict[str, Any]]:
-        """What is stored about each backup."""
+        """The content of every stored manifest."""
         found = sorted(self.repository.rglob("manifest.json"))
         return [json.loads(path.read_text())["manifest"] for path in found]
 
     @contextmanager
     def standing_still(self) -> Iterator[subprocess.Popen[bytes]]:
-        """A backup that has begun to store and was then stopped in its tracks."""
+        """A backup that was stopped (SIGSTOP) after it began to store."""
         with subprocess.Popen(
             self.argv("backup", "shop"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as running:
@@ -106,8 +107,7 @@ class Installation:
 
     @contextmanager
     def stopped_at(self, failpoint: str) -> Iterator[None]:
-        """A backup that stands still at `failpoint` while the block is at work, and then ends
-        well."""
+        """A backup that stands still at `failpoint` during the block, and must then succeed."""
         environment = os.environ | {"HOLDFAST_FAILPOINT": f"{failpoint}:1:stop"}
         with subprocess.Popen(
             self.argv("backup", "shop"),

@@ -1,4 +1,4 @@
-"""A table's part as a manifest keeps it."""
+"""A table's part as a manifest holds it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The smallest loop that keeps a source's parts as files, so that only the engine is tested."""
+"""The smallest loop that stores a source's parts as files, to test the engine alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHUNK_BYTES = 100_003
 
 
 class Unwatched:
-    """Progress that nobody looks at."""
+    """Progress that is ignored."""
 
     def begin(self, *, total_bytes: int, parts: int) -> None: ...
 
@@ -30,7 +30,7 @@ class Unwatched:
 
 
 class FolderBlobs:
-    """Obeys `ports.source.Blobs`: long values as files named by their SHA-256."""
+    """Obeys `ports.source.Blobs`: blobs as files named by their SHA-256."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -60,7 +60,7 @@ def keep(
     meanwhile: Callable[[Snapshot], None] = lambda _: None,
     blobs: FolderBlobs | None = None,
 ) -> tuple[Part, ...]:
-    """Every part as a file in `folder`; `meanwhile` runs when the snapshot has been taken."""
+    """Store every part as a file in `folder`; `meanwhile` runs once the snapshot exists."""
     with (
         source.open(workers=workers, blobs=blobs) as snapshot,
         ThreadPoolExecutor(workers) as pool,
@@ -112,7 +112,7 @@ def opener(folder: Path) -> FakeStored:
 def bring_back(
     target: Target, parts: Sequence[Part], folder: Path, **wanted: Any
 ) -> list[RestoredTable]:
-    """The tables that came back, as the target counted them; `wanted` as for `restored`."""
+    """The restored tables as the target counted them; `wanted` as for `restored`."""
     return list(restored(target, parts, folder, **wanted).tables)
 
 
@@ -126,7 +126,7 @@ def restored(
     tables: Sequence[Relation] = (),
     **wanted: Any,
 ) -> Restored:
-    """What became of a restore; `wanted` are fields of `RestoreOptions`."""
+    """The result of a restore; `wanted` are fields of `RestoreOptions`."""
     request = RestoreRequest(
         parts=tuple(parts),
         tables=tuple(tables),

@@ -1,4 +1,4 @@
-"""Two machines the lab must serve."""
+"""Two machines that the lab must support."""
 
 from lab.machine import Machine
 

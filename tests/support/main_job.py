@@ -1,6 +1,6 @@
-"""The main job as an operator meets it: the command line against a real server.
+"""The main job as an operator runs it: the command line against a real server.
 
-Each server subclasses `MainJob` and says how its databases are made; the tests are the same.
+Each server subclasses `MainJob` and defines how its databases are made; the tests are shared.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ import pytest
 from tests.support.installation import Installation
 from tests.support.waiting import WAIT_SECONDS
 
-# A host of the tests has a copy of the real data where there is any.
+# Test hosts have a copy of the real data here, if there is any.
 CHINOOK = Path("/data")
 
 
 class Databases(Protocol):
-    """What a test needs of a server."""
+    """What the tests need from a server."""
 
     def make(self, *, rows: int = 0) -> str:
-        """A database with one table `filler` of that many incompressible rows."""
+        """Create a database with one table `filler` of that many incompressible rows."""
         ...
 
     def source(self, database: str) -> dict[str, str]:
-        """The `source` of a job that backs it up."""
+        """The `source` settings of a job that backs it up."""
         ...
 
     def refused_source(self, database: str) -> dict[str, str]:
-        """The same with a password that is wrong; `password_file` is still to be added."""
+        """The same with a wrong password; the caller adds `password_file`."""
         ...
 
     def silent_source(self) -> dict[str, str]:
-        """A source whose server is not there."""
+        """A source whose server does not exist."""
         ...
 
     def url(self, database: str) -> str: ...
@@ -44,16 +44,16 @@ class Databases(Protocol):
     def new_name(self) -> str: ...
 
     def checksums(self, database: str) -> dict[str, str]:
-        """Rows and checksum of every table, computed by the server."""
+        """The row count and checksum of every table, computed by the server."""
         ...
 
     def load_chinook(self) -> str:
-        """Load the Chinook script; the database that it makes."""
+        """Load the Chinook script and return the name of its database."""
         ...
 
 
 class MainJob:
-    """Every promise of the main job, once a server."""
+    """Every promise of the main job, run once per server."""
 
     consistency = "snapshot"
 
@@ -101,7 +101,7 @@ class MainJob:
     def test_a_run_in_flight_is_not_joined_and_a_killed_one_leaves_nothing(
         self, databases: Databases, tmp_path: Path
     ) -> None:
-        # The highest level: slow enough to be caught at work.
+        # The highest level: slow enough to be stopped in the middle.
         installation = Installation(
             tmp_path, databases.source(databases.make(rows=40_000)), level=19
         )
@@ -139,7 +139,7 @@ class MainJob:
         installation = Installation(tmp_path, databases.source(databases.make(rows=3000)))
         made = installation.run("backup", "shop")
         before = installation.files()
-        # No file may grow beyond 64 KiB: the kernel refuses the write as a full disk does.
+        # Files may not grow beyond 64 KiB: the kernel refuses the write like a full disk.
         limited = ["prlimit", "--fsize=65536", *installation.argv("backup", "shop", "--json")]
         done = subprocess.run(limited, capture_output=True, text=True, check=False)
         assert done.returncode == 51, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""A manifest to start from."""
+"""Manifests and parts for tests to start from."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def part(name: str = "data/00001-orders.copy", *, backup: str = NAME) -> Part:
 
 
 def bare_part(name: str, kind: PartKind) -> Part:
-    """A part as stored without a change, of which only its name and kind matter."""
+    """A part of which only name and kind matter, stored unchanged."""
     return Part(
         name=name,
         key=name,

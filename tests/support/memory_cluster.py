@@ -26,7 +26,7 @@ CLUSTER = 77
 
 
 class DataDirectory:
-    """A data directory as far as archiving sees it."""
+    """A data directory with what archiving reads of it."""
 
     def __init__(self, data: Path, *, cluster: int = CLUSTER) -> None:
         self.data = data
@@ -37,7 +37,7 @@ class DataDirectory:
         (data / "global/pg_control").write_bytes(struct.pack("=Q", cluster))
 
     def finish(self, name: str, *, text: bytes = b"", is_ready: bool = True) -> Path:
-        """A segment that the server has filled."""
+        """Write a segment that the server has filled."""
         path = self.wal / name
         path.write_bytes(segment(name, text=text, identifier=self.cluster))
         mark = "ready" if is_ready else "done"

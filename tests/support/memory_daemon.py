@@ -1,4 +1,4 @@
-"""The session daemon in memory, with a clock that stands still; only its store is on disk."""
+"""The session daemon in memory, with a fixed clock; only its store is on disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STRANGER = Peer(pid=400, uid=5004, groups=frozenset({5004}))
 
 @dataclass
 class MemoryDaemon:
-    """One daemon's parts, and a way to start another one on the same store."""
+    """The components of one daemon, and a way to start another one on the same store."""
 
     folder: Path
     clock: FakeClock = field(default_factory=lambda: FakeClock(EPOCH))
@@ -36,7 +36,7 @@ class MemoryDaemon:
         self.start()
 
     def start(self) -> None:
-        """A daemon, after whatever came before it."""
+        """Start a daemon, as after an earlier one has ended."""
         self.store = SessionStore(self.folder / "sessions.sqlite")
         self.manager = SessionManager(
             store=self.store,
@@ -57,7 +57,7 @@ class MemoryDaemon:
             thread.join()
 
     def told(self, session_id: str) -> tuple[str, str]:
-        """State and reason, as the store has them."""
+        """State and reason in the store."""
         record = self.store.find(session_id)
         assert record is not None
         return record.state.value, record.reason

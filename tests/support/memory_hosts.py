@@ -1,4 +1,4 @@
-"""Two hosts in memory at one store, each with a clock of its own."""
+"""Hosts in memory that share a repository and contend for the lease of a job."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEASE = 60.0
 
 
 class Seconds:
-    """The clock of a host since it was booted."""
+    """A host's clock, in seconds since boot."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -34,7 +34,7 @@ def on_host(name: str) -> Process:
 
 @dataclass
 class MemoryHosts:
-    """Two hosts, `here` and `there`, at one store."""
+    """The shared repository and clock, and the leases of hosts named by a test."""
 
     repository: MemoryRepository = field(default_factory=MemoryRepository)
     seconds: Seconds = field(default_factory=Seconds)

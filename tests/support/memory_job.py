@@ -40,7 +40,7 @@ from tests.fakes.verification_log import MemoryVerificationLog
 
 
 class MemoryJob:
-    """Job `shop`; a test may look at each of its parts, or break it."""
+    """Job `shop`, whose components a test may inspect or replace."""
 
     def __init__(self, *tables: FakeTable, timeout: timedelta | None = None) -> None:
         shop = (table("orders", "1,ann", "2,bob", "3,eve"), table("items", "1,9"), table("empty"))
@@ -151,7 +151,7 @@ class MemoryJob:
         return f"{self._runs:032x}"[::-1]
 
     def forget_failure(self) -> Failure:
-        """The only record of a failure, which is gone afterwards."""
+        """Return the only record of a failure, and delete it."""
         catalog = Catalog(self.repository)
         (failure,) = catalog.survey("shop").failures
         self.repository.delete(f"{failure.backup_id}/failed.json")
@@ -162,7 +162,7 @@ class MemoryJob:
 
 
 def repair_context(context: BackupContext) -> RepairContext:
-    """For a repair of the same job, or a prune, which needs less of it."""
+    """The context of a repair of the same job, or of a prune."""
     return RepairContext(
         job=context.job,
         repository=context.repository,
@@ -175,7 +175,7 @@ def repair_context(context: BackupContext) -> RepairContext:
 
 
 def check_context(context: BackupContext) -> CheckContext:
-    """For a check of the same job."""
+    """The context of a check of the same job."""
     return CheckContext(
         job=context.job,
         source=context.source,
@@ -186,6 +186,6 @@ def check_context(context: BackupContext) -> CheckContext:
 
 
 def mirrored(context: BackupContext, *mirrors: Mirror) -> BackupContext:
-    """The same job in several repositories, its own first."""
+    """The same job with mirrors; its own repository comes first."""
     ownership = replace(context.ownership, mirrors=mirrors, host_guard=MemoryGuard())
     return replace(context, ownership=ownership)

@@ -1,4 +1,4 @@
-"""One object of a repository, or one file of a host's state, made into what it should not be."""
+"""Corrupt one object of a repository, or one file of a host's state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# What stands for texts that no writer of JSON would write.
+# Placeholders for texts that no JSON writer would produce.
 DEEP, DIGITS, TWICE = "@@deep@@", "@@digits@@", "@@twice@@"
 SPELT = {
     f'"{DEEP}"': "[" * 100_000 + "]" * 100_000,
@@ -70,13 +70,13 @@ Mutation = Callable[[Path, random.Random], None]
 
 
 def replaced(path: Path, content: bytes) -> None:
-    """Never written over: other names may be links to the same file."""
+    """Replace the file, never overwrite it: other names may be links to it."""
     path.unlink()
     path.write_bytes(content)
 
 
 def _bytes(path: Path, rng: random.Random) -> None:
-    """Bits, holes, junk and ends."""
+    """Flip bits, cut holes, insert junk or truncate."""
     content = bytearray(path.read_bytes())
     at = rng.randrange(len(content) + 1)
     length = rng.choice([1, 2, 8, 100, len(content)])
@@ -125,7 +125,7 @@ def _sparse(path: Path, rng: random.Random) -> None:
 
 
 def _swapped(path: Path, rng: random.Random) -> None:
-    """The content of another object of the same store."""
+    """Replace it with the content of another object of the same store."""
     below = path.parents[len(path.parents) - 1]
     for folder in path.parents:
         if folder.name in ("repository", "state"):
@@ -136,7 +136,7 @@ def _swapped(path: Path, rng: random.Random) -> None:
 
 
 def _no_file(path: Path, rng: random.Random) -> None:
-    """What is there has the name, and is no file."""
+    """Replace it with something that is no regular file, or remove it."""
     path.unlink()
     how = rng.randrange(6)
     if how == 0:
@@ -154,11 +154,11 @@ def _no_file(path: Path, rng: random.Random) -> None:
         with socket.socket(socket.AF_UNIX) as bound:
             bound.bind(path.name[:90])
         os.chdir(here)
-    # Or it is gone.
+    # Otherwise nothing replaces it.
 
 
 def _moved(path: Path, rng: random.Random) -> None:
-    """Also, or only, where it does not belong."""
+    """Copy or move it to a place where it does not belong."""
     root = next(each for each in path.parents if each.name in ("repository", "state"))
     job = rng.choice(["shop", "other", "shop.wal", "_leases", "_slots", "nobody"])
     name = rng.choice(
@@ -188,7 +188,7 @@ def _moved(path: Path, rng: random.Random) -> None:
 
 
 def _json(path: Path, rng: random.Random) -> None:
-    """Some values of a document that is whole otherwise, its own fingerprint mended."""
+    """Change some values of an otherwise valid document, and recompute its own fingerprint."""
     lines = path.read_text().split("\n") if path.suffix == ".jsonl" else [path.read_text()]
     which = rng.randrange(len(lines))
     try:
@@ -273,7 +273,7 @@ OF_ANY: list[tuple[Mutation, int]] = [
 
 
 def mutate(path: Path, rng: random.Random) -> str:
-    """Do something to `path`; what it was."""
+    """Apply a random mutation to `path`; returns its description."""
     is_json = path.suffix in (".json", ".jsonl", ".lock") or path.parent.name == "shop"
     chosen = OF_JSON + OF_ANY if is_json else OF_ANY
     (mutation,) = rng.choices([each for each, _ in chosen], [weight for _, weight in chosen])

@@ -1,4 +1,4 @@
-"""A real MySQL or MariaDB server: databases and accounts that are gone after the test."""
+"""A real MySQL or MariaDB server, whose databases and accounts are removed after the test."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ JUDGE_OPTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brand:
-    """What the two servers call differently."""
+    """The differences of the two servers in names and options."""
 
     name: str
     client: str
     judge: tuple[str, ...]
     whole_server: tuple[str, ...]
-    """Rights on `*.*` that docs/restore-mysql.md asks for."""
+    """The global privileges that docs/restore-mysql.md asks for."""
     sight: tuple[str, ...]
-    """Those of them without which a backup only sees less before it locks."""
+    """Global privileges without which a backup only sees less before it locks."""
 
 
 MARIADB = Brand(
@@ -52,17 +52,17 @@ MYSQL = Brand(
     whole_server=("RELOAD", "BACKUP_ADMIN", "SHOW_ROUTINE"),
     sight=("PROCESS", "REPLICATION CLIENT"),
 )
-# Such a table's CHECKSUM differs from one call to the next.
+# The CHECKSUM of a table with an array index differs from one call to the next.
 ARRAY_INDEXES = """
     SELECT DISTINCT table_name FROM information_schema.statistics
     WHERE table_schema = DATABASE() AND expression LIKE '% array)%'"""
 
 
 class MysqlServer:
-    """A server on which a test is the administrator."""
+    """A server on which the test has administrator rights."""
 
     def __init__(self, url: str) -> None:
-        # The address of the server names no database; ours always do.
+        # The server's address names no database; our addresses always do.
         self._address = Address.parse(url.replace("/?", "/mysql?"))
         ((version,),) = self.ask("mysql", "SELECT VERSION()")
         self.brand = MARIADB if "MariaDB" in version else MYSQL
@@ -70,7 +70,7 @@ class MysqlServer:
         self._accounts: list[str] = []
 
     def url(self, database: str, *, user: str = "") -> str:
-        """The address of `database`, as the administrator or as an account made by `account`."""
+        """The address of `database`, for the administrator or for an account made by `account`."""
         login = quote(user or self._address.user, safe="")
         socket = quote(self._address.unix_socket, safe="/")
         return f"mysql://{login}@localhost/{quote(database, safe='')}?unix_socket={socket}"
@@ -96,7 +96,7 @@ class MysqlServer:
             return [tuple(str(value) for value in row) for row in cursor.fetchall()]
 
     def tool(self, *argv: str, stdin: bytes = b"") -> bytes:
-        """What one of the server's own programs prints."""
+        """The output of one of the server's own programs."""
         program, *options = argv
         done = subprocess.run([program, *self._login, *options], input=stdin, capture_output=True)
         assert done.returncode == 0, done.stderr.decode(errors="replace")
@@ -107,22 +107,23 @@ class MysqlServer:
         return [f"--user={self._address.user}", f"--socket={self._address.unix_socket}"]
 
     def client(self, database: str) -> list[str]:
-        """The stock client as docs/restore-mysql.md has it, for a script on its stdin."""
+        """The stock client as in docs/restore-mysql.md, which reads a script on its stdin."""
         return [self.brand.client, *self._login, *CLIENT_OPTIONS, database]
 
     def load(self, database: str, script: bytes) -> None:
-        """By the stock client, as docs/restore-mysql.md tells an operator to."""
+        """Load a script with the stock client, as docs/restore-mysql.md describes."""
         self.tool(self.brand.client, *CLIENT_OPTIONS, database, stdin=script)
 
     def name(self) -> str:
-        """A name for a database that a test may make; dropped afterwards all the same."""
-        # No quotes of any kind: the dump program, our judge, cannot dump events of such a database.
+        """A database name that a test may use; the database is dropped afterwards in any case."""
+        # Without quotes: the dump program, which judges our result, cannot dump events of a
+        # database whose name has any.
         name = f"Our shöp 100%s; {secrets.token_hex(4)}"
         self._databases.append(name)
         return name
 
     def will_have_database(self, name: str) -> str:
-        """One that a script makes; dropped afterwards all the same."""
+        """Register a database that a script creates, so that it is dropped afterwards."""
         self._databases.append(name)
         return name
 
@@ -142,7 +143,7 @@ class MysqlServer:
         return name
 
     def reader(self, database: str) -> str:
-        """An account with exactly the grants that docs/restore-mysql.md asks for."""
+        """An account with exactly the grants in docs/restore-mysql.md."""
         return self.account(
             f"{', '.join((*self.brand.whole_server, *self.brand.sight))} ON *.*",
             of_database(database, "SELECT", "SHOW VIEW", "TRIGGER", "EVENT"),
@@ -150,7 +151,7 @@ class MysqlServer:
         )
 
     def account(self, *grants: str) -> str:
-        """A local account; each of `grants` is what stands between GRANT and TO."""
+        """A local account; each of `grants` is the text between GRANT and TO."""
         name = f"user {secrets.token_hex(4)}"
         self._accounts.append(name)
         login = f"{ticked(name)}@localhost"
@@ -163,7 +164,7 @@ class MysqlServer:
         self.run("mysql", f"DROP USER IF EXISTS {ticked(account)}@localhost")
 
     def checksums(self, database: str) -> dict[str, str]:
-        """The server's own checksum of every table; its rows where there is no such thing."""
+        """The server's own checksum of every table; the rows of a table without a stable one."""
         tables = self.ask(
             database,
             "SELECT table_name FROM information_schema.tables "
@@ -181,10 +182,11 @@ class MysqlServer:
         return sums
 
     def described(self, database: str, *tables: str) -> list[bytes]:
-        """All of a database, or `tables` of it, as an independent tool tells it, unnamed."""
+        """A dump of the database or of `tables` by an independent tool, without the database's
+        name."""
         name = ticked(database).encode()
         text = self.tool(*self.brand.judge, database, *tables).replace(name, b"`DATABASE`")
-        # MySQL remembers whether a character set was given or implied: that says nothing more.
+        # MySQL remembers whether a character set was given or implied; this has no other effect.
         return re.sub(rb" CHARACTER SET \w+(?= COLLATE)", b"", text).splitlines()
 
     def sessions(self, user: str) -> list[str]:
@@ -213,7 +215,7 @@ def ticked(name: str) -> str:
 
 
 def numbers(most: int) -> str:
-    """A table of the numbers from 1 to `most`, called `seq`, as both servers understand it."""
+    """A table `seq` of the numbers from 1 to `most`, in the syntax of both servers."""
     array = f"CONCAT('[', REPEAT('1,', {most - 1}), '1]')"
     return f"JSON_TABLE({array}, '$[*]' COLUMNS (seq FOR ORDINALITY)) AS numbers"
 

@@ -1,4 +1,4 @@
-"""Manifests as the schema before today's has them."""
+"""Manifests in the schema before the current one."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ SCHEMA_1 = "holdfast.manifest/1"
 
 
 def in_schema_1(manifest: Manifest) -> bytes:
-    """What commands print is what schema 1 stores."""
+    """A stored manifest in schema 1, which is also what commands print."""
     return wrapped(as_json(manifest), schema=SCHEMA_1, name=NAME)
 
 
 def kept_in_schema_1(repository: MemoryRepository, *manifests: Manifest) -> None:
-    """As if the release before had made these backups."""
+    """Store manifests as the release before would have."""
     for each in manifests:
         repository.objects[manifest_key(each.backup_id)] = in_schema_1(each)

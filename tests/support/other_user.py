@@ -1,4 +1,4 @@
-"""Another user: what a test lets somebody try who is neither root nor who runs the tests."""
+"""Run code as a user who is neither root nor the one running the tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 NOBODY = 65534
-# A program calls `step_down()` after its imports: the project may lie where nobody else can look.
+# The program calls `step_down()` after its imports, as the project may be unreadable for others.
 STEP_DOWN = f"""
 import os
 def step_down():
@@ -20,7 +20,7 @@ def step_down():
 
 
 def told_as_nobody(program: str, *arguments: str) -> str:
-    """What a Python program prints that becomes `nobody` where it says `step_down()`."""
+    """The output of a Python program that becomes `nobody` when it calls `step_down()`."""
     done = subprocess.run(
         [sys.executable, "-c", STEP_DOWN + program, *arguments],
         capture_output=True,
@@ -34,7 +34,7 @@ def told_as_nobody(program: str, *arguments: str) -> str:
 
 @contextmanager
 def open_folder() -> Iterator[Path]:
-    """A folder that everybody may look into; pytest's own are closed, as TMPDIR may be."""
+    """A folder that everybody may read, unlike pytest's own, or TMPDIR."""
     with tempfile.TemporaryDirectory(prefix="hf-", dir="/tmp") as folder:
         path = Path(folder)
         path.chmod(0o755)

@@ -1,4 +1,4 @@
-"""A cluster filled by pgbench, backed up as files, and the proof that it came back whole."""
+"""A cluster filled by pgbench, its backups as files, and the proof that a restore is whole."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class PgbenchCluster:
 def restored(
     installation: Installation, backup: str = "shop/latest", *options: str
 ) -> Iterator[Cluster]:
-    """The cluster that comes back, before it is started."""
+    """The restored cluster, not yet started."""
     with folder_for_cluster() as folder:
         back = Cluster(folder)
         installation.run("restore", backup, "--to", f"file://{back.data}", *options)
@@ -77,13 +77,13 @@ def restored(
 
 
 def prove(back: Cluster, pgbench: PgbenchCluster) -> None:
-    """It is whole by its manifest, starts, is consistent, and its indexes agree with its rows."""
+    """Assert that its files match its manifest, and everything that `prove_rows` does."""
     assert "successfully verified" in run("pg_verifybackup", str(back.data))
     prove_rows(back, pgbench)
 
 
 def prove_rows(back: Cluster, pgbench: PgbenchCluster) -> None:
-    """It starts, is consistent, and its indexes agree with its rows."""
+    """Assert that it starts, that its rows are consistent, and that its indexes match them."""
     back.configure("")
     with started(back):
         ((accounts, tellers, branches, history),) = back.ask(BALANCES)

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server: databases and roles that are gone after the test."""
+"""A real PostgreSQL server, whose databases and roles are removed after the test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 
 class PostgresServer:
-    """A server on which a test is the superuser."""
+    """A server on which the test is superuser."""
 
     def __init__(self, superuser: str) -> None:
         self.superuser = superuser
@@ -22,7 +22,7 @@ class PostgresServer:
         return make_conninfo(self.superuser, dbname=database)
 
     def url(self, database: str) -> str:
-        """The same as a URI, which is what a person types."""
+        """The same as a URI, as people type it."""
         settings = conninfo_to_dict(self.superuser)
         del settings["dbname"]
         return f"postgresql:///{quote(database, safe='')}?{urlencode(settings, quote_via=quote)}"
@@ -36,7 +36,7 @@ class PostgresServer:
             return connection.execute(query.encode()).fetchall()
 
     def database(self, *statements: str, options: str = "") -> str:
-        """A new one, filled by `statements`."""
+        """Create a database and run `statements` in it."""
         name = self.name()
         self.run("postgres", f'CREATE DATABASE "{name}" TEMPLATE template0 {options}')
         for statement in statements:
@@ -44,7 +44,7 @@ class PostgresServer:
         return name
 
     def name(self) -> str:
-        """A name for a database that a test may make; dropped afterwards all the same."""
+        """A database name that a test may use; the database is dropped afterwards in any case."""
         name = f"Shop's {secrets.token_hex(4)}"
         self._databases.append(name)
         return name
@@ -63,7 +63,7 @@ class PostgresServer:
         self._roles.append(name)
 
     def over_tcp(self, database: str, *, user: str) -> str:
-        """The way of a login with a password; the distribution's pg_hba.conf allows it."""
+        """A login by password over TCP, which the distribution's pg_hba.conf allows."""
         ((port,),) = self.ask("postgres", "SHOW port")
         return make_conninfo(host="127.0.0.1", port=str(port), dbname=database, user=user)
 
@@ -71,7 +71,7 @@ class PostgresServer:
         return {str(row[0]) for row in self.ask("postgres", "SELECT datname FROM pg_database")}
 
     def sessions(self, application: str) -> int:
-        """How many sessions call themselves so; `%` stands for anything."""
+        """The number of sessions with that application name; `%` matches anything."""
         with psycopg.connect(self.superuser, autocommit=True) as connection:
             row = connection.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE %s",

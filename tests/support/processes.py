@@ -1,4 +1,4 @@
-"""Looking at the processes of this host from outside, as an operator would."""
+"""The processes of this host, seen from outside, as an operator would."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """One process as /proc tells it; `state` is Z for one that nobody has reaped."""
+    """A process as /proc shows it; `state` is Z until its parent reaps it."""
 
     pid: int
     name: str
@@ -32,10 +32,10 @@ def processes() -> Iterator[Process]:
 
 
 def children(of: int, *names: str) -> list[Process]:
-    """The children of a process, zombies too; only those of these names where any is given."""
+    """The children of a process, zombies too; if `names` are given, only those."""
     return [each for each in processes() if each.parent == of and (not names or each.name in names)]
 
 
 def named(*names: str) -> list[Process]:
-    """Every process of these names, whoever started it."""
+    """Every process with one of these names, whoever started it."""
     return [each for each in processes() if each.name in names]

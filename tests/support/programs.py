@@ -1,4 +1,4 @@
-"""The programs that unit tests may call: a host may have any others beside them."""
+"""The programs that unit tests may call; a host may have more."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-# Of packages without which there is no Debian.
+# From packages that every Debian has.
 ESSENTIAL = (
     *("base64", "basename", "bash", "cat", "chmod", "chown", "cmp", "cp", "cut", "date", "dd"),
     *("df", "diff", "dirname", "du", "echo", "env", "false", "find", "grep", "gzip", "head"),
@@ -16,7 +16,7 @@ ESSENTIAL = (
     *("sleep", "sort", "stat", "stty", "sync", "tail", "tar", "tee", "test", "timeout", "touch"),
     *("tr", "true", "truncate", "umount", "uname", "uniq", "unshare", "wc", "xargs", "yes"),
 )
-# What must be able to read what we store, each with the package that brings it.
+# Programs that must be able to read what we store, each with its package.
 STOCK = {
     "age": "age",
     "age-keygen": "age",
@@ -26,12 +26,12 @@ STOCK = {
     "ssh-keygen": "openssh-client",
     "zstd": "zstd",
 }
-# A version manager's `python3` works only beside its own programs.
+# The `python3` of a version manager only works beside its own programs.
 PLACES = ("/usr/bin", "/bin")
 
 
 def link(folder: Path, names: Sequence[str]) -> Path:
-    """A folder for PATH with these programs, as far as this host has them, and nothing else."""
+    """A folder for PATH with exactly these programs, as far as this host has them."""
     places = os.pathsep.join([*PLACES, os.environ.get("PATH", os.defpath)])
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:

@@ -1,4 +1,4 @@
-"""A repository with every kind of object in it, beside the state of its host."""
+"""A repository with every kind of object, and the state of its host."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ VALUE = b"a long value\n" * 1000
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A template that stays as it was made, and `run`, a copy of it to damage and to work with."""
+    """A template that stays unchanged, and `run`, a copy of it to damage and to work with."""
 
     folder: Path
 
@@ -84,7 +84,8 @@ class Sandbox:
         _remember(self.template / "state")
 
     def begin_anew(self) -> None:
-        """Objects are never written over, so a link is copy enough; state is."""
+        """Replace `run` by a fresh copy; objects are never overwritten, so links to them
+        suffice."""
         if self.run.exists():
             shutil.rmtree(self.run)
         shutil.copytree(
@@ -137,7 +138,7 @@ def _backup(job: str, name: str, *parts: Part, days: int) -> Manifest:
 
 
 def _full(store: LocalRepository, job: str) -> Manifest:
-    """Tables in ranges, and a long value."""
+    """A backup with a table in ranges, and a blob."""
     kept = _kept(store, blob_key(job, sha256(VALUE).hexdigest(), ""), VALUE)
     blob = Blob(
         key=kept.key,
@@ -173,7 +174,7 @@ def _packed(store: LocalRepository, job: str) -> Manifest:
 
 
 def _physical(store: LocalRepository, job: str) -> list[Manifest]:
-    """A base backup, and one of what changed since."""
+    """A base backup, and an incremental backup on top of it."""
     made: list[Manifest] = []
     for name, start, days in ((FILES, 2, 3), (CHANGES, 4, 4)):
         backup_id = f"{job}/{name}"

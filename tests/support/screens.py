@@ -1,4 +1,4 @@
-"""Each command once, as a person sees it: for tests that compare, and for the pictures of docs."""
+"""Each command once, as a person sees it: for golden tests, and for the pictures in docs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.support.still_shop import Shop, shop_tables
 from tests.support.terminal import Terminal, terminal
 
 WIDTHS = (60, 100, 200)
-# What the disk of this host has free.
+# The free disk space of this host.
 FREE = re.compile(r"[0-9.]+ [KMGT]iB free")
 
 
 def screens(folder: Path, columns: int) -> Iterator[tuple[str, str, Terminal]]:
-    """The name of each screen, the command, and the terminal after it."""
+    """The name of each screen, its command, and the terminal afterwards."""
     shop = Shop(folder)
     for name, line, hours in (
         ("plan", "plan shop", 0),
@@ -33,7 +33,8 @@ def screens(folder: Path, columns: int) -> Iterator[tuple[str, str, Terminal]]:
     stuck = replace(shop.tables[1], waits_for=threading.Event())
     shop.tables = (shop.tables[0], stuck, shop.tables[2])
     with terminal(_run(shop, "backup shop", 25), columns=columns) as shown:
-        # Two of three parts are stored, the third waits: so it stands until somebody ends it.
+        # Two of three parts are stored and the third waits, so the screen stays until it is
+        # interrupted.
         shown.until(lambda text: ("25%" if columns < WIDTHS[1] else "2 of 3 parts") in text)
         yield "backup-in-progress", "backup shop", shown
         shown.press(b"\x03")
@@ -59,6 +60,6 @@ def _run(shop: Shop, line: str, hours: int) -> Callable[[], None]:
 
 
 def text_of(line: str, shown: Terminal) -> str:
-    """The screen below its prompt, without what differs from host to host."""
+    """The screen after its prompt, without what differs between hosts."""
     text = FREE.sub("SIZE free", shown.text)
     return f"$ holdfast {line}\n{text}\n"

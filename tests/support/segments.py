@@ -1,4 +1,4 @@
-"""Segments of a WAL as a server writes them, but small."""
+"""WAL segments as a server writes them, but small."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def header(name: str, *, identifier: int = 77, segment_bytes: int = MIB) -> byte
 
 
 def segment(name: str, *, text: bytes = b"", identifier: int = 77) -> bytes:
-    """A whole segment of 1 MiB with `text` behind its header."""
+    """A whole segment of 1 MiB with `text` after its header."""
     return (header(name, identifier=identifier) + text).ljust(MIB, b"\0")

@@ -1,6 +1,6 @@
-"""A shop where time stands still: the same database, clock and names in each run of the program.
+"""A shop where time stands still: the same database, clock and names in each run.
 
-What a command prints, on a terminal or as a document, can then be compared with what was recorded.
+So the output of a command, on a terminal or as a document, can be compared with a recorded one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tests.fakes.source import FakeSnapshot, FakeSource, FakeTable, FakeTarget
 BEGAN = datetime(2026, 11, 20, 2, tzinfo=UTC)
 SERVER = Server(kind="postgres", version="17.2", database="shop")
 ROW_BYTES = 64 << 10
-# Statistics of a server are seldom right: a bar must end full all the same.
+# A server's statistics are seldom right: a bar must end full nevertheless.
 ESTIMATE = 1.5
 CONFIG = """\
 state_directory: {folder}/state
@@ -58,7 +58,7 @@ jobs:
 
 
 def shop_tables() -> tuple[FakeTable, ...]:
-    """Two tables of some MiB, which compress to a third, and a small one."""
+    """Two tables of some MiB, which compress to about a third, and a small one."""
     return (_table("orders", 288), _table("events", 480), _table("currencies", 1, row_bytes=3000))
 
 
@@ -70,7 +70,7 @@ def _table(name: str, rows: int, *, row_bytes: int = ROW_BYTES) -> FakeTable:
 
 
 def _noise(seed: str) -> Callable[[int], bytes]:
-    """Bytes that no codec can make smaller, and that are the same each time."""
+    """Incompressible bytes, the same for each `seed`."""
     return Random(seed).randbytes  # noqa: S311 - nothing is kept secret with it
 
 
@@ -106,7 +106,7 @@ class ShopTarget(FakeTarget):
 
 
 class ShopSource(FakeSource):
-    """Says that it is PostgreSQL, and thinks that its tables are larger than they are."""
+    """Claims to be PostgreSQL, and overestimates the sizes of its tables."""
 
     engine = "native"
     clock: StillClock
@@ -135,7 +135,7 @@ class ShopSource(FakeSource):
 
 @dataclass
 class Shop:
-    """Its folder, and what the next run of the program meets."""
+    """The shop's folder, and the tables that the next run finds."""
 
     folder: Path
     tables: tuple[FakeTable, ...] = ()
@@ -152,7 +152,8 @@ class Shop:
         return self.folder / "holdfast.yaml"
 
     def program(self, *arguments: str, at: timedelta = timedelta(0)) -> Callable[[], None]:
-        """What `holdfast ARGUMENTS` does, for a process of its own, that long after the first."""
+        """A function that runs `holdfast ARGUMENTS` in a child process, `at` after the first
+        run."""
         _load_everything()
         self.runs += 1
         number = self.runs
@@ -172,13 +173,13 @@ class Shop:
 
 @cache
 def _load_everything() -> None:
-    """What a command would load for itself, so that no module escapes the clock."""
+    """Load all modules now, so that a later import does not escape the fixed clock."""
     for module in pkgutil.walk_packages(holdfast.__path__, "holdfast."):
         importlib.import_module(module.name)
 
 
 def _stand_still(clock: StillClock, number: int) -> None:
-    """Only in a child: nothing is put back."""
+    """Replace clocks and names; only in a child process, as nothing is restored."""
     for real, still in (
         (now, clock.now),
         (live_limits, lambda: TaskLimits(cpus=4)),
@@ -216,7 +217,7 @@ def _set(module: Any, **attributes: Any) -> None:
 
 
 def _watch(meter: Any, clock: StillClock) -> None:
-    """A bar's clock goes on with the first byte, whichever worker brings it."""
+    """Start a bar's clock with the first byte, whichever worker reads it."""
     advance = meter.advance
 
     def advanced(self: Meter, size_bytes: int) -> None:

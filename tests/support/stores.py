@@ -1,4 +1,4 @@
-"""Real stores for the contract of repositories: how tests log in to them."""
+"""Real stores for the repository contract, and the logins of the tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def now() -> datetime:
 
 @dataclass(frozen=True)
 class S3Bucket:
-    """A bucket of a real S3 server; `endpoint` may be that of a proxy before it."""
+    """A bucket of a real S3 server; `endpoint` may be that of a proxy in front of it."""
 
     server: S3Server
     name: str
@@ -38,12 +38,12 @@ class S3Bucket:
         return keys_of(self.server.owner)
 
     def let_writer_only_add(self) -> None:
-        """The rights that docs/repositories.md lists for a host that must not remove anything."""
+        """Grant the permissions that docs/repositories.md lists for an append-only host."""
         arn, writer = f"arn:aws:s3:::{self.name}", {"AWS": ["arn:aws:iam:::user/writer"]}
         allowed = ["ListBucket", "ListBucketMultipartUploads", "GetObject", "PutObject"]
         rights = [f"s3:{each}" for each in (*allowed, "AbortMultipartUpload")]
         where = [arn, f"{arn}/*"]
-        # What the writer puts is the writer's own: without this nobody else could read it.
+        # Objects belong to the writer that puts them: without this nobody else could read them.
         owner = {"AWS": ["arn:aws:iam:::user/owner"]}
         statements = [
             {"Effect": "Allow", "Principal": owner, "Action": ["s3:*"], "Resource": where},
@@ -87,7 +87,7 @@ class S3Bucket:
 
 @dataclass(frozen=True)
 class AzureContainer:
-    """A container of Microsoft's own emulator; `port` may be that of a proxy before it."""
+    """A container of Microsoft's own emulator; `port` may be that of a proxy in front of it."""
 
     server: AzureServer
     name: str
@@ -116,7 +116,8 @@ class AzureContainer:
 
 @dataclass(frozen=True)
 class GcsBucket:
-    """A bucket of the lab's server for Google's API; `port` may be that of a proxy before it."""
+    """A bucket of the lab's server for Google's API; `port` may be that of a proxy in front of
+    it."""
 
     server: GcsServer
     name: str

@@ -1,4 +1,4 @@
-"""A pseudo-terminal: the program in a process of its own, and the screen that a person sees."""
+"""A pseudo-terminal: the program in a child process, and the screen that a person sees."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHUNK_BYTES = 65536
 
 @dataclass
 class Terminal:
-    """A program that runs on it, and what it has shown so far."""
+    """A program running on a terminal, and its output so far."""
 
     pid: int
     descriptor: int
@@ -37,7 +37,7 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """What stands on the screen, without the empty lines below it."""
+        """The lines on the screen, without empty lines at the end."""
         shown = [line.rstrip() for line in self.screen.display]
         while shown and not shown[-1]:
             shown.pop()
@@ -48,13 +48,14 @@ class Terminal:
         return "\n".join(self.lines)
 
     def until(self, is_there: Callable[[str], bool]) -> None:
-        """Read until the screen shows it; fails where it ends before, or takes too long."""
+        """Read until the screen satisfies `is_there`; fails if the program ends or takes too
+        long."""
         ends = time.monotonic() + PATIENCE_SECONDS
         while not is_there(self.text):
             assert self._read(ends - time.monotonic()), f"it never came:\n{self.text}"
 
     def finish(self) -> int:
-        """Read to the end; the exit code."""
+        """Read to the end; returns the exit code."""
         ends = time.monotonic() + PATIENCE_SECONDS
         while self._read(ends - time.monotonic()):
             pass
@@ -69,7 +70,7 @@ class Terminal:
         return self.exit_code
 
     def _read(self, seconds: float) -> bool:
-        """Whether there was more; Linux ends a terminal that nobody has open with an error."""
+        """Whether more was read; Linux reports EIO once no process has the terminal open."""
         if not select.select([self.descriptor], [], [], max(0.0, seconds))[0]:
             return False
         try:
@@ -93,7 +94,7 @@ def terminal(
 ) -> Iterator[Terminal]:
     """Run `program` in a child whose standard streams are a terminal of that size.
 
-    `stdout` and `stderr` are descriptors that stand in for the terminal where they are given.
+    If `stdout` or `stderr` is given, that descriptor replaces the terminal.
     """
     pid, descriptor = pty.fork()
     if pid == 0:

@@ -1,6 +1,6 @@
-"""Pictures of the screens for docs/terminal.md: one for each width, on dark and on light ground.
+"""Draw the screens in docs/terminal.md: for each width, on a dark and a light background.
 
-`python -m tests.support.terminal_pictures docs/pictures` draws them anew.
+`python -m tests.support.terminal_pictures docs/pictures` draws them again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CELL_WIDTH, LINE_HEIGHT, FONT_SIZE, MARGIN = 8, 18, 13, 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Theme:
-    """What a terminal makes of the colours that it is told by name."""
+    """The colour values of a terminal's named colours."""
 
     ground: str
     ink: str
@@ -44,11 +44,11 @@ THEMES = {
 }
 
 Run = tuple[str, str, bool]
-"""Characters of one colour and weight; a colour that is empty is that of the ink."""
+"""Characters of one colour and weight; an empty colour is that of the text."""
 
 
 def lines_of(folder: Path, columns: int) -> Iterator[list[Run]]:
-    """All screens, one below the other, each behind its prompt."""
+    """The lines of all screens, one below the other, each after its prompt."""
     for name, command, shown in screens(folder / "shop", columns):
         if name == "interrupted":
             continue
@@ -65,7 +65,7 @@ def _runs(cells: Sequence[Char]) -> Iterator[Run]:
 
 
 def picture(lines: Sequence[Sequence[Run]], columns: int, theme: Theme) -> str:
-    """An SVG whose letters stand on the grid of a terminal, whatever font there is."""
+    """An SVG with letters on a terminal's grid, whichever font is installed."""
     width = columns * CELL_WIDTH + 2 * MARGIN
     height = len(lines) * LINE_HEIGHT + 2 * MARGIN
     head = (
@@ -95,7 +95,7 @@ def main(folder: Path) -> None:
     for columns in WIDTHS:
         with tempfile.TemporaryDirectory() as name:
             lines = list(lines_of(Path(name), columns))
-        # What the disk of the host has free would differ in each picture.
+        # The host's free disk space would differ in each picture.
         lines = [
             [(FREE.sub("512.0 GiB free", text), colour, bold) for text, colour, bold in line]
             for line in lines

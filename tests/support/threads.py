@@ -1,4 +1,4 @@
-"""A kernel that gives no more threads, as under a limit on tasks."""
+"""A kernel that refuses threads, as under a limit on tasks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 
 
 def refuse_threads(monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
-    """From now on every thread is refused whose whole name is as `pattern` says."""
+    """Refuse from now on every thread whose name matches all of `pattern`."""
     start = threading.Thread.start
 
     def refused(thread: threading.Thread) -> None:
         if re.fullmatch(pattern, thread.name):
-            # The very words of CPython where pthread_create answers EAGAIN.
+            # CPython's exact words when pthread_create returns EAGAIN.
             raise RuntimeError("can't start new thread")
         start(thread)
 
@@ -22,5 +22,5 @@ def refuse_threads(monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
 
 
 def threads_named(prefix: str) -> list[str]:
-    """Those that are still there."""
+    """The names of running threads with that prefix."""
     return [each.name for each in threading.enumerate() if each.name.startswith(prefix)]

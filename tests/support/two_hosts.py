@@ -15,12 +15,12 @@ from tests.support.command_line import CONFIG
 from tests.support.waiting import until
 
 PROJECT = Path(__file__).resolve().parents[2]
-# Long enough for a busy disk: a put that takes longer is rightly a lease lost.
+# Long enough for a busy disk: a put that takes longer rightly loses the lease.
 LEASE_SECONDS = 8
-# What the rest of a run may take on a busy machine, beyond the waiting itself.
+# The time that the rest of a run may take on a busy machine, besides the waiting.
 SLACK_SECONDS = 20
-# A process of its own, whose kernel says that it is another host, and whose one table is read
-# for as long as the file GO is not there.
+# A separate process that claims to run on another host. Reading its one table takes until the file
+# GO exists.
 PROGRAM = """
 import dataclasses, functools, os, pathlib, sys, threading, time
 from tests.fakes.source import FakeSource, table
@@ -89,18 +89,19 @@ class TwoHosts:
                 process.kill()
 
     def ended(self, host: str, *arguments: str, failpoint: str = "") -> tuple[int, dict[str, Any]]:
-        """A run from start to end: its exit code and its document."""
+        """Run to the end; returns the exit code and the document."""
         with self.started(host, *arguments, "--json", failpoint=failpoint) as process:
             stdout, _ = process.communicate(timeout=120)
         return process.returncode, json.loads(stdout or "{}")
 
     def is_reading(self) -> bool:
-        """Whether somebody's run has come as far as storing parts."""
+        """Whether a run of either host has begun to store parts."""
         return any(self.repository.glob("shop/*/parts/**/.unfinished-*"))
 
 
 def codes_of_five_starts(hosts: TwoHosts) -> list[int]:
-    """Three runs of one job on one host and two on another, at once: how they ended, sorted."""
+    """The sorted exit codes of five simultaneous runs of one job: three on one host, two on
+    another."""
     for host in ("a", "b"):
         config = hosts.config(host)
         config.write_text(

@@ -1,4 +1,4 @@
-"""WAL as a server writes it: records with their checksums, over pages and segments of 1 MiB."""
+"""WAL as a server writes it: records with CRCs, across pages and segments of 1 MiB."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ SWITCH, RESTORE_POINT, COMMIT = 0x40, 0x70, 0x00
 
 
 class WalWriter:
-    """Writes from the beginning of segment `first` on."""
+    """Writes from the start of segment `first` on."""
 
     def __init__(self, *, first: int = 3, identifier: int = 77) -> None:
         self._first = first
         self._identifier = identifier
         self._body = bytearray()
-        # Where each record begins in the body.
+        # The start and end of each record in the body.
         self._begins: list[tuple[int, int]] = []
         self._before = 0
         self._is_switched = False
 
     def record(self, manager: int, info: int, data: bytes) -> str:
-        """Append one; its LSN."""
+        """Append a record; returns its LSN."""
         self._body += bytes(-len(self._body) % 8)
         at = len(self._body)
         short = len(data) < 256
@@ -42,11 +42,11 @@ class WalWriter:
         return lsn
 
     def filler(self, size_bytes: int) -> str:
-        """A record that takes `size_bytes` of the body, of what users have written."""
+        """A record of user data that takes `size_bytes` of the body."""
         return self.record(HEAP, 0, b"x" * (size_bytes - 24 - (2 if size_bytes < 282 else 5)))
 
     def fill_to(self, left: int) -> None:
-        """Until `left` bytes of a segment's body are free."""
+        """Write fillers until `left` bytes of the segment's body are free."""
         while (free := _segment_body() - self._used()) > left + 7000:
             self.filler(min(6000, free - left - 1000))
         self.filler(_segment_body() - self._used() - left)
@@ -73,7 +73,7 @@ class WalWriter:
         return f"{1:08X}{0:08X}{self._first + number:08X}"
 
     def segments(self) -> list[bytes]:
-        """The last one as far as it was written."""
+        """All segments; the last one is zero behind its written part."""
         count = -(-len(self._body) // _segment_body())
         return [self._segment(number) for number in range(max(1, count))]
 

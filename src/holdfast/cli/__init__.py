@@ -1,1 +1,1 @@
-"""Arguments in, one operation called, its value shown."""
+"""Commands: each parses arguments, calls one operation and shows its value."""

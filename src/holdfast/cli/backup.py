@@ -110,7 +110,7 @@ def _show(session: Session, report: RunReport) -> None:
 
 
 def _document(report: RunReport) -> Document:
-    """The backups of one run; of a job with one database its own fields too."""
+    """The backups of one run; if there is one, its fields also at the top level."""
     only = of_backup(report.manifest.summary) if len(report.manifests) == 1 else {}
     return {
         **only,

@@ -41,7 +41,7 @@ def check(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = 
 
 
 def _checked(session: Session, job: str) -> CheckReport:
-    """A job that cannot even be built must not hide what is wrong with the others."""
+    """A job that cannot even be built must not hide the problems of the others."""
     from holdfast.wiring.jobs import check_context
 
     try:

@@ -1,6 +1,6 @@
-"""Names for the shell to complete: jobs of the configuration, backups that this host knows.
+"""Shell completion: names of configured jobs, and of backups that this host knows.
 
-A shell waits for the answer: no network is asked, and nothing that is wrong is told here.
+The shell waits for the answer, so no network is used and errors are not reported.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from holdfast.config.settings import Settings
 
 COMPLETING = "_HOLDFAST_COMPLETE"
-# As bash, and as zsh and fish hand the line on.
+# Set by bash; and by typer's scripts for zsh and fish.
 WORDS = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")
 Names = Callable[["Settings", str, str], Iterable[str]]
 
 
 def words_so_far() -> list[str]:
-    """What stands behind the program's name, where a shell asks how to go on."""
+    """The words after the program's name, when a shell asks for completions."""
     if COMPLETING not in os.environ:
         return []
     return next((os.environ[each].split()[1:] for each in WORDS if each in os.environ), [])
 
 
 def _completing(names: Names) -> Callable[[typer.Context, str], list[str]]:
-    """`names` of the configuration that the line names; none where anything is wrong."""
+    """Call `names` with the configuration of the command line; no names on any error."""
 
     @wraps(names)
     def complete(context: typer.Context, incomplete: str) -> list[str]:
@@ -44,7 +44,7 @@ def _completing(names: Names) -> Callable[[typer.Context, str], list[str]]:
         except Exception:  # noqa: BLE001 - in the middle of a line there is nobody to tell
             return []
 
-    # typer looks at these to know what it calls with.
+    # typer reads these annotations to decide which arguments to pass.
     complete.__annotations__ = {"context": typer.Context, "incomplete": str}
     del complete.__wrapped__
     return complete
@@ -57,7 +57,8 @@ def jobs(settings: Settings, _incomplete: str, _repository: str) -> Iterable[str
 
 @_completing
 def backups(settings: Settings, incomplete: str, repository: str) -> Iterable[str]:
-    """Those that the last `holdfast list` saw; of a folder on this host those that are there."""
+    """The backups that the last `holdfast list` saw; for a folder on this host, those that
+    exist."""
     from holdfast.wiring import reading
 
     wanted, slash, _ = incomplete.partition("/")

@@ -11,7 +11,7 @@ from holdfast.cli.context import JsonOption, acting_session_of, print_document
 
 commands = typer.Typer(help="Look at a configuration file.", no_args_is_help=True)
 
-# Not looked at by typer (`readable=False`): our own error has a code and a remedy.
+# Typer must not check the path (`readable=False`): our own error has a code and a hint.
 File = Annotated[Path, typer.Argument(help="The file to check.", metavar="FILE", readable=False)]
 
 

@@ -1,4 +1,4 @@
-"""What commands share: the settings, stdout, and the options that several of them have."""
+"""What commands share: the settings, stdout, and common options."""
 
 from __future__ import annotations
 
@@ -114,10 +114,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be 
 
 @dataclass(frozen=True)
 class Session:
-    """One call of the program; what it builds is built when a command asks for it.
+    """One call of the program; the settings and everything else are built on demand.
 
-    The imports inside are the heavy half of the program: `holdfast --help`, a shell's first
-    question, is answered without them.
+    The imports inside are the heavy half of the program. `holdfast --help` works without them.
     """
 
     config: Path
@@ -130,7 +129,7 @@ class Session:
         return load(self.config)
 
     def jobs(self, chosen: str | None) -> list[str]:
-        """The job that was chosen, or all; raises `UnknownJob`."""
+        """The chosen job, or all jobs; raises `UnknownJob`."""
         from holdfast.wiring import repositories as wiring
 
         if chosen is None:
@@ -144,7 +143,7 @@ class Session:
         return reading.repository_of(self.settings, job, chosen=self.chosen_repository)
 
     def manifest(self, backup_id: str, database: str) -> Manifest:
-        """What `JOB/NAME` or `JOB/latest` stands for; raises `BackupNotFound`."""
+        """The manifest of `JOB/NAME` or `JOB/latest`; raises `BackupNotFound`."""
         from holdfast.catalog.catalog import LATEST, Catalog
 
         job, _, name = backup_id.partition("/")
@@ -152,7 +151,7 @@ class Session:
             repository = self.repository(job)
             return Catalog(repository).find(self.named(backup_id, database), database=database)
         except BackupNotFound as error:
-            # A job that is no longer configured may have backups; one that never was has none.
+            # A job that is no longer configured may have backups; a job that never was has none.
             if name == LATEST and job not in self.settings.jobs:
                 raise UnknownJob(
                     f"cannot find job '{job}': it is not configured, and has no backup",
@@ -161,7 +160,8 @@ class Session:
             raise
 
     def named(self, backup_id: str, database: str) -> str:
-        """`JOB/latest` by its name, without reading every manifest; raises `BackupNotFound`."""
+        """Resolve `JOB/latest` to its name, without reading every manifest; raises
+        `BackupNotFound`."""
         from holdfast.catalog.catalog import LATEST, newest_of
         from holdfast.model.backup import JOB_NAME
 
@@ -178,7 +178,7 @@ class Session:
         return newest_of(summaries, job, database).backup_id
 
     def repositories(self, job: str | None) -> list[str]:
-        """The names of the repository of `job`, or of all."""
+        """The name of the repository of `job`, or of all repositories."""
         from holdfast.wiring import repositories as wiring
 
         if job is None and not self.chosen_repository:
@@ -188,16 +188,16 @@ class Session:
     def of_each_repository(
         self, job: str | None, look: Callable[[str], Found]
     ) -> tuple[dict[str, Found], dict[str, HoldfastError]]:
-        """What `look` finds in each by name, and the errors of those that it cannot look into.
+        """What `look` finds in each repository by name, and the errors of those it cannot read.
 
-        Where there is only one its error is raised.
+        If there is only one repository, its error is raised.
         """
         return _each(self.repositories(job), look)
 
     def require_known(self, job: str | None, *, holds_something: bool) -> None:
-        """Raise `UnknownJob` where JOB is not configured, and nothing is kept of it either.
+        """Raise `UnknownJob` if JOB is not configured and has nothing stored either.
 
-        Backups outlive their job's configuration: with any of them a job is known.
+        Backups outlive their job's configuration: a job with any of them is known.
         """
         from holdfast.wiring import repositories as wiring
 
@@ -207,23 +207,23 @@ class Session:
     def of_each_job(
         self, job: str | None, work: Callable[[str], Found]
     ) -> tuple[list[Found], dict[str, HoldfastError]]:
-        """What `work` brings for JOB, or for every job, and the errors of those that it fails for.
+        """The results of `work` for JOB or every job, and the errors of the jobs that it failed
+        for.
 
-        What is wrong with one job is no reason to leave the others. The error of the only one is
-        raised.
+        An error in one job does not stop the others. If there is only one job, its error is raised.
         """
         found, errors = _each(self.jobs(job), work)
         return list(found.values()), errors
 
     def tell_failed(self, errors: Mapping[str, HoldfastError]) -> None:
-        """Say for which jobs it could not be done."""
+        """Say for which jobs the command failed, and why."""
         for name, error in errors.items():
             self.say(f"{name}: {error.message}")
             if error.hint:
                 self.say(f"  hint: {error.hint}")
 
     def tell_unseen(self, errors: Mapping[str, HoldfastError]) -> None:
-        """Say which repositories could not be looked into."""
+        """Say which repositories could not be read, and why."""
         for name, error in errors.items():
             self.say(f"not seen: repository '{name}': {error.message}")
             if error.hint:
@@ -249,7 +249,7 @@ class Session:
         self.console.print(streams.folded(streams.printable(line), sys.stdout), style=style or None)
 
     def tell(self, facts: Sequence[tuple[str, str]]) -> None:
-        """A line for each, its name in front."""
+        """Print one line per fact, its name in front."""
         from holdfast.cli.tables import facts_in
 
         for line in facts_in(facts, self.console.width if sys.stdout.isatty() else None):
@@ -286,13 +286,13 @@ def session_of(context: typer.Context) -> Session:
 
 
 def acting_session_of(context: typer.Context) -> Session:
-    """For commands that are called for what they do: what they say of it as text is extra."""
+    """The session of a command that is called for its effect: its text output is extra."""
     streams.code_is_the_answer()
     return session_of(context)
 
 
 def print_document(command: str, content: dict[str, Any]) -> None:
-    """The one JSON document of a call; its schema carries the version of its shape."""
+    """Print the one JSON document of a call; its schema names the version of its fields."""
     streams.output_is_the_answer()
     document = {"schema": f"holdfast.{command}/1", **content}
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
@@ -305,7 +305,7 @@ def end_unseen(unseen: Mapping[str, HoldfastError]) -> None:
 
 
 def grouped(build: Callable[..., Any], *, name: str) -> Callable[[Command], Command]:
-    """Give a command the options that `build` takes; it gets what they come to as `name`."""
+    """Add the options of `build` to a command, which receives the built value as `name`."""
 
     def decorated(command: Command) -> Command:
         own = inspect.signature(command, eval_str=True)

@@ -1,4 +1,4 @@
-"""What the JSON documents of several commands share; docs/json.md describes every field."""
+"""The parts that JSON documents of several commands share; docs/json.md describes every field."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def of_backup(manifest: Summary) -> Document:
 
 
 def of_failed_jobs(errors: Mapping[str, HoldfastError]) -> Document:
-    """The jobs that a command on all of them failed for, by their names."""
+    """The jobs that a command on all jobs failed for, by name."""
     return {"failed_jobs": [{"job": name, **of_error(error)} for name, error in errors.items()]}
 
 
 def of_unseen(errors: Mapping[str, HoldfastError]) -> Document:
-    """The repositories that could not be looked into, by their names."""
+    """The repositories that could not be read, by name."""
     return {"unseen": [{"repository": name, **of_error(error)} for name, error in errors.items()]}
 
 
@@ -69,7 +69,7 @@ def of_server(server: Server) -> Document:
 
 
 def of_relation(relation: Relation) -> Document:
-    """`schema` is what PostgreSQL calls it; in MySQL it is the database."""
+    """`schema` is PostgreSQL's term; in MySQL it is the database."""
     return {"table_schema": relation.schema, "table": relation.name}
 
 

@@ -1,4 +1,4 @@
-"""The frame of a command that tidies up after one job, or after every job."""
+"""The frame of commands that clean up after one job, or after every job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from holdfast.cli.documents import Document, of_failed_jobs
 
 
 class JobReport(Protocol):
-    """What was done for one job."""
+    """The result for one job."""
 
     @property
     def exit_code(self) -> int: ...
@@ -24,10 +24,10 @@ Report = TypeVar("Report", bound=JobReport)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EachJob(Generic[Report]):
-    """A command that does something for each job, and tells of all of them at the end.
+    """A command that acts on each job and reports on all of them at the end.
 
-    `run` does it, or only says what it would do where it is to be a dry run; `show` and `document`
-    tell what came of it.
+    `run` acts, or with a dry run only says what it would do; `show` and `document` present the
+    result.
     """
 
     command: str
@@ -38,10 +38,9 @@ class EachJob(Generic[Report]):
     def __call__(
         self, context: typer.Context, job: str | None, *, dry_run: bool, as_json: bool
     ) -> None:
-        """What is wrong with one job is no reason to leave the others, and is told.
+        """Run the command for JOB or every job; an error in one job does not stop the others.
 
-        The exit code is that of the first thing that went wrong: a job that could not be done at
-        all comes before others.
+        The exit code is that of the first error. Jobs that failed entirely come before the others.
         """
         session = acting_session_of(context)
         reports, errors = session.of_each_job(job, lambda name: self.run(session, name, dry_run))

@@ -50,7 +50,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A backup, where it is, and its proof; None where this host's memory cannot be read."""
+    """A backup, its repository and its proof; None if this host's log cannot be read."""
 
     repository: str
     summary: Summary
@@ -105,7 +105,7 @@ def _show_list(session: Session, overviews: Mapping[str, Overview], job: str) ->
 def proofs_in(
     session: Session, repository: str, summaries: Sequence[Summary], *, job: str
 ) -> Mapping[str, BackupProof]:
-    """What this host has proven of each; nothing where it cannot tell."""
+    """What this host has verified and restored; empty if its log cannot be read."""
     from holdfast.wiring.reading import verification_log
 
     log = verification_log(session.settings, repository)
@@ -115,7 +115,7 @@ def proofs_in(
             summaries, job, log, manifest_of=lambda backup_id: within.manifest(backup_id, "")
         )
     except HoldfastError as error:
-        # Whoever may read a repository need not have a state directory.
+        # A user who may read a repository need not have a state directory.
         events.debug("verification_log_not_used", problem=error.message)
         return {}
 
@@ -127,7 +127,7 @@ def _proven(session: Session, name: str, overview: Overview, *, job: str) -> Ite
 
 
 def _table(listed: Sequence[Listed], at: datetime, *, one_repository: bool) -> Table:
-    """Where there are several repositories each row says of which it is."""
+    """With several repositories each row names its own."""
     columns = COLUMNS[:-1] if one_repository else COLUMNS
     return Table(columns, [_row(each, at)[: len(columns)] for each in listed])
 
@@ -163,7 +163,7 @@ def _tell_bad(session: Session, overview: Overview) -> None:
 
 
 def _document(overviews: Mapping[str, Overview]) -> Document:
-    """What several repositories hold, newest first, by their names."""
+    """The contents of several repositories by name, newest first."""
     summaries = [(name, each) for name, found in overviews.items() for each in found.summaries]
     summaries.sort(key=lambda named: named[1].snapshot_at, reverse=True)
     failures = [each for found in overviews.values() for each in found.failures]

@@ -1,6 +1,6 @@
-"""The door: nothing but the exit code leaves the program, whatever happens behind it.
+"""The entry point: it always ends with the right exit code, also after an import error.
 
-Little is imported here: a program that cannot be loaded must end with a code that is right too.
+So little is imported here: if the program cannot be loaded, its exit code must still be right.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ PRIVATE = 0o077
 
 
 def main() -> None:
-    """Run the command that was asked for, and leave with its code."""
+    """Run the command, and exit with its code."""
     streams.guard()
     arguments = sys.argv[1:]
-    # What anybody else is to read gets its mode where it is made; this is for children too.
+    # Files for other users get their mode when they are created; children inherit this umask.
     with afterwards(os.umask, os.umask(PRIVATE)):
         code = _run(arguments)
     sys.exit(code_for_server(arguments, code))

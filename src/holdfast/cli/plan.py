@@ -82,7 +82,7 @@ def _summary(report: PlanReport) -> list[tuple[str, str]]:
 
 
 def _document(reports: list[PlanReport]) -> Document:
-    """Of a job with several databases one below the other, else the one itself."""
+    """One plan, or a list of them for a job with several databases."""
     if len(reports) == 1:
         return _of_plan(reports[0])
     return {"databases": [_of_plan(report) for report in reports]}

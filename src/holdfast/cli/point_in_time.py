@@ -1,4 +1,4 @@
-"""`holdfast restore` to a point in time: its options, and the recovery that they ask for."""
+"""`holdfast restore` to a point in time: its options, and the recovery that they request."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ START_TIMEOUT = timedelta(minutes=30)
 
 
 class End(StrEnum):
-    """Goals that need no value."""
+    """Goals that take no value."""
 
     LATEST = RecoveryTarget.LATEST.value
     IMMEDIATE = RecoveryTarget.IMMEDIATE.value
@@ -49,7 +49,7 @@ def _option(*names: str, **words: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What the options say."""
+    """The recovery options as given."""
 
     goal: RecoveryTarget | None
     value: str
@@ -112,14 +112,14 @@ def asked(
 
 
 recoverable = grouped(asked, name="recovery")
-"""Give a command these options; it gets what they say as `recovery`."""
+"""Add these options to a command, which receives them as `recovery`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered:
-    """What a cluster is recovered to: as it is planned, and where its server is once it runs.
+    """The planned recovery of a cluster, and where its server is once it runs.
 
-    `settings` are for the restored cluster; `notes` say what may be in its way.
+    `settings` are for the restored cluster; `notes` name what may hinder the recovery.
     """
 
     settings: Mapping[str, str] | None = None
@@ -129,7 +129,7 @@ class Recovered:
 
     @property
     def document(self) -> Document:
-        """Where the cluster goes on to, and how far a server that was started has come."""
+        """The JSON of the recovery target, and of how far a started server has come."""
         plan, reached = self.plan, self.reached
         if plan is None and reached is None:
             return {}
@@ -148,7 +148,7 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointInTime:
-    """The recovery that is asked for, of a backup that is restored into the folder `to`."""
+    """The requested recovery of a backup that is restored into the folder `to`."""
 
     session: Session
     manifest: Manifest
@@ -157,8 +157,10 @@ class PointInTime:
     identity: Path | None
 
     def planned(self) -> Recovered:
-        """Once it is known to lead there; raises `TargetOutOfReach`, `TargetNotEmpty`,
-        `Unsupported`."""
+        """The plan, after proving that the target can be reached.
+
+        Raises `TargetOutOfReach`, `TargetNotEmpty`, `Unsupported`.
+        """
         if self.asked.start:
             _require_cluster(self.manifest)
             self._starter().check(self.manifest.server.version)
@@ -197,7 +199,7 @@ class PointInTime:
         return notes
 
     def started(self, planned: Recovered, *, is_quiet: bool) -> Recovered:
-        """With a server started on the restored folder, where one is asked for."""
+        """Start a server on the restored folder if that was requested; returns where it is."""
         if not self.asked.start:
             return planned
 
@@ -268,7 +270,7 @@ def _timeline(text: str) -> str:
 
 
 def _program() -> list[str]:
-    """This program by its absolute path: a server has no PATH to speak of."""
+    """This program by its absolute path: a server may have no useful PATH."""
     found = shutil.which(sys.argv[0])
     if found is not None and Path(found).name == "holdfast":
         return [os.path.abspath(found)]  # noqa: PTH100 - a link stays a link: what it leads to may move
@@ -276,8 +278,8 @@ def _program() -> list[str]:
 
 
 def _tablespaces(goal: RecoveryTarget, named: Path | None) -> str:
-    """What `wal get` does about those that WAL makes, be it archived only after we have looked."""
+    """What `wal get` does about tablespaces that WAL creates, also in WAL archived later."""
     if named is not None:
         return str(named)
-    # Without a target a recovery that ends early would look like one that is complete.
+    # Without a target, a recovery that ends early would look complete.
     return WhenInUse.REFUSE.value if goal is RecoveryTarget.LATEST else WhenInUse.END.value

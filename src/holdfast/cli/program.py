@@ -1,4 +1,4 @@
-"""The program: options before the command, the commands by name, and where every error ends."""
+"""The program: global options, the commands by name, and the place where every error ends."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ COMMANDS = {
 }
 """Where each command is, in the order of the help.
 
-By name, so that only the one that is asked for is loaded: a server calls `wal` for each segment.
+By name, so that only the requested command is loaded: a server calls `wal` for each segment.
 """
 
 
 class _Failed(Exception):
-    """What a command raised; typer takes some errors for its own, and ends with 1 for them."""
+    """Carries an error of a command past typer, which handles some itself and exits with 1."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -62,7 +62,8 @@ class _Failed(Exception):
 
 
 class _Commands(TyperGroup):
-    """Hands on every error of a command as it is: a broken connection is no closed terminal."""
+    """Passes on every error of a command: typer would take a broken connection for a closed
+    pipe."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -114,7 +115,7 @@ def options(
 
 
 def program(arguments: list[str]) -> typer.Typer:
-    """What knows the commands that `arguments` may ask for."""
+    """A typer program with the commands that `arguments` may call."""
     app = typer.Typer(
         name="holdfast",
         cls=_Commands,
@@ -136,7 +137,7 @@ def program(arguments: list[str]) -> typer.Typer:
 
 
 def _wanted(arguments: list[str]) -> Iterable[str]:
-    """The command that is asked for; all where help lists them, or none of that name exists."""
+    """The requested command; all of them for help, or if no command has that name."""
     asked = command_of(arguments or words_so_far())
     if asked in COMMANDS:
         return [asked]
@@ -144,16 +145,16 @@ def _wanted(arguments: list[str]) -> Iterable[str]:
 
 
 def run(arguments: list[str]) -> int:
-    """The exit code of the command that was asked for; every error ends here, as text or JSON."""
+    """The exit code of the requested command; every error ends here, as text or JSON."""
     try:
         code = _run(arguments)
         if code == 0:
             streams.require_answer()
     except OutputLost as error:
-        # A reader that went away (| head) had what it wanted, and hears no more of it.
+        # A reader that went away (| head) got what it wanted, and needs no message.
         if streams.reader_is_gone():
             return error.exit_code
-        # Not as a document: there is nowhere to print one.
+        # Not as a document: stdout cannot take one.
         return _told([], error, error)
     except HoldfastError as error:
         return _told(arguments, error, error)
@@ -183,7 +184,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _told(arguments: list[str], error: HoldfastError, raised: Exception) -> int:
-    """Tell what went wrong, once, where whoever asked will look; its code."""
+    """Report the error once, as text or JSON; returns its exit code."""
     notes = notes_of(raised)
     if "--verbose" in arguments or "-v" in arguments:
         traceback.print_exception(raised)
@@ -202,10 +203,10 @@ def _told(arguments: list[str], error: HoldfastError, raised: Exception) -> int:
 def interruptible() -> Iterator[None]:
     """Inside the block a signal raises `Interrupted` once, so that clean-up runs undisturbed.
 
-    Later signals meet a handler that does nothing, not SIG_IGN: children would inherit that,
-    and could then not be ended themselves.
+    Later signals meet a handler that does nothing. SIG_IGN would not do: children inherit it, and
+    could then not be ended by a signal.
     """
-    # What our parent had ignored (nohup, a shell's background job) stays ignored.
+    # Signals that our parent ignores (nohup, a shell's background job) stay ignored.
     handlers = {number: signal.getsignal(number) for number in ENDING}
     before = {number: each for number, each in handlers.items() if each is not signal.SIG_IGN}
 
@@ -230,4 +231,4 @@ def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
 
 
 def _already_ending(_number: int, _frame: FrameType | None) -> None:
-    """The first signal is being obeyed."""
+    """Do nothing: the first signal is being handled."""

@@ -1,4 +1,4 @@
-"""How far the work is: a bar on a terminal, an event every few seconds in the journal."""
+"""Progress of the work: a bar on a terminal, an event every few seconds in the journal."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 TERMINAL_SECONDS = 0.2
 JOURNAL_SECONDS = 10.0
-# Between these the bar itself is as long as the line leaves room for.
+# Between these the bar fills the space that the line leaves.
 SHORTEST_BAR, LONGEST_BAR = 10, 40
-# A terminal shows the keys that interrupt behind the bar: a line without room for them would wrap,
-# and its first half could not be taken away again.
+# A terminal echoes the interrupting keys behind the bar. A line without space for them would wrap,
+# and its first half could not be erased.
 ECHO = "^C"
 
 
@@ -33,7 +33,7 @@ ECHO = "^C"
 class Reading:
     """What a meter shows at one moment; the total is an estimate until the work ends.
 
-    A job with several databases begins once for each; what came before is `earlier`.
+    A job with several databases begins once for each; `earlier` sums up those before.
     """
 
     total_bytes: int
@@ -53,7 +53,7 @@ class Reading:
         return left_bytes / self.bytes_per_second if self.done_bytes else None
 
     def with_earlier(self) -> Reading:
-        """Of the whole run, as a bar shows it."""
+        """The reading of the whole run, as a bar shows it."""
         before = self.earlier
         return Reading(
             total_bytes=self.total_bytes + (before.done_bytes if before else 0),
@@ -66,7 +66,7 @@ class Reading:
 
 
 class Meter:
-    """Counts for `ports.run.Progress`: workers only add numbers, somebody else draws them."""
+    """Counts for `ports.run.Progress`: workers only add numbers, another thread draws them."""
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -109,7 +109,7 @@ class Meter:
 
 @contextmanager
 def watched(meter: Meter, doing: str) -> Iterator[None]:
-    """Show `meter` on stderr while the block runs; a bar stays, full, where the block succeeds."""
+    """Show `meter` on stderr while the block runs; if the block succeeds, a full bar stays."""
     if sys.stderr.isatty():
         with _drawn(meter, doing):
             yield
@@ -124,10 +124,10 @@ def _every(seconds: float, act: Callable[[], None]) -> AbstractContextManager[No
 
 @contextmanager
 def _drawn(meter: Meter, doing: str) -> Iterator[None]:
-    from rich.live import Live  # for a terminal alone: no timer waits for it
+    from rich.live import Live  # for a terminal only: runs of timers never load it
 
     bar = Bar(meter, doing)
-    # What failed or was interrupted leaves its error, and no bar.
+    # A failure or interruption leaves its error and no bar.
     live = Live(
         bar,
         console=console_on(sys.stderr),
@@ -143,7 +143,7 @@ def _drawn(meter: Meter, doing: str) -> Iterator[None]:
 
 
 class Bar:
-    """One line, as long as the terminal is wide: what there is no room for is left out."""
+    """One line as wide as the terminal; facts that do not fit are left out."""
 
     def __init__(self, meter: Meter, doing: str) -> None:
         self._meter = meter
@@ -156,7 +156,7 @@ class Bar:
 
         reading = self._meter.read().with_earlier()
         if not reading.parts:
-            # Nobody knows how much there is before the snapshot is taken.
+            # The amount is unknown until the snapshot is taken.
             yield _line(f"{self._doing}  getting ready  {_time(reading.seconds)}")
             return
         total = reading.done_bytes if self.is_full else reading.total_bytes
@@ -177,7 +177,7 @@ class Bar:
         yield _line("".join(f"  {each}" for each in shown))
 
     def _facts(self, reading: Reading, total: int) -> list[tuple[int, str]]:
-        """What the line says in its order, each with how long it stays as the line gets shorter."""
+        """The facts of the line in order, each with its priority as the line gets shorter."""
         share = reading.done_bytes / total if total else 1.0
         rate = size(round(reading.bytes_per_second))
         if self.is_full:
@@ -185,19 +185,19 @@ class Bar:
             parts = counted(reading.done_parts, "part")
         else:
             left = reading.seconds_left
-            # As wide as they can become: the bar itself keeps its length while it grows.
+            # Padded to full width, so that the bar keeps its length while the numbers grow.
             rate = f"{rate:>10}"
             amount = f"{size(reading.done_bytes):>10} of {size(total)}"
             when = "" if left is None else f"{_time(left) + ' left':>12}"
             parts = f"{reading.done_parts} of {counted(reading.parts, 'part')}"
-        # Full only when it is: an estimate that was too low must not look like the end.
+        # 100 % only at the end: an estimate that was too low must not look like the end.
         percent = 100 if self.is_full else min(99, int(share * 100))
         facts = [(5, f"{percent:3}%"), (4, amount), (2, f"{rate}/s"), (3, when), (1, parts)]
         return [(stays, text) for stays, text in facts if text]
 
 
 def facts_fitting(facts: list[tuple[int, str]], room: int) -> list[str]:
-    """Those that stay longest, in their order."""
+    """The facts of highest priority that fit, in their order."""
     kept = list(facts)
     while kept and sum(len(text) + 2 for _, text in kept) > room:
         kept.remove(min(kept))
@@ -215,7 +215,7 @@ def _time(seconds: float) -> str:
 
 
 def log_reading(doing: str, reading: Reading) -> None:
-    """One event for the journal, with numbers that a machine can add up, once there are any."""
+    """Log one event with machine-readable numbers, or that the total is not known yet."""
     if not reading.parts:
         events.info("getting_ready", doing=doing, seconds=round(reading.seconds))
         return

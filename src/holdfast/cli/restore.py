@@ -35,7 +35,7 @@ from holdfast.ports.target import RestoreOptions, Target
 from holdfast.runtime import events, streams
 from holdfast.runtime.clock import now
 
-# A function may be long; the script has all of it.
+# A function definition may be long; the script holds the full statement.
 STATEMENT_SHOWN = 160
 
 To = Annotated[
@@ -108,7 +108,7 @@ def restore_options(
     keep_going: KeepGoing = False,
     globals_too: Globals = False,
 ) -> RestoreOptions:
-    """Made once, and handed on as they are to whoever obeys them."""
+    """The restore options as one value, which targets take unchanged."""
     return RestoreOptions(
         tables=tuple(table or ()),
         schemas=tuple(schema or ()),
@@ -211,7 +211,8 @@ def _restore(
 
 
 def _remember(session: Session, manifest: Manifest) -> None:
-    """For `list` on this host; what cannot be remembered does not make the restore fail."""
+    """Remember the restore for `list` on this host; a failure to do so does not fail the
+    restore."""
     from holdfast.wiring import reading
 
     try:
@@ -223,7 +224,7 @@ def _remember(session: Session, manifest: Manifest) -> None:
 
 
 def _is_signed(session: Session, manifest: Manifest) -> bool:
-    """Whether only signed manifests are believed in its repository."""
+    """Whether its repository accepts signed manifests only."""
     from holdfast.wiring.reading import is_signed
 
     return is_signed(session.settings, manifest.job, chosen=session.chosen_repository)
@@ -311,7 +312,8 @@ def _document(report: RestoreReport) -> Document:
                 "kind": each.kind,
                 "name": each.name,
                 "cause": each.cause,
-                # What may hold a password is in the script only, which is its owner's.
+                # A statement that may hold a password is only in the script, which only its owner
+                # can read.
                 "statement": None if each.is_secret else each.statement,
             }
             for each in report.failed

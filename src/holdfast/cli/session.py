@@ -1,4 +1,4 @@
-"""`holdfast session ...`: database sessions that the daemon holds for whoever copies."""
+"""`holdfast session ...`: database sessions that the daemon holds for other processes."""
 
 from __future__ import annotations
 

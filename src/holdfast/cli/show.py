@@ -122,8 +122,10 @@ def _show_parts(session: Session, manifest: Manifest) -> None:
 
 
 def _tables(manifest: Manifest) -> Iterator[tuple[str, ...]]:
-    """A row each, however many ranges it was read in; a pack is opened, as any of its tables can
-    be restored by its name."""
+    """One row per table, also if it was read in ranges.
+
+    The tables of a pack get rows too, since each can be restored by its name.
+    """
     whole: defaultdict[Relation, list[Part]] = defaultdict(list)
     for part in manifest.parts:
         if part.kind is PartKind.DATA and part.relation and not part.members:
@@ -145,7 +147,7 @@ def _tables(manifest: Manifest) -> Iterator[tuple[str, ...]]:
 
 
 def _content(pieces: Sequence[Part | Member]) -> str:
-    """Whether the server summed up the rows, so that a restore proves more than their number."""
+    """Whether the server computed a checksum, so that a restore proves more than the row count."""
     return "checksum" if all(each.checksum for each in pieces) else ""
 
 

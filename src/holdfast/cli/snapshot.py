@@ -57,7 +57,7 @@ def snapshot(
         request,
         wiring_wal.bracket(session.settings, job),
         clock=clock.now,
-        # Not to stdout: that may be a document.
+        # Not to stdout, which may carry a document.
         told=sys.stderr.buffer.write,
     )
     if as_json:

@@ -1,4 +1,4 @@
-"""Tables and facts for people: as wide as the terminal, and coloured where colour means something.
+"""Tables and facts for people: as wide as the terminal, coloured only where colour has a meaning.
 
 rich is loaded when something is shown, not before.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-# Rich would fold everything at 80 columns where a stream is a pipe, and nobody could grep it.
+# Rich would fold everything at 80 columns on a pipe, which breaks grep.
 PIPE_COLUMNS = 200
 
 GAP = 2
@@ -28,7 +28,7 @@ GOOD, BAD, WARN, DIM, HEAD = "green", "red", "yellow", "dim", "bold"
 
 @dataclass(frozen=True, slots=True)
 class Coloured:
-    """A cell whose colour says what its words say: nothing is told by colour alone."""
+    """A cell with a colour that repeats its words: colour alone never carries information."""
 
     text: str
     style: str
@@ -42,8 +42,11 @@ Cell = str | Coloured
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """`whole` is never folded: people copy it. Where the terminal is too narrow the column with
-    the highest `drop` goes first, and one with 0 stays."""
+    """A column of a table.
+
+    A `whole` one is never folded, because people copy its values. On a narrow terminal the column
+    with the highest `drop` is hidden first; one with 0 stays.
+    """
 
     title: str
     right: bool = False
@@ -60,7 +63,7 @@ def number(title: str, *, drop: int = 0) -> Column:
 
 
 def key(title: str) -> Column:
-    """What people copy into the next command."""
+    """A column whose values people copy into the next command."""
     return Column(title=title, whole=True)
 
 
@@ -72,7 +75,8 @@ class Table:
     rows: Sequence[Sequence[Cell]]
 
     def fitted(self, width: int) -> tuple[Table, list[str]]:
-        """Without empty columns and those that `width` has no room for; the titles of these."""
+        """The table without empty columns and those that do not fit; and the titles of the
+        latter."""
         needs = [_width(each.title, [row[at] for row in self.rows]) for at, each in self._numbered]
         full = [
             at
@@ -97,7 +101,7 @@ class Table:
         from rich.table import Table as Rich
         from rich.text import Text
 
-        # What is wider than the whole terminal must be folded all the same.
+        # Values wider than the whole terminal must be folded nevertheless.
         whole = sum(
             _width(each.title, [row[at] for row in self.rows]) + GAP
             for at, each in self._numbered
@@ -128,7 +132,7 @@ def style_of(cell: Cell) -> str:
 
 
 def facts_in(facts: Sequence[tuple[str, str]], width: int | None) -> list[str]:
-    """A line each, `key   value`; on a terminal a long value goes on below its beginning."""
+    """One line per fact, `key   value`; on a terminal a long value continues below its start."""
     lines: list[str] = []
     indent = max([KEY_WIDTH, *(len(key) + GAP for key, _ in facts)])
     for key, value in facts:
@@ -142,7 +146,7 @@ def facts_in(facts: Sequence[tuple[str, str]], width: int | None) -> list[str]:
 
 
 def ratio(manifest: Summary) -> float:
-    """How many times smaller the stored bytes are; 1 where there is nothing to compare."""
+    """Plain bytes per stored byte; 1 if nothing is stored."""
     return manifest.plain_bytes / manifest.stored_bytes if manifest.stored_bytes else 1.0
 
 
@@ -158,11 +162,11 @@ BACKUP_COLUMNS = {
         number("TOOK", drop=8),
     )
 }
-"""What is told of each backup wherever several are shown, by title."""
+"""The columns of every list of backups, by title."""
 
 
 def backup_cells(manifest: Summary) -> dict[str, Cell]:
-    """By the titles of `BACKUP_COLUMNS`."""
+    """The cells of one backup, by the titles of `BACKUP_COLUMNS`."""
     return {
         "BACKUP": manifest.backup_id,
         "DATABASE": manifest.server.database,
@@ -175,13 +179,13 @@ def backup_cells(manifest: Summary) -> dict[str, Cell]:
 
 
 def backup_table(manifests: Sequence[Summary]) -> Table:
-    """The backups that one run has made."""
+    """The table of the backups that one run made."""
     rows = [list(backup_cells(each).values()) for each in manifests]
     return Table(tuple(BACKUP_COLUMNS.values()), rows)
 
 
 def last_done(when: datetime | None, at: datetime) -> Cell:
-    """How long ago it was at the time `at`, and that it never was."""
+    """How long before `at` it was, or "never"."""
     return Coloured("never", WARN) if when is None else Coloured(ago(at - when), GOOD)
 
 
@@ -194,7 +198,7 @@ def encryption_line(recipients: Sequence[str]) -> str:
 
 
 def console_on(stream: TextIO) -> Console:
-    """Names come from databases: they are never read as markup, nor sent as they are."""
+    """Names come from databases, so they are never parsed as markup."""
     from rich.console import Console
 
     return Console(

@@ -33,7 +33,7 @@ from holdfast.pipeline.encryption import Identities
 
 
 class Depth(StrEnum):
-    """How closely to look."""
+    """How thoroughly to verify."""
 
     QUICK = "quick"
     FULL = "full"
@@ -119,7 +119,7 @@ def _verified(
 def _reader(
     session: Session, job: str, meter: Meter, *, identities: Identities | None
 ) -> BackupReader:
-    """Reads the backups of `job` and remembers when."""
+    """A reader of the backups of `job` that also records when parts were read."""
     from holdfast.wiring.reading import reader_of  # heavy, as in `Session`
 
     return reader_of(
@@ -170,7 +170,7 @@ def _reread(
     identities: Identities | None,
     as_json: bool,
 ) -> int:
-    """The jobs share the budget; each is told by itself."""
+    """Read the least recently read parts of the jobs, which share the budget equally."""
     chosen = session.jobs(job)
     reports = []
     for name in chosen:

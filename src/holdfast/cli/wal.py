@@ -1,6 +1,6 @@
-"""`holdfast wal ...`: the WAL of a PostgreSQL server, archived and brought back.
+"""`holdfast wal ...`: the WAL of a PostgreSQL server, archived and fetched.
 
-A server starts it anew for each segment: what a command needs is imported where it is used.
+A server starts it once per segment, so each command imports its needs when it runs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AT_ONCE = 4
 
 
 def _identifier(text: str) -> str:
-    """A cluster that cannot be one must not look like one that has archived nothing."""
+    """Refuse an impossible identifier, which would look like a cluster without archived WAL."""
     if text and not (text.isascii() and text.isdigit()):
         raise typer.BadParameter(f"'{text}' is no system identifier: it is a number")
     return text
@@ -50,7 +50,7 @@ AtOnce = Annotated[
     int,
     typer.Option(min=1, max=64, help="How many files at a time: the others are the next ones."),
 ]
-# Not looked at by typer (`readable=False`): our own error has a code and a remedy.
+# Typer must not check the path (`readable=False`): our own error has a code and a hint.
 File = Annotated[Path, typer.Argument(metavar="PATH", readable=False, help="What %p stands for.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What %f stands for.")]
 Tablespaces = Annotated[
@@ -108,7 +108,7 @@ def push(
     )
     if as_json:
         print_document("wal-push", _of_pushed(pushed))
-        # A server acts on the code, whatever has become of the document.
+        # The server acts on the exit code, whether or not the document could be written.
         streams.code_is_the_answer()
         return
     was = "was archived already" if pushed.was_there else "archived"
@@ -132,7 +132,7 @@ def get(
         ),
     ] = None,
     tablespaces: Tablespaces = "",
-    # Looked at where codes become those of a server (`server_codes`): errors end there.
+    # Read in `command_line.code_for_server`, which translates the exit codes of all errors.
     _standby: Annotated[
         bool,
         typer.Option("--standby", help="End with 1 whatever is wrong: a standby will ask again."),
@@ -167,7 +167,7 @@ def get(
 
 
 def _spaces(where: str) -> NewTablespaces | None:
-    """For the server that runs us, in its data directory."""
+    """The option's value for the server that runs us in its data directory."""
     from holdfast.runtime.tablespaces import NewTablespaces, WhenInUse
 
     if not where:
@@ -218,7 +218,7 @@ def receive(
         archive = wiring_wal.archiving(session.settings, job, chosen=session.chosen_repository)
         receive_wal(archive, stream, folder, received=told)
     except Interrupted:
-        # Nothing else ends it: whoever stops it has what he wanted.
+        # Only the operator ends it, so an interruption is no error.
         for received in so_far:
             newest = f", the newest is {received.newest}" if received.newest else ""
             verb = "was" if received.files == 1 else "were"

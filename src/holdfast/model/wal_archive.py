@@ -142,7 +142,7 @@ class Receiving(Protocol):
     def is_running(self) -> bool: ...
 
     def finish(self) -> None:
-        """Raises why it ended."""
+        """Raise the error that ended the stream."""
         ...
 
 
