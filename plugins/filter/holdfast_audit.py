@@ -1,4 +1,4 @@
-"""Filters that turn the rows of the tuning roles into what an auditor or a monitor reads."""
+"""Filters that turn the rows of the tuning roles into reports for auditors and monitors."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Row = Mapping[str, str]
-# `pending` is written everywhere, but the live host does not do it yet: no pass.
+# A `pending` row is written in every file, but not live yet, so it does not pass.
 VERDICTS = {"ok": "PASS", "changed": "PASS", "skipped": "SKIP", "pending": "FAIL"}
 HEADINGS = ("", "role", "key", "now", "wanted", "our file", "at boot", "needs")
 
 
 def audit_rows(rows: Iterable[Row]) -> list[dict[str, str]]:
-    """The rows, each with its verdict in front."""
+    """The rows with their verdicts."""
     return [{"verdict": VERDICTS.get(row["state"], "FAIL"), **row} for row in rows]
 
 
 def audit_counts(rows: Iterable[Row]) -> dict[str, int]:
-    """How many rows passed, failed and were skipped."""
+    """The number of rows that passed, failed and were skipped."""
     counts = Counter(row["verdict"] for row in audit_rows(rows))
     return {verdict: counts[verdict] for verdict in ("PASS", "FAIL", "SKIP")}
 
 
 def audit_table(rows: Iterable[Row]) -> str:
-    """A line for each row, and below it how the wanted value came about."""
+    """One line per row, followed by the reasons for its wanted value."""
     told = audit_rows(rows)
     cells = [HEADINGS, *(_cells(row) for row in told)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
@@ -36,7 +36,7 @@ def audit_table(rows: Iterable[Row]) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     layers = (row["live"], row["wanted"], row["file"], row["boot"])
-    # Who needs nothing more is told by the verdict.
+    # Only a row that fails needs anything.
     needs = row["needs"] if row["verdict"] == "FAIL" else ""
     return (row["verdict"], row["role"], row["key"], *(value or "-" for value in layers), needs)
 
@@ -55,10 +55,10 @@ def _notes(row: Row) -> list[str]:
 
 
 class FilterModule:
-    """How Ansible finds the filters."""
+    """The class in which Ansible finds the filters."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Their names in templates."""
+        """The filters by their names in templates."""
         return {
             "audit_rows": audit_rows,
             "audit_counts": audit_counts,

@@ -1,4 +1,4 @@
-"""Filters over the jobs of a host, which several groups and the host itself may name."""
+"""Filters over the jobs of a host, which several groups and the host itself may define."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Jobs = Mapping[str, Mapping[str, Any]]
 def merged_jobs(by_variable: Mapping[str, Jobs]) -> dict[str, Mapping[str, Any]]:
     """The jobs of all variables together, in the order of the variables' names.
 
-    Raises `AnsibleFilterError` where a job stands in two of them: neither could be meant to lose.
+    Raises `AnsibleFilterError` if two variables define the same job, since neither may be dropped.
     """
     found: dict[str, Mapping[str, Any]] = {}
     named_in: dict[str, str] = {}
@@ -34,14 +34,15 @@ def merged_jobs(by_variable: Mapping[str, Jobs]) -> dict[str, Mapping[str, Any]]
 
 
 def kinds_without_job(jobs: Jobs, groups: list[str]) -> list[str]:
-    """Those of the kinds of server a host's groups stand for that none of its jobs backs up."""
+    """The host's groups of database servers whose kind is backed up by none of its jobs."""
     kinds = {"postgres": "postgres", "mariadb": "mysql", "mysql": "mysql"}
     backed_up = {job.get("source", {}).get("kind") for job in jobs.values()}
     return [group for group in kinds if group in groups and kinds[group] not in backed_up]
 
 
 def problems_of_checks(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What would keep each job from running, by the answers of `holdfast check --json`."""
+    """The problems that prevent jobs from running, read from the output of `holdfast check
+    --json`."""
     return [
         f"{result['item']}: {problem}" for result in results for problem in _problems_of(result)
     ]
@@ -66,7 +67,7 @@ def _unexplained(result: Mapping[str, Any]) -> list[str]:
 
 
 class FilterModule:
-    """What Ansible finds here."""
+    """The class in which Ansible finds the filters."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {

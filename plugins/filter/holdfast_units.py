@@ -1,4 +1,4 @@
-"""Filters over the text of systemd units, by the very code that the modules on the hosts have."""
+"""Filters over the text of systemd units, with the same code as the modules on the hosts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-# By path: on the control node it need not be below `ansible.module_utils`.
+# Loaded by path: on the control node it need not be in `ansible.module_utils`.
 TEXT = Path(__file__).parents[1] / "module_utils/unit_text.py"
 
 
@@ -23,29 +23,29 @@ def _text() -> ModuleType:
 
 
 def unit_words(texts: Iterable[str]) -> str:
-    """`texts` as the words of one directive, blanks and specifiers included."""
+    """`texts` as the words of one directive, with blanks and specifiers escaped."""
     return str(_text().words(map(str, texts)))
 
 
 def command_words(texts: Iterable[str]) -> str:
-    """`texts` as the words of a command line, in which a dollar would begin a variable."""
+    """`texts` as the words of a command line, in which dollars are escaped too."""
     return str(_text().words(map(str, texts), command=True))
 
 
 def is_remote(job: Mapping[str, Any], repositories: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a job needs the network before it can begin."""
+    """Whether a job needs the network before it can start."""
     used = [job.get("repository", ""), *job.get("mirrors", [])]
     return any(repositories.get(name, {}).get("kind", "local") != "local" for name in used)
 
 
 def nearest_of(name: str, known: Iterable[str]) -> str:
-    """What may have been meant, as the end of a message; empty where nothing is near."""
+    """The nearest known name, as the end of a message; empty if none is similar."""
     close = difflib.get_close_matches(name, sorted(known), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
 class FilterModule:
-    """What Ansible finds here."""
+    """The class in which Ansible finds the filters."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {

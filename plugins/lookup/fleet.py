@@ -1,4 +1,4 @@
-"""Lookup plugin: a pattern of hosts, once it is proven to match some."""
+"""Lookup plugin: a pattern of hosts that is proven to match some."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ _raw:
   type: list
   elements: str
 """
-# What the playbooks were proven with begins here; ansible-core 2.18 lacks the templating they use.
+# The oldest proven release; ansible-core 2.18 lacks templating that the playbooks use.
 OLDEST = (2, 19)
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
-    """What Ansible calls."""
+    """The class that Ansible calls."""
 
     def run(
         self, terms: Sequence[str], variables: Mapping[str, Any] | None = None, **_: object
     ) -> list[str]:
-        """The pattern; raises `AnsibleError` where it, or a part of it, matches nothing."""
+        """Return the pattern; raises `AnsibleError` if it, or a part of it, matches no host."""
         require_release(running)
         if context.CLIARGS.get("syntax"):
-            # Nothing will be done, and a linter has no inventory.
+            # A syntax check does nothing, and a linter has no inventory.
             return [str(pattern) or "unnamed" for pattern in terms]
         known = variables or {}
         for pattern in terms:
@@ -59,7 +59,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
 
 
 def require_release(release: str) -> None:
-    """Raise `AnsibleError` where ansible-core is older than what the playbooks were made for."""
+    """Raise `AnsibleError` if ansible-core is older than the oldest proven release."""
     numbers = tuple(int(number) for number in release.split(".")[:2])
     if numbers < OLDEST:
         oldest = ".".join(map(str, OLDEST))
@@ -94,7 +94,7 @@ def require_hosts(pattern: str, groups: Mapping[str, Sequence[str]], *, limit: s
 
 
 def _inventory(groups: Mapping[str, Sequence[str]]) -> Any:
-    # Made anew from the names: a lookup is given no inventory, and patterns are Ansible's to read.
+    # Rebuilt from names, as a lookup receives no inventory, and only Ansible parses patterns.
     manager = InventoryManager(loader=DataLoader(), parse=False)
     for group, hosts in groups.items():
         if group not in manager.groups:

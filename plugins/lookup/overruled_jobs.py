@@ -1,4 +1,4 @@
-"""Lookup plugin: jobs that never reach a host, as Ansible lets one variable replace another."""
+"""Lookup plugin: jobs that never reach a host, because one variable replaces another."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ JOBS = re.compile(r"backup_runner_jobs(_[a-z0-9_]+)?")
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
-    """What Ansible calls."""
+    """The class that Ansible calls."""
 
     def run(
         self, _: Sequence[str], variables: Mapping[str, Any] | None = None, **__: object

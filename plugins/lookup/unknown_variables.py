@@ -1,4 +1,4 @@
-"""Lookup plugin: variables that look like one of ours and are none."""
+"""Lookup plugin: variables that resemble ours and are unknown."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _raw:
   elements: str
 """
 PROJECT = Path(__file__).resolve().parents[2]
-# Whoever writes a name one or two letters off means ours; other names are the site's own.
+# A name that is one or two letters off is meant to be ours; other names belong to the site.
 NEARLY = 0.88
 NOT_LOOKED_AT = re.compile(r"__|ansible_|(.+_report$)")
 # Each group, and the host itself, may add jobs under a name of its own.
@@ -42,18 +42,18 @@ OPEN_ENDED = re.compile(r"backup_runner_jobs_[a-z0-9_]+")
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
-    """What Ansible calls."""
+    """The class that Ansible calls."""
 
     def run(
         self, _: Sequence[str], variables: Mapping[str, Any] | None = None, **__: object
     ) -> list[str]:
-        """One line for each variable of the host that is misspelt."""
+        """One line for each misspelt variable of the host."""
         return unknown(variables or {}, roles=roles(), retired=retired(), arguments=arguments())
 
 
 @cache
 def roles() -> Mapping[str, frozenset[str]]:
-    """The variables of each role, by its name, as its argument specification has them."""
+    """The variables of each role by the role's name, from its argument specification."""
     found = {}
     for path in sorted(PROJECT.glob("roles/*/meta/argument_specs.yml")):
         entries = yaml.safe_load(path.read_text())["argument_specs"].values()
@@ -71,12 +71,12 @@ def _command_line() -> Mapping[str, Mapping[str, str]]:
 
 
 def arguments() -> frozenset[str]:
-    """What the playbooks take from the command line."""
+    """The variables that playbooks take from the command line."""
     return frozenset(_command_line()["arguments"])
 
 
 def retired() -> Mapping[str, str]:
-    """What it was called in earlier releases, and is called now."""
+    """The variables of earlier releases, with their current names."""
     return _command_line()["retired"]
 
 
@@ -87,7 +87,7 @@ def unknown(
     arguments: frozenset[str],
     retired: Mapping[str, str],
 ) -> list[str]:
-    """One line for each of `names` that is misspelt, or of an earlier release."""
+    """One line for each of `names` that is misspelt or was renamed."""
     known = frozenset().union(*roles.values()) | arguments
     renamed = {name: f"{name} (it is called {now} now)" for name, now in retired.items()}
     suspects = sorted(

@@ -1,4 +1,4 @@
-"""Looks at block devices: which are real disks, how they are told apart, how they are set."""
+"""Block devices: which are real disks, how to identify them, and how to set their queues."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from ansible.module_utils.systemd_units import Run
 
 # Best first: the serial number follows the disk to another slot, the path follows the slot.
 STABLE_IDENTITIES = ("ID_SERIAL", "ID_PATH")
-# Names of before the multi-queue layer, and what they are called today.
+# Scheduler names from before the multi-queue layer, and their current names.
 ALIASES = {"deadline": "mq-deadline", "noop": "none", "cfq": "bfq"}
 DRY_MODPROBE = ("modprobe", "--dry-run", "--quiet")
-# The kernel itself takes these; the others it refuses.
+# The kernel accepts these itself and refuses the others.
 ACCEPTED_ALIASES = frozenset({"deadline"})
 
 
 class QueueRefused(Exception):
-    """The kernel did not take a queue setting."""
+    """The kernel refused a queue setting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """One whole block device; `unfit` says why it has to be left alone."""
+    """One whole block device; `unfit` says why it must be left alone."""
 
     name: str
     schedulers: tuple[str, ...] = ()
@@ -37,21 +37,21 @@ class Disk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockTree:
-    """The kernel's block devices as /sys shows them, with udev's knowledge of each."""
+    """The kernel's block devices in /sys, with udev's data about each."""
 
     sysfs: Path = Path("/sys/block")
     udev: Path = Path("/run/udev/data")
-    # Schedulers the kernel lists only once their module is loaded, which setting one does.
+    # Schedulers that the kernel lists only once their module is loaded; setting one loads it.
     loadable: tuple[str, ...] = ()
 
     def names(self) -> list[str]:
-        """Every whole device with a medium; empty loop and ram devices are no news to anybody."""
+        """Every whole device with a medium; empty loop and ram devices are left out."""
         return sorted(
             path.name for path in self.sysfs.iterdir() if _text(path / "size") not in ("", "0")
         )
 
     def disk(self, name: str) -> Disk:
-        """What there is to know about one device."""
+        """The state of one device."""
         folder = self.sysfs / name
         offered, active = parse_schedulers(_text(folder / "queue/scheduler"))
         return Disk(
@@ -99,7 +99,7 @@ class BlockTree:
 
 
 def parse_schedulers(text: str) -> tuple[tuple[str, ...], str]:
-    """All schedulers on offer, and the active one (in brackets, unless it is alone)."""
+    """All schedulers on offer, and the active one (in brackets, unless it is the only one)."""
     words = text.split()
     offered = tuple(word.strip("[]") for word in words)
     active = next((word.strip("[]") for word in words if word.startswith("[")), "")
@@ -113,17 +113,17 @@ def loadable_schedulers(run: Run, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def todays_name(scheduler: str) -> str:
-    """The name under which the kernel reads the scheduler back."""
+    """The name under which the kernel shows the scheduler."""
     return ALIASES.get(scheduler, scheduler)
 
 
 def chosen_scheduler(disk: Disk, preferences: Sequence[str]) -> str | None:
-    """The first wanted scheduler that the device offers."""
+    """The first preferred scheduler that the device offers; None if it offers none of them."""
     return next((name for name in map(todays_name, preferences) if name in disk.schedulers), None)
 
 
 def known_to_udev(disk: Disk) -> dict[str, str]:
-    """What udev's rules may ask of the disk, as far as we know the answer."""
+    """The known values of the properties that udev rules may match on."""
     properties = {f"ENV{{{name}}}": value for name, value in disk.identity.items()}
     return {
         "KERNEL": disk.name,
@@ -136,9 +136,10 @@ def known_to_udev(disk: Disk) -> dict[str, str]:
 
 
 def stable_match(disk: Disk, others: Sequence[Disk]) -> tuple[str, str] | None:
-    """The udev property and value by which this device alone is known; None where there is none."""
+    """The udev property and value that identify this device alone, or None."""
     for name, value in disk.identity.items():
-        # udev matches by pattern and quotes with "; some USB bridges give every disk one serial.
+        # udev matches by pattern and quotes with "; some USB bridges give every disk the same
+        # serial.
         shared = any(
             other.identity.get(name) == value for other in others if other.name != disk.name
         )
@@ -148,7 +149,7 @@ def stable_match(disk: Disk, others: Sequence[Disk]) -> tuple[str, str] | None:
 
 
 def _text(path: Path) -> str:
-    # Many files exist only for some kinds of device; absent means that the question does not arise.
+    # Many files exist only for some kinds of device; absent means not applicable.
     try:
         return path.read_text(errors="replace").strip()
     except OSError:

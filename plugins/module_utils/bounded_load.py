@@ -14,14 +14,14 @@ from ansible.module_utils.systemd_units import Run
 
 MEBIBYTE = 2**20
 SIZE_MIB = 128
-# Free space that must be there: a measurement that fills a backup's disk would be an accident.
+# The free space required as a multiple: a measurement must not fill a backup's disk.
 SPARE_FACTOR = 8
 PRESSURE = ("cpu", "io", "memory")
 SCRATCH = ".holdfast-measure"
 
 
 def pressure(proc: Path = Path("/proc/pressure")) -> dict[str, int]:
-    """Microseconds that some task has stalled so far, by what it waited for; empty without PSI."""
+    """Total microseconds in which some task stalled, by resource; empty without PSI."""
     found = {}
     for name in PRESSURE:
         try:
@@ -34,12 +34,12 @@ def pressure(proc: Path = Path("/proc/pressure")) -> dict[str, int]:
 
 
 def has_room(path: Path) -> bool:
-    """Whether the load is small against what is free."""
+    """Whether the load is small compared with the free space."""
     return shutil.disk_usage(path).free >= SPARE_FACTOR * SIZE_MIB * MEBIBYTE
 
 
 def with_fio(run: Run, folder: Path, *, seconds: int) -> dict[str, float]:
-    """Sequential writes, then mixed small requests; MB/s and requests a second."""
+    """Sequential writes, then mixed small requests; MB/s, requests per second and milliseconds."""
     common = ["fio", "--output-format=json", f"--directory={folder}", f"--size={SIZE_MIB}M"]
     stream = ["--name=stream", "--rw=write", "--bs=1M", "--end_fsync=1", f"--runtime={seconds}"]
     mixed = ["--name=mixed", "--rw=randrw", "--rwmixread=70", "--bs=8k", "--fsync=32"]
@@ -57,7 +57,7 @@ def with_fio(run: Run, folder: Path, *, seconds: int) -> dict[str, float]:
 def by_ourselves(
     folder: Path, *, seconds: int, clock: Callable[[], float] = time.monotonic
 ) -> dict[str, float]:
-    """Sequential writes to the end of the disk's patience, where fio is not installed."""
+    """Sequential writes up to `SIZE_MIB` or `seconds`, if fio is not installed; MB/s."""
     block, written, began = os.urandom(MEBIBYTE), 0, clock()
     with (folder / "stream").open("wb", buffering=0) as out:
         while written < SIZE_MIB and clock() - began < seconds:
@@ -69,7 +69,7 @@ def by_ourselves(
 
 
 def told(measure: Mapping[str, Any]) -> str:
-    """One line for a person."""
+    """The measurement in one line."""
     numbers = [f"{name} {value}" for name, value in measure["load"].items()]
     stalls = [f"{name} stalled {value} ms" for name, value in measure["pressure_ms"].items()]
     backup = [f"{name} {value}" for name, value in measure["backup"].items()]

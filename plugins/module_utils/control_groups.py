@@ -1,4 +1,4 @@
-"""Finds the live control group of a unit and the task ceilings above it."""
+"""The live control group of a unit, and the task limits above it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TaskCeiling:
 
 
 def pids_mount(mounts: Iterable[Mount]) -> Mount | None:
-    """Where the pids controller is mounted: version 1 by name, hybrids too, else version 2."""
+    """The mount of the pids controller: version 1 if mounted, hybrids included, else version 2."""
     known = list(mounts)
     version_1 = [
         mount for mount in known if mount.kind == "cgroup" and "pids" in mount.super_options
@@ -28,12 +28,12 @@ def pids_mount(mounts: Iterable[Mount]) -> Mount | None:
 
 
 def group_below(mount: Mount, control_group: str) -> str:
-    """The group as a path below the mount, which may show only a part of the hierarchy."""
+    """The group as a path below the mount, which may show only part of the hierarchy."""
     return "/" + control_group.removeprefix(mount.root.rstrip("/")).lstrip("/")
 
 
 def task_ceilings(mount: Mount, control_group: str) -> list[TaskCeiling]:
-    """The ceilings that hold for the group: its own first, then each ancestor that has one."""
+    """The limits that apply to the group: its own first, then those of its ancestors."""
     own = PurePosixPath(group_below(mount, control_group))
     found = []
     for group in (own, *own.parents):
@@ -44,6 +44,6 @@ def task_ceilings(mount: Mount, control_group: str) -> list[TaskCeiling]:
 
 
 def lowest(ceilings: Iterable[TaskCeiling]) -> TaskCeiling | None:
-    """The ceiling that bites first; None where none of them is a number."""
+    """The lowest numeric limit; None if all are `max`."""
     numbered = [ceiling for ceiling in ceilings if ceiling.maximum.isdigit()]
     return min(numbered, key=lambda ceiling: int(ceiling.maximum), default=None)

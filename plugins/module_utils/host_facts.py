@@ -1,4 +1,4 @@
-"""What a plan needs to know about a host: its memory, and the database servers that run on it."""
+"""Facts that a plan needs about a host: its memory and its running database servers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SERVERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFacts:
-    """One host as the formulas see it; sizes in bytes."""
+    """The facts of one host as the formulas use them; sizes in bytes."""
 
     memory: int
     swap: int = 0
@@ -28,12 +28,12 @@ class HostFacts:
     servers: tuple[str, ...] = ()
 
     def commit_limit(self, ratio_percent: int) -> int:
-        """CommitLimit as the kernel works it out in mode 2."""
+        """CommitLimit as the kernel computes it in mode 2."""
         return self.swap + (self.memory - self.huge_pages) * ratio_percent // 100
 
 
 def parse_meminfo(text: str) -> dict[str, int]:
-    """The sizes of /proc/meminfo, in bytes; its few plain counts stay counts."""
+    """The sizes of /proc/meminfo in bytes; its few plain counts stay counts."""
     sizes = {}
     for line in text.splitlines():
         name, _, value = line.partition(":")
@@ -43,7 +43,7 @@ def parse_meminfo(text: str) -> dict[str, int]:
 
 
 def facts_from(meminfo: Mapping[str, int], *, mode: str, servers: tuple[str, ...]) -> HostFacts:
-    """The facts, from what the files under /proc say."""
+    """Build the facts from the contents of files under /proc."""
     return HostFacts(
         memory=meminfo["MemTotal"],
         swap=meminfo.get("SwapTotal", 0),
@@ -55,14 +55,14 @@ def facts_from(meminfo: Mapping[str, int], *, mode: str, servers: tuple[str, ...
 
 
 def gather(run: Run, *, proc: Path = Path("/proc")) -> HostFacts:
-    """Ask the running host."""
+    """Read the facts of the running host."""
     mode = (proc / "sys/vm/overcommit_memory").read_text().strip()
     meminfo = parse_meminfo((proc / "meminfo").read_text())
     return facts_from(meminfo, mode=mode, servers=running_servers(run))
 
 
 def running_servers(run: Run) -> tuple[str, ...]:
-    """The kinds of database server that run now."""
+    """The kinds of database server that are running."""
     units = loaded_units(run, SERVERS)
     kinds = [
         kind

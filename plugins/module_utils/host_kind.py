@@ -1,15 +1,15 @@
-"""Whether this host has a kernel of its own, or shares the kernel of the machine it runs on."""
+"""Whether this host has its own kernel, or shares that of the machine below."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-# Podman and Docker leave these even where the first process is not systemd.
+# Podman and Docker create these even if the first process is not systemd.
 MARKERS = {"run/.containerenv": "podman", ".dockerenv": "docker"}
 
 
 def container_kind(root: Path = Path("/")) -> str | None:
-    """The container technology this host is made of, or None on a machine with its own kernel."""
+    """The container technology that runs this host; None on a machine with its own kernel."""
     manager = _text(root / "run/systemd/container") or _from_environment(root / "proc/1/environ")
     if manager:
         return manager
@@ -24,7 +24,7 @@ def _from_environment(path: Path) -> str:
 
 
 def _text(path: Path) -> str:
-    # Absent on real machines, unreadable without root: both mean that this marker says nothing.
+    # Absent on real machines, unreadable without root: in both cases this marker says nothing.
     try:
         return path.read_text(errors="replace").strip()
     except OSError:

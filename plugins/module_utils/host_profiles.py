@@ -1,4 +1,4 @@
-"""What a profile wants of limits, tasks, queues and mounts, with the reason of each value."""
+"""The limits, tasks, queues and mount options that a profile wants, with reasons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ansible.module_utils.host_facts import HostFacts
 from ansible.module_utils.tuning_report import Choice
 
 GIBIBYTE = 2**30
-# The first issue's value: what cron and the backups had before slots were counted.
+# The value that cron and the backups had before slots were counted.
 TASKS_FLOOR = 4096
 FILES_FLOOR, FILES_CEILING, FILES_PER_GIBIBYTE = 65536, 1048576, 4096
 AUTO = "auto"
@@ -17,7 +17,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueWishes:
-    """What the queue of one disk shall be; None leaves a setting alone."""
+    """The wanted settings of one disk's queue; None leaves a setting alone."""
 
     schedulers: tuple[str, ...] = ()
     add_random: Choice | None = None
@@ -27,7 +27,7 @@ class QueueWishes:
 
 
 def limit_choices(profile: str, given: Mapping[str, str], facts: HostFacts) -> dict[str, Choice]:
-    """Open files and processes; a number that was given stands, `auto` is the profile's."""
+    """The choices for open files and processes; a given number wins, `auto` takes the profile's."""
     chosen = {} if profile == "none" else {"nofile": _files(profile, facts), "nproc": _processes()}
     for kind, value in given.items():
         if value != AUTO:
@@ -36,7 +36,7 @@ def limit_choices(profile: str, given: Mapping[str, str], facts: HostFacts) -> d
 
 
 def task_choice(profile: str, given: str, *, slots: int, tasks: int) -> Choice | None:
-    """How many tasks a service may have: enough for the runner's slots, by the runner's formula."""
+    """The number of tasks that a service may have: enough for the runner's slots."""
     formula = f"max({TASKS_FLOOR}, tasks for {slots} slots = {tasks})"
     if given != AUTO:
         return Choice(value=given, bounds=f"at least {tasks}, for {slots} slots")
@@ -52,7 +52,7 @@ def task_choice(profile: str, given: str, *, slots: int, tasks: int) -> Choice |
 
 
 def task_danger(choice: Choice, *, slots: int, tasks: int) -> str:
-    """Why the ceiling would stop the runner; empty where it would not."""
+    """Why the limit would stop the runner; empty if it would not."""
     if choice.value in ("infinity", "max") or int(choice.value) >= tasks:
         return ""
     return f"cannot set TasksMax to {choice.value}: the runner's {slots} slots need {tasks}"
@@ -61,7 +61,7 @@ def task_danger(choice: Choice, *, slots: int, tasks: int) -> str:
 def queue_wishes(
     profile: str, *, nvme: bool, schedulers: tuple[str, ...], add_random: str, read_ahead_kb: str
 ) -> QueueWishes:
-    """What a disk's queue shall be; what was given stands in front of the profile."""
+    """The wanted queue of a disk; given values win over the profile's."""
     idle = profile == "none"
     preferred = ("none",) if nvme else ("deadline",)
     why = (
@@ -79,7 +79,7 @@ def queue_wishes(
 
 
 def mount_choices(profile: str, given: list[str]) -> dict[str, Choice]:
-    """The options of the backup file system."""
+    """The mount options of the backup file system."""
     if given:
         return {option: Choice(value=option, needs=_mount_needs(option)) for option in given}
     if profile == "none":

@@ -1,4 +1,4 @@
-"""A command of the runner in a unit of the moment that has all that the service of a job has."""
+"""Runs a command of the runner in a transient unit with everything that a job's service has."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ PROGRAM = ("/usr/local/bin/holdfast",)
 UNITS = Path("/etc/systemd/system")
 MOMENT = Path("/run/systemd/system")
 OUTPUT = Path("/run/holdfast-run")
-# systemd.exec(5): from here on an exit status is systemd's own, about what it could not set up.
+# systemd.exec(5): from here on an exit status is systemd's own, for a failed set-up.
 SETUP_FAILED = range(200, 246)
 
 
 class NotRun(Exception):
-    """There is no such service, or systemd would not take one."""
+    """No such service exists, or systemd did not accept the unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """What came of the command."""
+    """The result of the command."""
 
     rc: int
     stdout: str
@@ -34,7 +34,7 @@ class Ended:
 
 
 def service_of(job: str, *, prefix: str, folder: Path = UNITS) -> str:
-    """The service of the job, or of the first one; raises `NotRun`."""
+    """The service of `job`, or the first one if it is empty; raises `NotRun`."""
     found = sorted(path.name for path in folder.glob(f"{prefix}*.service") if path.is_file())
     wanted = f"{prefix}{job}.service" if job else next(iter(found), "")
     if wanted not in found:
@@ -47,7 +47,7 @@ def service_of(job: str, *, prefix: str, folder: Path = UNITS) -> str:
 
 
 def texts_of(run: Run, unit: str) -> list[str]:
-    """The fragment of a unit and its drop-ins, in the order in which systemd reads them."""
+    """The texts of a unit's fragment and drop-ins, in the order in which systemd reads them."""
     code, told, errors = run(
         ["systemctl", "show", "--property=FragmentPath,DropInPaths", "--", unit]
     )
@@ -59,7 +59,7 @@ def texts_of(run: Run, unit: str) -> list[str]:
 
 
 def run_as(run: Run, unit: str, argv: Sequence[str], *, as_root: bool) -> Ended:
-    """Run `argv` in a unit of the moment made out of `unit`, and take the unit away again."""
+    """Run `argv` in a transient unit derived from `unit`, and remove that unit afterwards."""
     name = f"holdfast-run-{secrets.token_hex(8)}.service"
     output = OUTPUT / name
     OUTPUT.mkdir(mode=0o700, exist_ok=True)
@@ -89,7 +89,7 @@ def _ended(run: Run, name: str, output: Path) -> Ended:
 
 
 def _said(run: Run, name: str, known: dict[str, str]) -> str:
-    """The last words of systemd about the unit."""
+    """The last journal lines about the unit."""
     _, lines, _ = run(["journalctl", "--quiet", "--output=cat", "--lines=6", f"--unit={name}"])
     words = "; ".join(line.strip() for line in lines.splitlines() if line.strip())
     return words or f"systemd says {known.get('Result', 'nothing')}"

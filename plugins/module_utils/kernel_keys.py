@@ -1,4 +1,4 @@
-"""Reads and writes kernel keys, and knows which of them a container may call its own."""
+"""Reads and writes kernel keys, and knows which of them belong to a container."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from ansible.module_utils.kernel_values import is_zero, normalised
 from ansible.module_utils.mount_table import Mount, covering
 from ansible.module_utils.sysctl_files import COUNTERPARTS, key_name, key_path, one_name
 
-# Kept per network, IPC, UTS, user or message-queue namespace; every other key is the machine's.
+# Kept per network, IPC, UTS, user or message-queue namespace; all other keys are the machine's.
 NAMESPACED = (
     "net/", "user/", "fs/mqueue/", "kernel/hostname", "kernel/domainname",
     "kernel/msg", "kernel/sem", "kernel/shm",
 )  # fmt: skip
-# Below this two keys are strangers; above it one is most likely the other, mistyped.
+# Similarity of names: below the first, keys are unrelated; above the second, one is a typo.
 SIMILAR, MISTYPED = 0.6, 0.9
 KEY = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_-]+)+")
 
 
 class KeyRefused(Exception):
-    """The kernel did not take, or did not show, a value."""
+    """The kernel refused a value, or could not show it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
-    """The keys under `folder`, seen from inside a container of that kind, or from none."""
+    """The keys under `folder`, seen from a container of that kind, or from a machine if None."""
 
     folder: Path
     container: str | None
     mounts: tuple[Mount, ...]
 
     def path(self, key: str) -> Path:
-        """Where the key lies."""
+        """The file of the key."""
         return self.folder / str(key_path(key))
 
     def not_ours(self, key: str) -> str:
-        """Why this host must leave the key alone; empty where it is the host's own to set."""
+        """Why this host must leave the key alone; empty if the host may set it."""
         if self.container is None or not self._is_the_machines(key):
             return self._unsettable(key)
         if not key_path(key).startswith(NAMESPACED):
@@ -50,7 +50,7 @@ class Kernel:
         return ""
 
     def read(self, key: str) -> str:
-        """The live value, blanks made one; raises `KeyRefused`."""
+        """The live value with normalised blanks; raises `KeyRefused`."""
         try:
             return str(normalised(self.path(key).read_text()))
         except OSError as error:
@@ -59,7 +59,7 @@ class Kernel:
     def write(self, key: str, value: str) -> None:
         """Set the live value; raises `KeyRefused` with the kernel's own reason."""
         try:
-            # Never O_CREAT: on a private copy of /proc/sys a misspelt key would come into being.
+            # Never O_CREAT: a private copy of /proc/sys would create a misspelt key.
             descriptor = os.open(self.path(key), os.O_WRONLY | os.O_TRUNC)
             try:
                 os.write(descriptor, f"{value}\n".encode())
@@ -69,11 +69,12 @@ class Kernel:
             raise KeyRefused(f"cannot set '{key}' to '{value}': {error.strerror}") from error
 
     def mistyped(self, key: str) -> str:
-        """Why a key that somebody named is refused; empty where it is there or out of sight."""
+        """Why a key that an operator named is refused; empty if it exists or may be hidden."""
         path = self.path(key)
         if path.is_file():
             return ""
-        # A container does not see every key of its own namespaces: only a near name tells a slip.
+        # A container does not see all keys of its own namespaces: only a similar name proves a
+        # typo.
         hidden = self.container is not None and str(key_path(key)).startswith(NAMESPACED)
         nearest = self._nearest(key, cutoff=MISTYPED if hidden else SIMILAR)
         if hidden and not nearest:
@@ -95,13 +96,13 @@ class Kernel:
         return "" if os.access(self.path(key), os.W_OK) else "read-only on this host"
 
     def _is_the_machines(self, key: str) -> bool:
-        # A private copy laid over /proc/sys is no procfs: what is written there stays there.
+        # A private copy mounted over /proc/sys is no procfs: writes stay in the container.
         mount = covering(self.mounts, str(self.path(key)))
         return mount is None or mount.kind == "proc"
 
 
 def invalid_settings(settings: Mapping[str, object]) -> list[str]:
-    """What no kernel could be asked for: odd names, and values that YAML made into others."""
+    """Settings that no kernel could have: malformed names, and values that YAML has converted."""
     names = [
         f"cannot use '{key}': it is not the name of a kernel key"
         for key in settings
@@ -116,20 +117,20 @@ def invalid_settings(settings: Mapping[str, object]) -> list[str]:
 
 
 def mistyped_settings(kernel: Kernel, given: Iterable[str], *, skip: Iterable[str]) -> list[str]:
-    """What is refused of the keys that an operator names; a key in `skip` needs not be there."""
+    """Refusals of misspelt keys in an operator's settings; a key in `skip` need not exist."""
     left_alone = set(map(one_name, skip))
     refused = [kernel.mistyped(key) for key in given if one_name(key) not in left_alone]
     return [sentence for sentence in refused if sentence]
 
 
 def mistyped_names(kernel: Kernel, named: Iterable[str], *, planned: Iterable[str]) -> list[str]:
-    """What is refused of keys that are only named: one that is absent, and nearly in the plan."""
+    """Refusals of keys in `skip` or `raise_only` that do not exist and resemble one in the plan."""
     wanted = [one_name(key) for key in planned]
     refused = []
     for key in named:
         if one_name(key) in wanted or kernel.path(key).is_file():
             continue
-        # A key that another kernel has is rightly named; a slip would leave the real one unguarded.
+        # A key of another kernel may be named; a typo would leave the intended key unprotected.
         for meant in difflib.get_close_matches(one_name(key), wanted, n=1, cutoff=MISTYPED):
             said = "this kernel has no such key"
             refused.append(f"cannot leave '{key}' alone: {said} (did you mean '{meant}'?)")
@@ -137,18 +138,18 @@ def mistyped_names(kernel: Kernel, named: Iterable[str], *, planned: Iterable[st
 
 
 def state_of(kernel: Kernel, key: str) -> tuple[str, str]:
-    """The key and value to write in order to be where the kernel is now."""
+    """The key and value to write in order to restore the kernel's current state."""
     value, counterpart = kernel.read(key), COUNTERPARTS.get(key_path(key))
     if counterpart and is_zero(value):
         other = key_name(counterpart)
-        # An old kernel may lack the counterpart; then there is nothing but the zero to go back to.
+        # An old kernel may lack the counterpart; then the zero is all that can be restored.
         if kernel.path(other).exists() and kernel.read(other) != "0":
             return other, kernel.read(other)
     return key, value
 
 
 def write_all(kernel: Kernel, wanted: Mapping[str, str]) -> None:
-    """Set every key, or leave all as they were and raise `KeyRefused`."""
+    """Set every key; on an error restore those that were set and raise `KeyRefused`."""
     undo: list[tuple[str, str]] = []
     for key, value in wanted.items():
         try:

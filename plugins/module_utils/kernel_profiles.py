@@ -1,4 +1,4 @@
-"""Which kernel keys a profile wants on a host, with the formula and the reason of each value."""
+"""The kernel keys that a profile wants on a host, with the formula and reason of each value."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ansible.module_utils.tuning_report import Choice
 
 PROFILES = ("recipe", "postgresql", "mariadb", "backup_throughput", "none")
 MEBIBYTE = 2**20
-# Above this a percent of memory is more than a disk writes in a second.
+# Above this, one percent of memory is more than a disk writes in a second.
 RATIOS_MEAN_LITTLE = 32 * 2**30
 VM_MANUAL = "Linux: admin-guide/sysctl/vm.rst"
 OVERCOMMIT_MANUAL = "PostgreSQL: 18.4.4 Linux memory overcommit"
-# What mode 2 must leave above what is promised already, before it is switched on.
+# The margin that mode 2 must leave above Committed_AS before it is switched on.
 COMMIT_MARGIN_PERCENT = 25
 COMMIT_RATIO_PERCENT = 80
 OVERCOMMIT = "vm.overcommit_memory"
@@ -26,14 +26,14 @@ CONFLICT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelPlan:
-    """The keys to set, and those that a profile would set but not on this host, with the reason."""
+    """The keys to set, and those that the profile withholds on this host, with reasons."""
 
     choices: dict[str, Choice] = field(default_factory=dict)
     withheld: dict[str, str] = field(default_factory=dict)
 
 
 def kernel_plan(profile: str, facts: HostFacts) -> KernelPlan:
-    """What the profile wants on this host."""
+    """The plan of the profile for this host."""
     if profile == "recipe":
         return KernelPlan(choices=_recipe(facts))
     if profile == "postgresql":
@@ -53,7 +53,7 @@ def kernel_plan(profile: str, facts: HostFacts) -> KernelPlan:
 
 
 def overcommit_danger(facts: HostFacts, *, ratio_percent: int) -> str:
-    """Why mode 2 must not be switched on here; empty where it may, or is on already."""
+    """Why mode 2 must not be switched on; empty if it may, or is on already."""
     limit = facts.commit_limit(ratio_percent)
     floor = facts.committed * (100 + COMMIT_MARGIN_PERCENT) // 100
     if facts.overcommit_mode == "2" or limit >= floor:
@@ -65,7 +65,7 @@ def overcommit_danger(facts: HostFacts, *, ratio_percent: int) -> str:
 
 
 def with_conflicts(choices: Mapping[str, Choice], facts: HostFacts) -> dict[str, Choice]:
-    """The choices, with what contradicts a server's manual said as a risk."""
+    """The choices, with contradictions to a server's manual noted as risks."""
     found = dict(choices)
     chosen = found.get(OVERCOMMIT)
     if chosen and chosen.value == "1" and "postgresql" in facts.servers:
@@ -124,7 +124,7 @@ def _postgresql(facts: HostFacts) -> KernelPlan:
         why="a backend gets an error it can handle, not the out-of-memory killer",
         risk="programs that reserve far more than they use may fail to start",
     )
-    # The ratio first: mode 2 begins with the limit that was checked.
+    # The ratio first: mode 2 then starts with the limit that was checked.
     return KernelPlan(choices={"vm.overcommit_ratio": ratio, OVERCOMMIT: mode, **choices})
 
 
@@ -140,7 +140,7 @@ def _swappiness(value: str) -> dict[str, Choice]:
 def _dirty_bytes(
     facts: HostFacts, *, percent: int, floor_mib: int, ceiling_mib: int
 ) -> dict[str, Choice]:
-    # On a small host the floor would be most of its memory.
+    # On a small host the floor would take most of its memory.
     share = facts.memory * percent // 100 // MEBIBYTE
     highest = min(ceiling_mib, facts.memory // 10 // MEBIBYTE)
     background = min(max(share, floor_mib), highest) * MEBIBYTE
@@ -158,7 +158,7 @@ def _dirty_bytes(
         bounds="above the background bytes",
         why="a writer waits for no more than a disk writes in a few seconds",
     )
-    # The larger first: the kernel refuses a background above the foreground quietly.
+    # The larger one first: the kernel silently refuses a background value above the foreground's.
     return {"vm.dirty_bytes": foreground, "vm.dirty_background_bytes": told}
 
 

@@ -1,4 +1,4 @@
-"""Compares kernel keys in three layers: our file, the next boot, and the live kernel."""
+"""Compares kernel keys in three layers: our file, the next boot and the live kernel."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NO_LONGER_WANTED = "no longer wanted"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looker:
-    """The kernel, the files that are read at boot, and what the operator keeps out of reach."""
+    """The kernel, the files read at boot, and the keys that the operator excluded."""
 
     kernel: Kernel
     file: Path
@@ -37,16 +37,16 @@ class Looker:
     raise_only: tuple[str, ...] = ()
 
     def rows(self, plan: KernelPlan) -> list[Row]:
-        """Every key of the plan in its three layers, and those of our file that left the plan."""
+        """Every key of the plan in its three layers, followed by the withheld keys."""
         rows = [self._row(key, choice) for key, choice in plan.choices.items()]
         rows += [_withheld(key, reason) for key, reason in plan.withheld.items()]
         return self._at_boot(rows)
 
     def purged(self, plan: KernelPlan, originals: Iterable[Original]) -> list[Row]:
-        """Keys that our file still sets and nobody wants any more, with what they go back to."""
+        """Keys that our file still sets but the plan does not, with the values to restore."""
         before = _writes(originals)
         wanted = {key_path(key) for key in plan.choices}
-        # Putting a ratio back would zero the bytes that are wanted instead of it.
+        # Restoring a ratio would zero the bytes that are wanted instead.
         wanted |= {COUNTERPARTS[path] for path in wanted if path in COUNTERPARTS}
         return [
             self._purge(path, before.get(_one_of_pair(key_name(path))))
@@ -100,7 +100,7 @@ class Looker:
 
 
 def lines_for(rows: Iterable[Row]) -> list[str]:
-    """What our file shall say: what is set, and why something is not."""
+    """The lines of our file: the settings, and why others are left alone."""
     return [
         f"# {row.key}: left alone, {row.reason}"
         if row.state == "skipped"
@@ -110,9 +110,9 @@ def lines_for(rows: Iterable[Row]) -> list[str]:
 
 
 def originals_of(kernel: Kernel, rows: Iterable[Row], file: Path) -> list[Original]:
-    """How the keys and our file are now; keys that are left alone are nobody's to put back.
+    """The current state of the keys and of our file, for an undo; keys left alone are not included.
 
-    A key and its counterpart are one state: whichever of them is not zero is what to write.
+    A key and its counterpart are one state: the one that is not zero is to be written.
     """
     keys = {_one_of_pair(row.key): row.key for row in rows if row.state != "skipped"}
     found = [
@@ -123,8 +123,8 @@ def originals_of(kernel: Kernel, rows: Iterable[Row], file: Path) -> list[Origin
 
 
 def purged_since(before: Iterable[Mapping[str, Any]], now: list[Row]) -> list[Row]:
-    """The keys that this run took out of our file, as changed."""
-    # A key that has left our file is in no plan any more: only the probe's rows know of it.
+    """The keys that this run removed from our file, as changed rows."""
+    # A key that has left our file is in no plan any more: only the probe's rows know it.
     known = {row.key for row in now}
     return [
         Row(**{**row, "state": "changed", "live": row["wanted"], "reason": f"was '{row['live']}'"})
@@ -134,7 +134,7 @@ def purged_since(before: Iterable[Mapping[str, Any]], now: list[Row]) -> list[Ro
 
 
 def values_to_write(rows: Iterable[Row], originals: Iterable[Original]) -> dict[str, str]:
-    """What to write for each row; a key goes back the way it was found."""
+    """The key and value to write for each row; a removed key is restored as it was found."""
     before = _writes(originals)
     pairs = []
     for row in rows:
@@ -152,7 +152,7 @@ def _writes(originals: Iterable[Original]) -> dict[str, tuple[str, str]]:
 
 
 def _one_of_pair(key: str) -> str:
-    # The same name for both, whichever of them is wanted today.
+    # One name for both keys of a pair, whichever of them is wanted.
     path = key_path(key)
     return str(key_name(min(path, COUNTERPARTS.get(path, path))))
 

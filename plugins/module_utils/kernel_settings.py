@@ -1,4 +1,4 @@
-"""Lays an operator's own kernel settings over a profile, and refuses what contradicts itself."""
+"""Merges an operator's own kernel settings into a profile, and refuses contradictions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible.module_utils.kernel_values import normalised, number
 from ansible.module_utils.sysctl_files import one_name
 from ansible.module_utils.tuning_report import Choice
 
-# Writing one of a pair zeroes the other: both wanted at once is no state a kernel can be in.
+# Writing one of a pair zeroes the other: no kernel can have both.
 EXCLUSIVE = (
     ("vm.dirty_bytes", "vm.dirty_ratio"),
     ("vm.dirty_background_bytes", "vm.dirty_background_ratio"),
@@ -26,7 +26,7 @@ EXCLUSIVE = (
 
 
 def laid_over(profile: str, settings: Mapping[str, object], facts: HostFacts) -> KernelPlan:
-    """The profile's plan with the operator's own values in front; aliases of a key count as it."""
+    """The profile's plan overridden by the operator's values; a key's aliases count as the key."""
     own = {one_name(key): normalised(value) for key, value in settings.items()}
     plan = kernel_plan(profile, facts)
     shadowed = {other for pair in EXCLUSIVE for key in pair if key in own for other in pair}
@@ -39,7 +39,7 @@ def laid_over(profile: str, settings: Mapping[str, object], facts: HostFacts) ->
 
 
 def contradictions(choices: Mapping[str, Choice], facts: HostFacts) -> list[str]:
-    """One sentence for each wanted state that no kernel should be asked for."""
+    """One sentence for each wanted state that no kernel should be given."""
     both = [
         f"cannot set '{one}' beside '{other}': setting one zeroes the other; choose one"
         for one, other in EXCLUSIVE
@@ -49,7 +49,8 @@ def contradictions(choices: Mapping[str, Choice], facts: HostFacts) -> list[str]
 
 
 def lower_than(live: str, wanted: str) -> bool:
-    """Whether every number in `live` is at most the one in `wanted`; words never compare."""
+    """Whether every number in `live` is at most the one in `wanted`; True if they do not
+    compare."""
     ours, theirs = _numbers(wanted), _numbers(live)
     if not ours or len(ours) != len(theirs):
         return True
@@ -76,7 +77,7 @@ def _dirty(
 
 def _overcommit(choices: Mapping[str, Choice], facts: HostFacts) -> list[str]:
     wanted = choices.get(OVERCOMMIT)
-    # An absolute limit is the operator's own arithmetic; the kernel's ratio is ours to check.
+    # An absolute limit is the operator's own calculation; we check only the ratio.
     if wanted is None or number(wanted.value) != 2 or "vm.overcommit_kbytes" in choices:
         return []
     ratio = choices.get("vm.overcommit_ratio")

@@ -1,19 +1,19 @@
-"""Compares a kernel key's value as an operator writes it with the value as the kernel shows it."""
+"""Compares a kernel key's value as an operator writes it with the value that the kernel shows."""
 
 from __future__ import annotations
 
 import re
 
-# As the kernel's own strtoul with base 0: a leading zero means octal, 0x hexadecimal.
+# Like the kernel's strtoul with base 0: a leading zero means octal, 0x hexadecimal.
 NUMBER = re.compile(r"-?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
-# Sets of numbers: ports, processors. The kernel sorts them and joins neighbours.
+# Sets of numbers: ports, processors. The kernel sorts them and joins adjacent ones.
 NUMBER_SET = re.compile(r"[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*")
 MASK = re.compile(r"[0-9a-fA-F]{1,8}(?:,[0-9a-fA-F]{8})+")
 LONGEST_RANGE = 65536
 
 
 def normalised(value: object) -> str:
-    """A value with tabs and runs of blanks made one blank."""
+    """The value with every run of blanks and tabs replaced by one blank."""
     return " ".join(str(value).split())
 
 
@@ -29,7 +29,7 @@ def is_zero(value: str) -> bool:
 
 
 def number(word: str) -> int | None:
-    """The number that the kernel reads; None for what is no number."""
+    """The number as the kernel reads it; None for other words."""
     if not NUMBER.fullmatch(word):
         return None
     digits = word.lstrip("-")
@@ -42,7 +42,7 @@ def _same_word(wanted: str, shown: str) -> bool:
         return True
     if (ours := number(wanted)) is not None and (theirs := number(shown)) is not None:
         return ours == theirs
-    # A mask is shown in groups of eight digits; whoever wants one may leave out the leading zeros.
+    # The kernel shows a mask in groups of eight digits; an operator may omit leading zeros.
     if MASK.fullmatch(shown) and re.fullmatch(r"[0-9a-fA-F,]+", wanted):
         return int(shown.replace(",", ""), 16) == int(wanted.replace(",", "") or "0", 16)
     ours_set, theirs_set = _set(wanted), _set(shown)

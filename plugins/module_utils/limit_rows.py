@@ -31,32 +31,32 @@ DROPINS = Path("/etc/systemd/system")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitLooker:
-    """The wanted limits, those that this host does not grant, and where ours are written."""
+    """The wanted limits, those that this host does not grant, and the names of our files."""
 
     run: Run
     choices: dict[str, Choice]
     refused: dict[str, str]
     file: Path
     dropin: str
-    # In a container the ceiling belongs to whoever started it; elsewhere it is ours to mend.
+    # In a container its creator sets the upper limit; elsewhere we can raise it.
     own_kernel: bool = True
 
     def logins(self, users: list[str], *, runner: str) -> list[str]:
-        """The accounts that are there, and the runner's, which may come later."""
+        """The existing accounts, and the runner's, which may be created later."""
         return [*(user for user in users if user != runner and _exists(user)), runner]
 
     def services(self, names: list[str]) -> tuple[list[str], list[Unit]]:
-        """Which of the services are installed, and what of them is loaded."""
+        """The installed ones of the services, and their loaded units."""
         prefixes = [name for name in names if name.endswith("-.service")]
         others = [name for name in names if name not in prefixes]
         installed = prefixes + installed_units(self.run, others)
         return installed, loaded_units(self.run, [instances_of(name) for name in installed])
 
     def login_rows(self, users: list[str]) -> list[Row]:
-        """What each login has of each limit."""
+        """One row per login and limit."""
         known, rows = entries(), []
         ours = [entry for entry in known if entry.path == str(self.file)]
-        # What holds once our file is written: who still wins then is trouble that no run mends.
+        # The entries after our file is written: a file that still overrides ours must be reported.
         then = entries(file=self.file, own=self._lines(users))
         for user in users:
             login = account(user)
@@ -74,7 +74,7 @@ class LimitLooker:
         return rows
 
     def service_rows(self, units: list[Unit]) -> list[Row]:
-        """What each loaded service has, and would have from its next start."""
+        """The limits of each loaded service, now and from its next start."""
         if "nofile" not in self.choices:
             return []
         choice, rows = self.choices["nofile"], []
@@ -90,8 +90,8 @@ class LimitLooker:
         return rows
 
     def entries(self, users: list[str]) -> list[dict[str, Any]]:
-        """Lines for limits.d."""
-        # A line that PAM cannot carry out closes the account: it refuses every session of the user.
+        """The lines for our file in limits.d."""
+        # Refused limits are left out: PAM denies every session of a user whose limit it cannot set.
         return [
             {"user": user, "item": kind, "value": int(choice.value)}
             for user in users
@@ -134,7 +134,7 @@ class LimitLooker:
 
 
 def login_row(user: str, kind: str, *, wanted: int, live: dict[str, Limit]) -> Row:
-    """What a login has of one limit, soft and hard."""
+    """The row of a login's limit, soft and hard."""
     row = Row(role="limits", key=f"{user} {kind}", wanted=str(wanted), live="", state="differs")
     if not live:
         return replace(row, reason=f"no session could be opened for '{user}'")
@@ -143,7 +143,7 @@ def login_row(user: str, kind: str, *, wanted: int, live: dict[str, Limit]) -> R
 
 
 def service_row(unit: Unit, *, wanted: int, live: dict[str, Limit]) -> Row:
-    """What a service has: as systemd would start it next, and as its main process runs now."""
+    """The row of a service's limit: at its next start, and of its main process now."""
     promised = Limit(unit.properties["LimitNOFILESoft"], unit.properties["LimitNOFILE"])
     row = Row(
         role="limits",
@@ -163,7 +163,7 @@ def service_row(unit: Unit, *, wanted: int, live: dict[str, Limit]) -> Row:
 
 
 def _kept(row: Row) -> Row:
-    """A limit that holds only by somebody else's file is not ours yet."""
+    """A limit that is right only through another file is not kept by ours yet."""
     if row.state == "ok" and row.file != row.wanted:
         return replace(row, state="differs")
     return row

@@ -1,7 +1,8 @@
-"""Which line of limits.conf and limits.d counts for a login's limit, as pam_limits decides it.
+"""The line in limits.conf and limits.d that sets a login's limit, by the rules of pam_limits.
 
-`limits.conf` is read first, then `limits.d` by name. A line for the user (or for a range with its
-uid) counts more than one for a group, that more than one for everybody; of equals the later counts.
+`limits.conf` is read first, then `limits.d` by name. A line for the user (or for a range that holds
+its uid) outranks one for a group, which outranks one for everybody. Of equal rank the later line
+counts.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ MAIN = "etc/security/limits.conf"
 FOLDER = "etc/security/limits.d"
 EVERYBODY = "*"
 BOTH = ("soft", "hard")
-# A line of two words, `user -`: pam_limits sets nothing at all for that user.
+# A line of two words, `user -`: pam_limits then sets no limit at all for that user.
 NO_LIMITS = "-"
 UNSET = "no limit at all"
 USER, GROUP, DEFAULT = range(3)
@@ -25,7 +26,7 @@ USER, GROUP, DEFAULT = range(3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One `domain type item value` line; the type `-` is told as both."""
+    """One `domain type item value` line; the type `-` yields a soft and a hard entry."""
 
     domain: str
     kind: str
@@ -37,7 +38,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Whom a line may mean; an account that is not there yet has its name alone."""
+    """An account that lines may match; one that does not exist yet has only a name."""
 
     name: str
     uid: int | None = None
@@ -58,9 +59,9 @@ def account(name: str) -> Account:
 def entries(
     root: Path = Path("/"), *, file: Path | None = None, own: Iterable[str] | None = None
 ) -> list[Entry]:
-    """Every entry in the order in which pam_limits reads them.
+    """All entries in the order in which pam_limits reads them.
 
-    With `own`, our `file` counts as if it held just these lines, whatever is in it now.
+    With `own`, our `file` is read as if it held exactly these lines.
     """
     paths = {path for path in (root / FOLDER).glob("*.conf") if not path.name.startswith(".")}
     ours = root / str(file).lstrip("/") if own is not None else None
@@ -75,15 +76,15 @@ def entries(
 
 
 def last_words(known: Iterable[Entry], *, user: Account, item: str) -> dict[str, Entry]:
-    """The soft and the hard entry that count for a user."""
+    """The soft and the hard entry that apply to a user."""
     found: dict[str, tuple[int, Entry]] = {}
     for entry in known:
         rank = _rank(entry.domain, user)
-        # `* -` means nothing to pam_limits.
+        # pam_limits ignores `* -`.
         if rank is None or (rank == DEFAULT and entry.item == NO_LIMITS):
             continue
         if entry.item == NO_LIMITS:
-            # pam_limits stops reading here, and sets nothing of what it has read.
+            # pam_limits stops reading here, and discards what it has read.
             return dict.fromkeys(BOTH, entry)
         if entry.item == item and (entry.kind not in found or rank <= found[entry.kind][0]):
             found[entry.kind] = rank, entry
@@ -91,13 +92,13 @@ def last_words(known: Iterable[Entry], *, user: Account, item: str) -> dict[str,
 
 
 def told(words: dict[str, Entry]) -> str:
-    """Soft and hard as one word, as limits of processes are told."""
+    """Soft and hard value in the notation of process limits."""
     values = [words[kind].value for kind in BOTH if kind in words]
     return ":".join(dict.fromkeys(values))
 
 
 def outvoted(words: dict[str, Entry], *, file: str, wanted: str) -> str:
-    """Who counts instead of our file and says otherwise; empty where ours is the last word."""
+    """The entry that overrides our file with another value, in words; empty if there is none."""
     for entry in words.values():
         if entry.path != file and entry.value != wanted:
             if entry.item == NO_LIMITS:
@@ -111,7 +112,7 @@ def _rank(domain: str, user: Account) -> int | None:
     low, colon, high = domain.removeprefix("@").partition(":")
     if domain == user.name:
         return USER
-    # Neither everybody nor a group means root.
+    # Lines for everybody or for a group do not apply to root.
     if user.uid == 0 and (of_group or domain == EVERYBODY):
         return None
     if domain == EVERYBODY:
@@ -141,7 +142,7 @@ def _parsed(path: Path, lines: Iterable[str]) -> Iterator[Entry]:
             )
         if len(words) < 4:
             continue
-        # Words after the fourth are not looked at.
+        # pam_limits ignores words after the fourth.
         domain, (kind, item, value) = words[0], map(str.lower, words[1:4])
         for one in BOTH if kind == "-" else (kind,):
             yield Entry(

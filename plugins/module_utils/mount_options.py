@@ -1,4 +1,4 @@
-"""Compares the options of a mounted file system, live and in fstab, with those that are wanted."""
+"""Compares the options of a mounted file system, live and in fstab, with the wanted ones."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ansible.module_utils.mount_table import Mount, unescaped
 
-# Of the access-time options one replaces the other; nodiratime says less than noatime does.
+# Access-time options replace each other; noatime implies nodiratime.
 ACCESS_TIME = frozenset({"atime", "noatime", "relatime", "strictatime"})
 IMPLIED_BY = {"nodiratime": "noatime"}
-# The kernel takes a data mode only from a fresh mount, and only these file systems have one.
+# The kernel takes a data mode only at a fresh mount, and only these file systems have one.
 DATA_MODE = "data="
 HAVE_DATA_MODE = frozenset({"ext3", "ext4"})
 ESCAPED = re.compile(r"\\(?:040|011|012|134)")
@@ -22,19 +22,19 @@ UNIT_FOLDERS = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/sys
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FstabLine:
-    """The line of one mount point, as it stands and with our options put in."""
+    """The line of one mount point and its options."""
 
     number: int
     text: str
     options: tuple[str, ...]
 
     def with_options(self, wanted: Sequence[str]) -> str:
-        """The same line, every other option and every blank kept as it is."""
+        """The line with the wanted options, every other option and every blank unchanged."""
         merged = ",".join(merged_options(self.options, wanted))
         options = self.text.split()[3] if len(self.text.split()) > 3 else None
         if options is None:
             return f"{self.text.rstrip()} {merged}"
-        # The options are the fourth field; the three before may hold the same text.
+        # The options are the fourth field; an earlier field may hold the same text.
         head, position = self.text, 0
         for field in self.text.split()[:3]:
             position = head.index(field, position) + len(field)
@@ -43,14 +43,15 @@ class FstabLine:
 
 
 def same_point(field: str, point: str) -> bool:
-    """Whether a mount point as fstab writes it is `point`: blanks escaped, slashes to spare."""
-    # Only what getmntent(3) reads: for systemd any other escape is a name with a backslash in it.
+    """Whether a mount point in fstab's notation is `point`; escaped blanks and extra slashes
+    count."""
+    # Only the escapes of getmntent(3): to systemd any other is a name with a backslash.
     written = ESCAPED.sub(lambda match: unescaped(match[0]), field)
     return written.startswith("/") and _simplified(written) == _simplified(point)
 
 
 def fstab_lines(text: str, *, point: str) -> list[FstabLine]:
-    """Every line that speaks of a mount point."""
+    """Every line for a mount point."""
     found = []
     for number, line in enumerate(text.splitlines(), start=1):
         fields = line.split()
@@ -62,12 +63,13 @@ def fstab_lines(text: str, *, point: str) -> list[FstabLine]:
 
 
 def fstab_line(text: str, *, point: str) -> FstabLine | None:
-    """The line that mounts `point`: the first, for systemd makes its unit of that one."""
+    """The line that mounts `point`: the first one, from which systemd makes its unit."""
     return next(iter(fstab_lines(text, point=point)), None)
 
 
 def line_of_before(text: str, *, point: str, before: str) -> FstabLine | None:
-    """The line that once read `before`: that very line, else the one of the same file system."""
+    """The line that once read `before`: the same text, else the same file system, else the
+    first."""
     lines = fstab_lines(text, point=point)
     as_it_was = [line for line in lines if line.text == before]
     alike = [line for line in lines if line.text.split()[:3] == before.split()[:3]]
@@ -75,7 +77,7 @@ def line_of_before(text: str, *, point: str, before: str) -> FstabLine | None:
 
 
 def mount_unit_name(point: str) -> str:
-    """The name of the unit that systemd mounts `point` with (systemd-escape --path)."""
+    """The name of the unit that mounts `point` in systemd (systemd-escape --path)."""
     bare = _simplified(point).strip("/")
     if not bare:
         return "-.mount"
@@ -90,12 +92,12 @@ def mount_unit_name(point: str) -> str:
 def mount_unit(
     point: str, *, in_fstab: bool, root: Path = Path("/")
 ) -> tuple[Path, tuple[str, ...]] | None:
-    """Which file of systemd's counts instead of fstab's line, and its options; None for none."""
+    """The systemd file that overrides fstab's line, and its options; None if there is none."""
     name = mount_unit_name(point)
-    # What systemd makes of fstab stands between the operator's units and the vendors'.
+    # Units that systemd generates from fstab rank between the operator's and the vendors' units.
     folders = UNIT_FOLDERS[:2] if in_fstab else UNIT_FOLDERS
     units = [root / folder / name for folder in folders]
-    # Drop-ins count for what is made of fstab too; of equal names the earlier folder's counts.
+    # Drop-ins also apply to generated units; of equal names the earlier folder's counts.
     dropins = {
         path.name: path
         for folder in reversed(UNIT_FOLDERS)
@@ -110,13 +112,13 @@ def mount_unit(
 
 
 def new_complaints(before: str, after: str) -> list[str]:
-    """What `findmnt --verify` says of a table as an error and did not say of the one before."""
+    """Errors in the second output of `findmnt --verify` that are not in the first one."""
     known = _errors(before)
     return [error for error in _errors(after) if error not in known]
 
 
 def merged_options(present: Iterable[str], wanted: Sequence[str]) -> list[str]:
-    """`present` with `wanted` put in, contradictions taken out, order kept."""
+    """`present` with `wanted` added and contradictions removed, in its order."""
     kept = [
         option for option in present if option not in wanted and not _contradicts(option, wanted)
     ]
@@ -124,25 +126,25 @@ def merged_options(present: Iterable[str], wanted: Sequence[str]) -> list[str]:
 
 
 def is_live(option: str, mount: Mount) -> bool:
-    """Whether the mounted file system works as `option` asks."""
+    """Whether the mounted file system has `option` in effect."""
     if option.startswith(DATA_MODE):
         return option in mount.super_options
     return option in mount.options or IMPLIED_BY.get(option) in mount.options
 
 
 def remount_options(mount: Mount, wanted: Sequence[str]) -> str:
-    """What to remount with: this mount point's flags with ours put in.
+    """The options for a remount: this mount point's flags with the wanted ones added.
 
-    `bind` keeps the remount from the file system itself: only flags of the mount point change.
+    With `bind` only the flags of the mount point change, and not the file system.
     """
     flags = [option for option in wanted if not option.startswith(DATA_MODE)]
     return ",".join(["remount", "bind", *sorted(merged_options(mount.options, flags))])
 
 
 def undoing_options(before: Sequence[str]) -> str:
-    """What to remount with in order to have exactly the flags of before.
+    """The options for a remount that restores exactly the flags `before`.
 
-    A flag that is only left out of a remount stays: it has to be taken away by name.
+    A remount keeps a flag that it does not mention, so each added flag is removed by name.
     """
     taken = [] if "nodiratime" in before else ["diratime"]
     taken += [] if ACCESS_TIME & set(before) else ["strictatime"]
@@ -150,7 +152,7 @@ def undoing_options(before: Sequence[str]) -> str:
 
 
 def unsafe(options: Sequence[str], mount: Mount, *, acknowledged: bool) -> str:
-    """Why the options must not be set on this file system; empty when they may."""
+    """Why the options must not be set on this file system; empty if they may."""
     modes = [option for option in options if option.startswith(DATA_MODE)]
     if not modes:
         return ""
@@ -178,7 +180,7 @@ def _errors(told: str) -> list[str]:
     for line in told.splitlines():
         if not line.startswith(" "):
             target = line.strip()
-            # Whatever file was looked at, and wherever the line stands in it.
+            # Without the file's name and line number, which differ between the two tables.
             if match := re.search(r"parse error.*", line):
                 found.append(match[0])
         elif line.strip().startswith("[E]"):

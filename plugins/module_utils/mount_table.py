@@ -1,4 +1,4 @@
-"""Reads the kernel's table of mounts (`/proc/self/mountinfo`)."""
+"""Reads the kernel's mount table (`/proc/self/mountinfo`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOUNT_TABLE = "/proc/self/mountinfo"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """One line of the table; `root` is the folder of the file system that shows at `point`."""
+    """One line of the table; `root` is the folder of the file system that is visible at `point`."""
 
     root: str
     point: str
@@ -27,7 +27,7 @@ def parse_mounts(text: str) -> list[Mount]:
 
 
 def covering(mounts: Iterable[Mount], path: str) -> Mount | None:
-    """The mount that a look-up of `path` ends in: the deepest, and of equals the latest."""
+    """The mount that holds `path`: the deepest one, and of equals the latest."""
     wanted = PurePosixPath(path)
     found: Mount | None = None
     for mount in mounts:
@@ -39,12 +39,13 @@ def covering(mounts: Iterable[Mount], path: str) -> Mount | None:
 
 
 def unescaped(field: str) -> str:
-    r"""A field as it was before the kernel (or fstab) wrote blanks as \040."""
+    r"""A field with the escapes that the kernel and fstab use for blanks, such as \040,
+    resolved."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
 
 
 def _parse_line(line: str) -> Mount:
-    # Optional fields of varying number stand before the separator.
+    # The separator follows a varying number of optional fields.
     mounted, _, system = line.partition(" - ")
     fields, (kind, _source, super_options) = mounted.split(), system.split(maxsplit=2)
     return Mount(

@@ -1,4 +1,4 @@
-"""How a host was before its first change: kept there once, and never written over."""
+"""The state of a host before its first change: saved on the host once, never overwritten."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCHEMA = "holdfast.snapshot/1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Original:
-    """One thing as it was: a file, a kernel key, a queue setting, a mount, a unit's property."""
+    """The original state of one file, kernel key, queue setting, mount or unit property."""
 
     kind: str
     name: str
@@ -31,7 +31,8 @@ class Original:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """All that one role found before it changed anything; `undone` once it was put back."""
+    """All originals that one role found before its first change; `undone` once they were
+    restored."""
 
     role: str
     taken: str
@@ -44,12 +45,12 @@ class Snapshot:
         return [original for original in found if original.identity not in held]
 
     def document(self) -> dict[str, Any]:
-        """What stands in the file."""
+        """The content of the snapshot's file."""
         return {"schema": SCHEMA, **asdict(self)}
 
 
 def machine_id(path: Path = Path("/etc/machine-id")) -> str:
-    """Which host this is, whatever an inventory calls it (machine-id(5)); empty for none."""
+    """The host's identity, whatever an inventory calls it (machine-id(5)); empty if it has none."""
     try:
         return path.read_text().strip()[:12]
     except OSError:
@@ -57,12 +58,12 @@ def machine_id(path: Path = Path("/etc/machine-id")) -> str:
 
 
 def path_for(role: str, *, folder: Path = FOLDER) -> Path:
-    """Where a role's snapshot lies."""
+    """The file of a role's snapshot."""
     return folder / f"{role}.json"
 
 
 def load(role: str, *, folder: Path = FOLDER) -> Snapshot:
-    """The role's snapshot; an empty one where nothing was changed yet."""
+    """The role's snapshot; an empty one if nothing was changed yet."""
     try:
         document = json.loads(path_for(role, folder=folder).read_text())
     except FileNotFoundError:
@@ -74,7 +75,7 @@ def load(role: str, *, folder: Path = FOLDER) -> Snapshot:
 
 
 def extended(snapshot: Snapshot, found: Iterable[Original], *, now: str) -> Snapshot:
-    """The snapshot with what it lacks; what it holds stays, whatever `found` says of it."""
+    """The snapshot with missing originals added; existing ones are never replaced."""
     missing = tuple(snapshot.missing(found))
     if snapshot.undone or not snapshot.taken:
         return Snapshot(role=snapshot.role, taken=now, originals=missing)
@@ -84,13 +85,13 @@ def extended(snapshot: Snapshot, found: Iterable[Original], *, now: str) -> Snap
 
 
 def keep(snapshot: Snapshot, *, folder: Path = FOLDER) -> None:
-    """Write the snapshot whole or not at all, for root only; one that was undone is set aside."""
+    """Write the snapshot atomically, for root only; an undone one is renamed first."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = path_for(snapshot.role, folder=folder)
     old = load(snapshot.role, folder=folder)
     if old.undone and not snapshot.undone:
         path.rename(path.with_suffix(f".{old.undone.replace(':', '')}.json"))
-    # Python would open it for everybody first, and only then could its mode be changed.
+    # Python would create it readable for everybody before its mode could be changed.
     temporary = path.with_suffix(".new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as out:
@@ -102,13 +103,13 @@ def keep(snapshot: Snapshot, *, folder: Path = FOLDER) -> None:
 
 
 def original_file(path: Path) -> list[Original]:
-    """A file as it is, or that it is not there, and whether its folder is."""
+    """The state of a file, or its absence, and whether its folder exists."""
     folder = Original(kind="folder", name=str(path.parent), before={"exists": path.parent.is_dir()})
     return [folder, Original(kind="file", name=str(path), before=file_state(path))]
 
 
 def original_units(units: Iterable[Unit], name: str, *, dropin: str) -> list[Original]:
-    """A property of each unit as systemd has it; a unit that our drop-in reaches is no original."""
+    """A property of each unit; units that already have our drop-in are skipped."""
     return [
         Original(
             kind="unit",
@@ -121,7 +122,7 @@ def original_units(units: Iterable[Unit], name: str, *, dropin: str) -> list[Ori
 
 
 def file_state(path: Path) -> dict[str, Any]:
-    """Content and rights of a file; `content` is None where there is no file."""
+    """Content and permissions of a file; `content` is None if it does not exist."""
     try:
         content, status = path.read_bytes(), path.stat()
     except FileNotFoundError:
@@ -135,5 +136,5 @@ def file_state(path: Path) -> dict[str, Any]:
 
 
 def unrecorded(role: str, found: Iterable[Original]) -> list[dict[str, Any]]:
-    """What the snapshot on this host does not hold yet, as Ansible can carry it."""
+    """The originals that the snapshot on this host does not hold yet, as plain data for Ansible."""
     return [asdict(original) for original in load(role).missing(found)]

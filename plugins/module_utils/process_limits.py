@@ -1,4 +1,4 @@
-"""Resource limits of live processes, and the highest that this host would grant."""
+"""Resource limits of live processes, and the highest limits that this host grants."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Limit:
 
 
 def parse_limits(text: str) -> dict[str, Limit]:
-    """The limits we care about, from the text of /proc/PID/limits."""
+    """The limits of `KINDS`, from the text of /proc/PID/limits."""
     found = {}
     for line in text.splitlines():
         for kind, (title, _) in KINDS.items():
@@ -35,7 +35,7 @@ def parse_limits(text: str) -> dict[str, Limit]:
 
 
 def limits_of(pid: int, *, proc: Path = Path("/proc")) -> dict[str, Limit]:
-    """The limits of a live process; empty when it has just ended."""
+    """The limits of a live process; empty if it has just ended."""
     try:
         return parse_limits((proc / str(pid) / "limits").read_text())
     except (FileNotFoundError, ProcessLookupError):
@@ -43,17 +43,17 @@ def limits_of(pid: int, *, proc: Path = Path("/proc")) -> dict[str, Limit]:
 
 
 def login_limits(run: Run, user: str) -> dict[str, Limit]:
-    """What a login of `user` gets from PAM; empty when no session could be opened at all."""
-    # A shell of our own, for a service's account has none; `-u` would go round PAM.
+    """The limits that PAM gives a login of `user`; empty if no session could be opened."""
+    # With an explicit shell, since a service account has none; `-u` would bypass PAM.
     code, output, _ = run(["runuser", "-s", "/bin/sh", user, "-c", "cat /proc/self/limits"])
     return parse_limits(output) if code == 0 else {}
 
 
 def ungranted(run: Run, wanted: Mapping[str, int]) -> dict[str, str]:
-    """The limits this host cannot raise so far, each with what it grants instead.
+    """The limits that this host cannot raise that far, each with the value that it grants.
 
-    Asked of a transient unit, because a service that may not have its limit is started with
-    less or not at all, and a login that may not have it is refused.
+    A transient unit tests them. A service that is denied its limit starts with less or not at all,
+    and a login that is denied its limit is refused.
     """
     own = limits_of(1)
     doubtful = {kind: limit for kind, limit in wanted.items() if not _within(limit, own.get(kind))}

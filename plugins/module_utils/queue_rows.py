@@ -1,4 +1,4 @@
-"""Compares queues of disks in three layers: our rules, all of udev's rules, and the live disk."""
+"""Compares disk queues in three layers: our rules, all udev rules and the live disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NUMBERS = ("add_random", "read_ahead_kb")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueLooker:
-    """What is wanted of every disk, where our rules lie, and which rules udev has."""
+    """The wanted settings of all disks, the file of our rules, and all of udev's rules."""
 
     profile: str
     preferences: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class QueueLooker:
     rules: tuple[QueueRule, ...] = ()
 
     def wishes(self, disk: Disk) -> QueueWishes:
-        """What this disk's queue shall be."""
+        """The wanted queue of this disk."""
         nvme = disk.name.startswith("nvme")
         return queue_wishes(
             self.profile,
@@ -39,17 +39,17 @@ class QueueLooker:
         )
 
     def asked(self) -> tuple[str, ...]:
-        """Every scheduler that may be wanted of one disk or another."""
+        """Every scheduler that may be wanted for some disk."""
         kinds = (Disk(name="sda"), Disk(name="nvme0n1"))
         return tuple(dict.fromkeys(name for kind in kinds for name in self.wishes(kind).schedulers))
 
     def wants_anything(self) -> bool:
-        """Whether there is anything to set on any disk."""
+        """Whether anything is to be set on any disk."""
         wishes = self.wishes(Disk(name="sda"))
         return bool(self.asked() or wishes.add_random or wishes.read_ahead_kb)
 
     def rows(self, disk: Disk, others: list[Disk]) -> list[Row]:
-        """Every setting of one disk, or the reason why it is left alone."""
+        """One row per setting of the disk, or one with the reason why it is left alone."""
         if disk.unfit:
             return [_row(disk.name, "", "", state="skipped", reason=disk.unfit)]
         wishes, rows = self.wishes(disk), []
@@ -62,7 +62,7 @@ class QueueLooker:
         return [self._at_boot(row, disk, others) for row in rows]
 
     def wanted_rules(self, disks: list[Disk]) -> list[dict[str, str]]:
-        """What udev has to do when one of the disks appears, by a name that survives hot plug."""
+        """The udev rules for the disks, which match by names that survive hot plug."""
         rules = []
         for disk in disks:
             settings = self._settings(disk)
@@ -106,7 +106,7 @@ class QueueLooker:
         ours = [found for found in self.rules if found.path == str(self.file)]
         mine, rule = last_rule(ours, setting=setting, known=known).rule, outcome.rule
         row = replace(row, file=mine.value if mine else "", boot=rule.value if rule else "")
-        # Ours hold for both: a rule for changes alone wins with the next one, however rare it is.
+        # Our rules run on add and change: a later rule for changes alone would override them.
         changed = last_rule(self.rules, setting=setting, known={**known, "ACTION": "change"}).rule
         for last in (rule, changed):
             if reason := outvoted(last, file=self.file, wanted=row.wanted):
@@ -114,12 +114,12 @@ class QueueLooker:
         kept = row.file == row.boot == row.wanted and _by_stable_name(mine, disk, others)
         if row.state == "ok" and not kept:
             return replace(row, state="differs")
-        # What is undecided keeps nobody from setting a queue that is wrong now.
+        # An undecided rule must not prevent setting a queue that is wrong now.
         doubt = outcome.doubt(wanted=row.wanted)
         return replace(row, reason=doubt) if row.state == "ok" and doubt else row
 
     def blamed(self, rows: list[Row], disks: Iterable[Disk]) -> list[Row]:
-        """The rows after a run: of a value that is not there, the rules that may have set it."""
+        """Add to each row whose value is not live the rules that may have set it."""
         by_name = {disk.name: disk for disk in disks}
         return [
             replace(row, reason=self._blame(row, by_name[row.key.split()[0]]))
@@ -135,7 +135,7 @@ class QueueLooker:
         return f"the live value is '{row.live}'; {doubt}" if doubt else ""
 
     def undecided(self, disks: Iterable[Disk]) -> list[str]:
-        """The disks of which only udev itself can tell how their queues come out."""
+        """The disks whose queue settings only udev itself can determine."""
         return [disk.name for disk in disks if not disk.unfit and self._doubted(disk)]
 
     def _doubted(self, disk: Disk) -> bool:
@@ -148,7 +148,7 @@ class QueueLooker:
 
 
 def queue_originals(disks: list[Disk], rows: Iterable[Row]) -> list[Original]:
-    """The settings as they are, by a name of the disk that the next boot will not change."""
+    """The current settings, by a name of the disk that stays the same after a boot."""
     by_name, found = {disk.name: disk for disk in disks}, []
     for row in rows:
         if row.state == "skipped":

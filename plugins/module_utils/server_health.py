@@ -1,4 +1,4 @@
-"""Which questions tell whether a host's servers and its runner are well."""
+"""The checks that show whether a host's servers and its runner are healthy."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ ASK = "SELECT 1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One question: exit status 0 means well."""
+    """One check; exit status 0 means healthy."""
 
     name: str
     argv: tuple[str, ...]
     in_unit: bool = False
-    """Whether it is asked in the unit of a job, with that job's user and credentials."""
+    """Whether it runs in a job's unit, with that job's user and credentials."""
 
 
 def checks_for(root: Path, *, own: Iterable[Sequence[str]]) -> list[Check]:
-    """Every server with a socket, the runner where it is installed, and the operator's own."""
+    """Every server with a socket, the runner if it is installed, and the operator's own checks."""
     found = [_postgresql(path) for path in sorted((root / "run/postgresql").glob(".s.PGSQL.*"))
              if path.suffix != ".lock"]  # fmt: skip
     if (root / "run/mysqld/mysqld.sock").exists():
@@ -35,7 +35,7 @@ def checks_for(root: Path, *, own: Iterable[Sequence[str]]) -> list[Check]:
 
 
 def sick(before: Sequence[str], *, well: Sequence[str], unwell: Sequence[str]) -> list[str]:
-    """One sentence for each that was well before and is not now; a server that is gone counts."""
+    """One sentence per check that passed before and does not now; a vanished server counts."""
     told = {line.partition(": ")[0]: line for line in unwell}
     return [
         f"cannot call the host healthy: {told.get(name, f'{name} is gone')}"
@@ -46,6 +46,6 @@ def sick(before: Sequence[str], *, well: Sequence[str], unwell: Sequence[str]) -
 
 def _postgresql(socket: Path) -> Check:
     port = socket.name.rpartition(".")[2]
-    # The server's own account may always ask; which roles exist is not ours to know.
+    # The server's own account may always connect; other roles are unknown.
     argv = ("runuser", "-u", "postgres", "--", "psql", "-XAtq", "-h", "/run/postgresql")
     return Check(name=f"postgresql {port}", argv=(*argv, "-p", port, "-d", "postgres", "-c", ASK))

@@ -1,6 +1,6 @@
-"""Which file has the last word on a kernel key at boot: sysctl.d as systemd-sysctl reads it.
+"""The file that decides a kernel key at boot, by the rules of systemd-sysctl.
 
-`/etc/sysctl.conf` counts only where a link in sysctl.d leads to it, as on Debian 12.
+`/etc/sysctl.conf` is read only if a link in sysctl.d points to it, as on Debian 12.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FOLDERS = (
     "usr/lib/sysctl.d",
     "lib/sysctl.d",
 )
-# Writing one of a pair zeroes the other, so going back means writing the one that was not zero.
+# Writing one of a pair zeroes the other, so a restore writes the one that was not zero.
 COUNTERPARTS = {
     "vm/dirty_ratio": "vm/dirty_bytes",
     "vm/dirty_bytes": "vm/dirty_ratio",
@@ -32,13 +32,13 @@ COUNTERPARTS = {
 }
 SWAPPED = str.maketrans("./", "/.")
 PATTERN = "*?["
-# What systemd-sysctl makes of a line without a value: `-key` takes the key out of everything.
+# The value of a line without one: for systemd-sysctl `-key` excludes the key.
 TAKEN_OUT = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """One `key = value` line and where it stands; no value in a line that takes the key out."""
+    """One `key = value` line and its place; `value` is None if the line excludes the key."""
 
     key: str
     value: str | None
@@ -51,23 +51,23 @@ class Assignment:
 
 
 def key_path(key: str) -> str:
-    """The path of a key below /proc/sys; a slash in a key stands for a dot in a name, and back."""
+    """The path of a key below /proc/sys, where dots and slashes are swapped."""
     separator = next((character for character in key if character in "./"), ".")
     return normpath(key.translate(SWAPPED) if separator == "." else key).lstrip("/")
 
 
 def key_name(path: str) -> str:
-    """The name of the key that lies at `path` below /proc/sys."""
+    """The name of the key at `path` below /proc/sys."""
     return path.translate(SWAPPED)
 
 
 def one_name(key: str) -> str:
-    """The one spelling of a key that rows and snapshots use."""
+    """The canonical spelling of a key in rows and snapshots."""
     return key_name(key_path(key))
 
 
 def parse_assignments(text: str, *, path: str) -> Iterator[Assignment]:
-    """The lines of one file that systemd-sysctl acts on, patterns and exclusions among them."""
+    """The lines of one file that systemd-sysctl acts on, including patterns and exclusions."""
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip()
         name, equals, value = line.partition("=")
@@ -87,12 +87,12 @@ def boot_assignments(
 ) -> dict[str, Assignment]:
     """The last assignment of each key or pattern over all files, in the order of their writes.
 
-    With `own`, our file counts as if it held just that, whatever is in it now.
+    With `own`, our file is read as if it held exactly that.
     """
     last: dict[str, Assignment] = {}
     for assignment in _all_assignments(own_file, own, root):
         earlier = last.get(assignment.key)
-        # systemd-sysctl keeps the place of an assignment that is only said again.
+        # systemd-sysctl keeps the position of an assignment that is repeated unchanged.
         if earlier is None or earlier.value != assignment.value:
             last.pop(assignment.key, None)
             last[assignment.key] = assignment
@@ -100,9 +100,9 @@ def boot_assignments(
 
 
 def boot_value(key: str, assigned: Mapping[str, Assignment]) -> Assignment | None:
-    """What the next boot makes of a key, and who says so; None where no file speaks of it.
+    """The assignment that the next boot applies to a key; None if no file mentions it.
 
-    An assignment without a value means that a line takes the key out: the boot leaves it alone.
+    An assignment without a value means that a line excludes the key: the boot leaves it alone.
     """
     path = key_path(key)
     other, found = COUNTERPARTS.get(path, ""), assigned.get(path)
@@ -114,13 +114,13 @@ def boot_value(key: str, assigned: Mapping[str, Assignment]) -> Assignment | Non
         if _writes(assignment, path, assigned):
             found = assignment
         elif other and _writes(assignment, other, assigned) and _zeroes(other, assignment.value):
-            # Carried out after ours, the counterpart zeroes it.
+            # The counterpart is written after ours, which zeroes it.
             found = Assignment(key=path, value="0", path=assignment.path, line=assignment.line)
     return found
 
 
 def outvoted(found: Assignment | None, *, file: Path, wanted: str) -> str:
-    """Who has the last word instead of our file; empty where the next boot makes it `wanted`."""
+    """The assignment that overrides our file, in words; empty if the next boot sets `wanted`."""
     if found is None or (found.value is not TAKEN_OUT and same_value(wanted, found.value)):
         return ""
     does = "takes the key out" if found.value is TAKEN_OUT else f"sets '{found.value}'"
@@ -128,7 +128,7 @@ def outvoted(found: Assignment | None, *, file: Path, wanted: str) -> str:
 
 
 def own_values(file: Path) -> dict[str, str]:
-    """What our file says now, by the keys' paths; empty where there is none."""
+    """The values in our file, by the keys' paths; empty if it does not exist."""
     if not file.is_file():
         return {}
     found = parse_assignments(file.read_text(errors="replace"), path=str(file))
@@ -138,14 +138,14 @@ def own_values(file: Path) -> dict[str, str]:
 def _writes(assignment: Assignment, path: str, assigned: Mapping[str, Assignment]) -> bool:
     if not assignment.is_pattern:
         return assignment.key == path
-    # A key that any file spells out is left out of every pattern, wherever the two stand.
+    # Patterns skip a key that any file names literally, whatever the order.
     return path not in assigned and any(
         _matches(path, pattern) for pattern in _alternatives(assignment.key)
     )
 
 
 def _matches(path: str, pattern: str) -> bool:
-    # As glob(3): no star goes over a slash, and `^` in brackets is the same as `!`.
+    # Like glob(3): a star never matches a slash, and `^` in brackets equals `!`.
     parts, wanted = path.split("/"), pattern.replace("[^", "[!").split("/")
     return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 
@@ -159,7 +159,7 @@ def _alternatives(pattern: str) -> Iterable[str]:
 
 
 def _zeroes(path: str, value: str | None) -> bool:
-    # The kernel refuses bytes of 0 for dirty pages; for the commit limit any write counts.
+    # The kernel refuses 0 bytes for dirty pages; for the commit limit any write counts.
     return path.startswith("vm/overcommit_") or (value is not None and not is_zero(value))
 
 
@@ -175,7 +175,7 @@ def _all_assignments(
         if own is not None and path == ours:
             for key, value in own.items():
                 yield Assignment(key=key_path(key), value=value, path=str(path), line=0)
-        # A link to nothing, or to /dev/null, switches a file off.
+        # A link to nothing, or to /dev/null, disables a file.
         elif path.is_file():
             yield from parse_assignments(path.read_text(errors="replace"), path=str(path))
 

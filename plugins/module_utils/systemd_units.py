@@ -1,4 +1,4 @@
-"""Asks systemd about units: what exists, what is loaded, with which properties."""
+"""Queries systemd about units: which exist, which are loaded, and their properties."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROPERTIES = (
 
 
 class SystemdSilent(Exception):
-    """systemd could not be asked."""
+    """systemd did not answer a query."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +29,11 @@ class Unit:
 
 
 def loaded_units(run: Run, patterns: Iterable[str]) -> list[Unit]:
-    """The loaded units that the patterns name, each once, aliases resolved."""
+    """The loaded units that match the patterns, each once, with aliases resolved."""
     wanted = list(patterns)
     if not wanted:
         return []
-    # `--all`: a timer's service is loaded but inactive most of its life.
+    # `--all`: the service of a timer is loaded but inactive most of the time.
     output = _ask(
         run, ["systemctl", "show", "--all", f"--property={','.join(PROPERTIES)}", "--", *wanted]
     )
@@ -44,11 +44,11 @@ def loaded_units(run: Run, patterns: Iterable[str]) -> list[Unit]:
 
 
 def installed_units(run: Run, names: Iterable[str]) -> list[str]:
-    """Those of `names` that have a unit file of their own; an alias is not counted twice."""
+    """Those of `names` that have a unit file of their own; aliases do not count."""
     wanted = list(names)
     if not wanted:
         return []
-    # Exit status 1 says no more than that none of them is there.
+    # Exit status 1 only means that none of them exists.
     code, output, errors = run(
         ["systemctl", "list-unit-files", "--no-legend", "--plain", "--", *wanted]
     )
@@ -59,7 +59,7 @@ def installed_units(run: Run, names: Iterable[str]) -> list[str]:
 
 
 def instances_of(unit: str) -> str:
-    """The pattern for what a template (`x@.service`) or a prefix (`x-.service`) stands for."""
+    """The pattern for the units of a template (`x@.service`) or a prefix (`x-.service`)."""
     stem, suffix = unit.removesuffix(".service"), ".service"
     return f"{stem}*{suffix}" if stem.endswith(("@", "-")) else unit
 

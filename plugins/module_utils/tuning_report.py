@@ -1,4 +1,4 @@
-"""What every tuning module answers with: one row per key, in the same shape for all roles."""
+"""The result of every tuning module: one row per key, in the same form for all roles."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-# `differs` lives only between probe and verify: a finished report of a run holds the other four.
-# A run that only looks (`report`) keeps it: nobody has mended anything.
+# `differs` exists only between probe and verify: a finished run reports one of the others. A run
+# that only reports (`report`) keeps it, as nothing was changed.
 State = Literal["ok", "changed", "differs", "pending", "skipped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One wanted value and how it came about: what an operator asks before saying yes."""
+    """One wanted value and its derivation, for an operator who must approve it."""
 
     value: str
     formula: str = "as given"
@@ -26,11 +26,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One key of one role: what is wanted, what is so in each layer, and why they may differ.
+    """One key of one role: the wanted value, the value in each layer, and why they may differ.
 
-    The layers: `file` is what our file says, `boot` what the next boot would make of all files,
-    `live` what the running system does. A row that `differs` and has a reason is trouble that a
-    run would not mend.
+    `file` is the value in our file, `boot` the value after the next boot from all files, `live`
+    that of the running system. A row that `differs` and has a reason is a problem that a run would
+    not fix.
     """
 
     role: str
@@ -50,19 +50,19 @@ class Row:
 
 
 def explained(row: Row, choice: Choice) -> Row:
-    """The row with all that is known about its wanted value."""
+    """The row with the derivation of its wanted value."""
     known = {field.name: getattr(choice, field.name) for field in fields(choice)}
     known.pop("value")
     return replace(row, **known)
 
 
 def as_dicts(rows: Iterable[Row]) -> list[dict[str, str]]:
-    """Rows as Ansible can carry them."""
+    """Rows as plain data for Ansible."""
     return [asdict(row) for row in rows]
 
 
 def concluded(module: Any, rows: list[Row]) -> list[Row]:
-    """What a verifying module answers with; ends the module where a row is not what it must be."""
+    """The final rows of a verifying module; fails the module if a row is not as wanted."""
     if module.params["report"]:
         return rows
     rows = settled(rows, before=module.params["before"], check_mode=module.check_mode)
@@ -74,16 +74,17 @@ def concluded(module: Any, rows: list[Row]) -> list[Row]:
 def settled(
     rows: Iterable[Row], *, before: Iterable[Mapping[str, Any]], check_mode: bool
 ) -> list[Row]:
-    """Rows as an operator reads them after a run: what was mended is `changed`, and says from what.
+    """The rows for an operator after a run: a fixed difference becomes `changed`, with the old
+    value.
 
-    In check mode nothing was mended, so a difference is told as the change it would be.
+    In check mode nothing was fixed, so a difference is shown as the change that would be made.
     """
     earlier = {str(row["key"]): row for row in before}
     return [_settle(row, earlier.get(row.key), check_mode=check_mode) for row in rows]
 
 
 def refusals(rows: Iterable[Row]) -> list[str]:
-    """One sentence for each row that is still not what was asked for."""
+    """One sentence for each row that is still not as wanted."""
     return [
         f"cannot keep '{row.key}' at '{row.wanted}': "
         + (row.reason or f"the live value is '{row.live}'{_kept(row)}")
@@ -93,7 +94,7 @@ def refusals(rows: Iterable[Row]) -> list[str]:
 
 
 def _kept(row: Row) -> str:
-    # Where the live value is right, it is one of the other layers that is wrong.
+    # If the live value is right, one of the other layers is wrong.
     if row.live != row.wanted:
         return ""
     return f", but our file says '{row.file}' and the next boot '{row.boot}'"

@@ -1,4 +1,4 @@
-"""Which udev rule has the last word on a disk's queue: rules.d read in the order of udev."""
+"""The udev rule that decides a disk's queue: rules.d read in udev's order."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FOLDERS = (
 )
 TOKEN = re.compile(r'([A-Z]+(?:\{[^}]*\})?)\s*(==|!=|\+=|-=|:=|=)\s*([ei]*)"((?:[^"\\]|\\.)*)"')
 QUEUE = "ATTR{queue/"
-# They ask something, whatever their operator: the rule ends where the answer is no.
+# Conditions whatever their operator: the rule ends if one is false.
 QUESTIONS = ("PROGRAM", "IMPORT{", "RESULT", "TEST")
-# How a vendor's rule is seen to start a program that writes to the queue; an operator's own rule
-# may start a script of which its name says nothing.
+# Patterns that show that a vendor's rule runs a program which writes to the queue. An operator's
+# rule may run a script whose name shows nothing.
 WRITERS = {
     "scheduler": re.compile(r"scheduler|elevator|queue/\*"),
     "add_random": re.compile(r"add_random|queue/\*"),
@@ -32,9 +32,9 @@ WRITERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueRule:
-    """One rule that writes a queue setting, or jumps over others, with what it asks of the device.
+    """One rule that writes a queue setting or jumps over others, with its conditions.
 
-    `setting` is empty for a jump; `value` is empty where a program decides it.
+    `setting` is empty for a jump; `value` is empty if a program decides it.
     """
 
     setting: str
@@ -47,7 +47,7 @@ class QueueRule:
     program: str = ""
 
     def matches(self, known: Mapping[str, str]) -> bool | None:
-        """Whether it holds for a device; None where that depends on what we do not know."""
+        """Whether it matches a device; None if that depends on unknown properties."""
         answers = [_answer(condition, known) for condition in self.conditions]
         if False in answers:
             return False
@@ -56,19 +56,20 @@ class QueueRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The rule that is carried out last for certain, and those that may change that."""
+    """The last rule that certainly applies, and the rules that may override it."""
 
     rule: QueueRule | None
     undecided: tuple[QueueRule, ...] = ()
 
     def doubt(self, *, wanted: str) -> str:
-        """Which rules may say otherwise than `wanted`, and why nobody can tell from here."""
+        """The rules that may set another value than `wanted`, and why that cannot be decided
+        here."""
         doubtful = [rule for rule in self.undecided if rule.value != wanted]
         return "; ".join(f"undecided: {_may(rule)}" for rule in doubtful)
 
 
 def queue_rules(*, root: Path = Path("/")) -> list[QueueRule]:
-    """Every rule that writes below `queue/`, jumps or is jumped to, in reading order."""
+    """Every rule that writes below `queue/`, jumps or is a jump's target, in reading order."""
     by_name: dict[str, Path] = {}
     for folder in FOLDERS:
         for path in sorted((root / folder).glob("*.rules")):
@@ -77,14 +78,14 @@ def queue_rules(*, root: Path = Path("/")) -> list[QueueRule]:
     return [
         rule
         for name in sorted(by_name)
-        # A link to /dev/null switches a file off.
+        # A link to /dev/null disables a file.
         if by_name[name].is_file()
         for rule in _parsed(by_name[name])
     ]
 
 
 def last_rule(rules: Iterable[QueueRule], *, setting: str, known: Mapping[str, str]) -> Outcome:
-    """What udev carries out last for a device's setting."""
+    """The rule that udev applies last to a device's setting."""
     last: QueueRule | None = None
     undecided: list[QueueRule] = []
     programs: list[QueueRule] = []
@@ -92,7 +93,7 @@ def last_rule(rules: Iterable[QueueRule], *, setting: str, known: Mapping[str, s
         if rule.setting != setting:
             continue
         if rule.program:
-            # Programs run after all rules, wherever they stand.
+            # Programs run after all rules, whatever their position.
             programs.append(rule)
         elif certain:
             last, undecided = rule, []
@@ -102,7 +103,7 @@ def last_rule(rules: Iterable[QueueRule], *, setting: str, known: Mapping[str, s
 
 
 def outvoted(rule: QueueRule | None, *, file: Path, wanted: str) -> str:
-    """Who is read after our rules and says otherwise; empty where ours are the last word."""
+    """The rule that overrides ours with another value, in words; empty if there is none."""
     if rule is None or Path(rule.path).name <= file.name or rule.value == wanted:
         return ""
     return f"{rule.path}:{rule.line} is read after {file} and sets '{rule.value}'"
@@ -111,7 +112,7 @@ def outvoted(rule: QueueRule | None, *, file: Path, wanted: str) -> str:
 def _carried_out(
     rules: Iterable[QueueRule], known: Mapping[str, str]
 ) -> Iterator[tuple[QueueRule, bool]]:
-    """The rules that are reached and may hold, each with whether that is certain."""
+    """The rules that are reached and may match, each with whether that is certain."""
     path, skipping_to, perhaps_to = "", "", set[str]()
     for rule in rules:
         if rule.path != path:
@@ -175,7 +176,7 @@ def _is_vendors(path: Path) -> bool:
 
 def _conditions(tokens: Iterable[tuple[str, str, str, str]]) -> tuple[tuple[str, str, str], ...]:
     return tuple(
-        # Case left aside (`i"..."`) is more than we can answer: an operator of no kind we know.
+        # Case-insensitive matches (`i"..."`) stay undecided: their operator is none that we know.
         (name, f"i{sign}" if "i" in prefix else sign, value)
         for name, sign, prefix, value in tokens
         if sign in ("==", "!=") or name.startswith(QUESTIONS)
@@ -185,7 +186,7 @@ def _conditions(tokens: Iterable[tuple[str, str, str, str]]) -> tuple[tuple[str,
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     whole, first = "", 0
     for number, line in enumerate(text.splitlines(), start=1):
-        # A comment between two halves of a rule is no part of it.
+        # A comment between two halves of a rule is not part of it.
         if line.lstrip().startswith("#"):
             continue
         first = first or number

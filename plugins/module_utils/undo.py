@@ -1,4 +1,4 @@
-"""Puts a host back to what its snapshots say, and reads it back."""
+"""Restores a host to the state in its snapshots, and reads it back."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ansible.module_utils.systemd_units import Run, loaded_units
 from ansible.module_utils.tuning_report import Row
 
 AS_FOUND, ABSENT, OTHERWISE = "as it was found", "absent", "otherwise"
-# What is read from files comes first: only then do units and disks have anything to go back to.
+# Files first, since units and disks are restored from them.
 ORDER = ("file", "fstab_line", "folder", "kernel_key", "queue", "mount", "unit")
 
 
 class UndoRefused(Exception):
-    """Something could not be put back."""
+    """Something could not be restored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Undo:
     mounts: Callable[[], list[Mount]] = lambda: parse_mounts(Path(MOUNT_TABLE).read_text())
 
     def put_back(self, role: str, originals: Iterable[Original]) -> list[Row]:
-        """Every original in turn; a row says what it is now, and what it was a moment ago."""
+        """Restore every original; a row holds its value now, and the value before."""
         known = sorted(originals, key=lambda original: ORDER.index(original.kind))
         rows: list[Row] = []
         reloaded = False
@@ -77,7 +77,7 @@ class Undo:
             return []
         if any("/systemd/" in key for key in changed):
             self._do(["systemctl", "daemon-reload"])
-            # On Debian 13 ceilings move only when some unit starts after the reload.
+            # On Debian 13 task limits change only when some unit starts after the reload.
             self._do(["systemd-run", "--quiet", "--wait", "--collect", "true"])
         if any("/udev/" in key for key in changed):
             self._do(["udevadm", "control", "--reload"])
@@ -101,7 +101,7 @@ class Undo:
 
     def _folder(self, original: Original) -> Row:
         path = Path(original.name)
-        # What somebody else put there since keeps its folder.
+        # A folder that holds other files by now is kept.
         ours = not original.before["exists"] and path.is_dir() and not any(path.iterdir())
         return _row(original.name, ABSENT, "empty" if ours else ABSENT)
 
@@ -210,7 +210,7 @@ def _replace(path: Path, content: bytes, *, mode: int, owner: int, group: int) -
 
 
 def _nothing_to_do(_: Original) -> None:
-    """A unit's property follows its files."""
+    """Do nothing: a unit's property follows its files."""
 
 
 def _row(key: str, wanted: str, live: str, *, state: str = "", reason: str = "") -> Row:

@@ -1,4 +1,4 @@
-"""Which file has the last word on a property of a systemd unit: its own file, then its drop-ins."""
+"""The file that decides a property of a systemd unit: its fragment, then its drop-ins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible.module_utils.systemd_units import Unit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """One `Property=value` line and where it stands."""
+    """One `Property=value` line and its place."""
 
     value: str
     path: str
@@ -22,20 +22,20 @@ class Word:
 
 
 def last_word(unit: Unit, name: str, *, root: Path = Path("/")) -> Word | None:
-    """The assignment that counts; None where no file speaks of the property."""
+    """The assignment that applies; None if no file sets the property."""
     found = None
     for path in _read_for(unit):
         file = root / path.lstrip("/")
-        # A unit may be gone from the disk and still be loaded.
+        # A unit's file may be deleted while the unit is still loaded.
         if file.is_file():
             found = _last_in(file.read_text(errors="replace"), name, path=path) or found
     return found
 
 
 def outvoted(unit: Unit, name: str, dropin: str, *, root: Path = Path("/")) -> str:
-    """Who is read after our drop-in and says otherwise; empty where ours is the last word."""
+    """The assignment that overrides our drop-in, in words; empty if there is none."""
     word = last_word(unit, name, root=root)
-    # Drop-ins are ordered by their names alone, whatever folder they lie in.
+    # Drop-ins are ordered by name alone, whatever their folder.
     if word is None or Path(word.path).name < dropin or not word.path.endswith(".conf"):
         return ""
     if Path(word.path).name == dropin:
@@ -44,7 +44,7 @@ def outvoted(unit: Unit, name: str, dropin: str, *, root: Path = Path("/")) -> s
 
 
 def said_by(path: Path, name: str) -> str:
-    """What one file says of a property; empty where it does not speak of it."""
+    """The value of a property in one file; empty if it does not set the property."""
     if not path.is_file():
         return ""
     word = _last_in(path.read_text(errors="replace"), name, path=str(path))

@@ -1,16 +1,16 @@
-"""Text of systemd units: words that mean what they say, and a unit made out of another one."""
+"""Text of systemd units: escaped words, and a unit derived from another one."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-# What another command must not take over from a job: what it runs, and whom it tells.
+# Directives that belong to the job alone: what it runs, and which units it triggers.
 OWN_TO_THE_JOB = re.compile(
     r"(Exec\w+|Type|OnFailure|OnSuccess|SuccessExitStatus|TimeoutStartSec|TimeoutSec"
     r"|Standard(Input|Output|Error)|SyslogIdentifier)="
 )
-# What a command needs that is to run as root, outside of the sandbox.
+# Directives that a command needs even if it runs as root, outside the sandbox.
 SECRETS = re.compile(
     r"(Load|Set|Import)Credential\w*=|Environment(File)?=|PassEnvironment=|UnsetEnvironment="
 )
@@ -19,9 +19,10 @@ _PLAIN = re.compile(r"[A-Za-z0-9_@:,./+=-]+")
 
 
 def word(text: str, *, command: bool = False) -> str:
-    """`text` as one word of a directive that takes several, blanks and specifiers included.
+    """`text` as one word of a directive that takes several, with blanks and specifiers escaped.
 
-    Within a `command` line a dollar begins a variable. systemd.syntax(7), systemd.unit(5).
+    In a `command` line a dollar begins a variable, so it is escaped too. systemd.syntax(7),
+    systemd.unit(5).
     """
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     if command:
@@ -35,7 +36,7 @@ def words(texts: Iterable[str], *, command: bool = False) -> str:
 
 
 def directives(text: str, section: str) -> Iterator[str]:
-    """The directives of one section, each with the lines that go on from it."""
+    """The directives of one section, each with its continuation lines."""
     current, held = "", ""
     for line in text.splitlines():
         found = _SECTION.match(line)
@@ -54,10 +55,10 @@ def directives(text: str, section: str) -> Iterator[str]:
 
 
 def sibling(texts: Sequence[str], argv: Sequence[str], *, output: str, as_root: bool) -> str:
-    """A unit that runs `argv` with all that the unit made of `texts` has: its fragment, drop-ins.
+    """A unit that runs `argv` with the settings of another one, given as fragment and drop-ins.
 
-    What it prints goes to `output`.out and `output`.err. `as_root` keeps nothing of the service
-    but its secrets and its environment.
+    Its output goes to `output`.out and `output`.err. With `as_root` only the secrets and the
+    environment of the service are kept.
     """
     unit = [line for text in texts for line in directives(text, "Unit")]
     service = [line for text in texts for line in directives(text, "Service")]
@@ -72,7 +73,7 @@ def sibling(texts: Sequence[str], argv: Sequence[str], *, output: str, as_root: 
         "[Service]",
         *kept,
         "Type=oneshot",
-        # Whoever asked waits as long as they like.
+        # The caller decides how long to wait.
         "TimeoutStartSec=infinity",
         f"ExecStart={words(argv, command=True)}",
         f"StandardOutput=truncate:{word(f'{output}.out')}",

@@ -1,4 +1,4 @@
-"""Ansible module: read which releases of the runner a host has, and what it needs for a new one."""
+"""Ansible module: read which runner releases a host has, and what a new one needs."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "folders": {"type": "list", "elements": "dict", "default": []},
 }
 RELEASE = re.compile(r"[0-9][^-]*-[0-9a-f]{12}")
-# The venv module is asked for here, because some systems pack it apart from the interpreter.
+# The venv module is imported here, because some systems package it separately.
 QUESTION = (
     "import json, platform, sys, venv;"
     "print(json.dumps({'python': '%d.%d' % sys.version_info[:2], 'machine': platform.machine()}))"
@@ -98,29 +98,29 @@ def installed(folder: Path, mark: str) -> list[str]:
 
 
 def unfinished(folder: Path, mark: str) -> list[str]:
-    """Folders with a release's name and without its mark; whatever else lies there is not ours."""
+    """Folders with a release's name but without its mark; other folders are not ours."""
     named = [path for path in folder.glob("*-*") if RELEASE.fullmatch(path.name)]
     return sorted(path.name for path in named if not (path / mark).exists())
 
 
 def target(link: Path) -> str:
-    """The name of the release that a link points to; empty where there is no such link."""
+    """The name of the release that a link points to; empty if there is no such link."""
     return link.readlink().name if link.is_symlink() else ""
 
 
 def is_as_wanted(folder: Mapping[str, str]) -> bool:
-    """Whether the folder is there, with that owner, group and mode."""
+    """Whether the folder exists with that owner, group and mode."""
     path = Path(folder["path"])
     try:
         found = (path.owner(), path.group(), stat.S_IMODE(path.stat().st_mode))
     except (FileNotFoundError, NotADirectoryError, KeyError):
-        # KeyError: it belongs to somebody whom the system no longer knows by name.
+        # KeyError: its owner or group has no name on this system.
         return False
     return path.is_dir() and found == (folder["owner"], folder["group"], int(folder["mode"], 8))
 
 
 def main() -> None:
-    """Answer with the releases and with the kind of host."""
+    """Answer with the releases, the missing folders, the Python version and the machine."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     python, folder = module.params["python"], Path(module.params["folder"])
     code, output, errors = module.run_command([python, "-c", QUESTION])

@@ -74,7 +74,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Run it, and tell what came of it; only what could not be run at all fails here."""
+    """Run the command and return its result; the module fails only if it could not run."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=False)
     asked = module.params
     try:

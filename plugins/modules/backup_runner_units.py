@@ -1,4 +1,4 @@
-"""Ansible module: have exactly the systemd units of the wanted jobs, all of them in one call."""
+"""Ansible module: keep exactly the systemd units of the wanted jobs, all of them in one call."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-# Where systemd keeps when a timer has fired last.
+# Where systemd records when a timer last fired.
 STAMPS = Path("/var/lib/systemd/timers")
 
 
 class SystemdRefused(Exception):
-    """systemctl did not do what it was asked for, or a unit is not what systemd understands."""
+    """systemctl failed, or systemd does not accept a unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class UnitFolder:
     prefix: str
 
     def present(self) -> dict[str, str]:
-        """Text of each of our units; drop-in folders and other units are none of them."""
+        """The text of each of our units, without drop-in folders and other units."""
         ours = re.compile(re.escape(self.prefix) + r"[a-z0-9][a-z0-9_-]*\.(service|timer)")
         return {
             path.name: path.read_text(errors="replace")
@@ -97,7 +97,7 @@ class UnitFolder:
         }
 
     def write(self, name: str, text: str) -> None:
-        """Put the unit in place, whole or not at all."""
+        """Write the unit atomically."""
         with tempfile.NamedTemporaryFile("w", dir=self.folder, prefix=".", delete=False) as file:
             file.write(text)
         Path(file.name).chmod(0o644)
@@ -106,15 +106,15 @@ class UnitFolder:
 
 @dataclass(frozen=True, slots=True)
 class Systemd:
-    """The service manager, spoken to through systemctl."""
+    """The service manager, used through systemctl."""
 
     run: Callable[[Sequence[str]], tuple[int, str, str]]
 
     def judge(self, units: Mapping[str, str], *, is_installed: bool) -> None:
-        """Raise `SystemdRefused` with whatever systemd says about one of `units`.
+        """Raise `SystemdRefused` with everything that systemd reports about one of `units`.
 
-        It says so on its standard error and ends with 0. Where the program `is_installed` only
-        later, that it is missing is no fault.
+        It reports on standard error and may exit with 0. If the program is not installed yet
+        (`is_installed` is False), its absence is ignored.
         """
         with tempfile.TemporaryDirectory(prefix="holdfast-units-") as name:
             for unit, text in units.items():
@@ -132,14 +132,14 @@ class Systemd:
             raise SystemdRefused(f"cannot use the units of the jobs, as systemd says: {told}")
 
     def tell(self, *words: str) -> str:
-        """Give one order; raises `SystemdRefused` with what systemctl says."""
+        """Run one systemctl command; raises `SystemdRefused` with its error."""
         code, output, errors = self.run(["systemctl", *words])
         if code != 0:
             raise SystemdRefused(f"cannot run 'systemctl {' '.join(words)}': {errors.strip()}")
         return str(output)
 
     def running(self, timers: Iterable[str]) -> set[str]:
-        """Those of the timers that are enabled, and started; half of it does not count."""
+        """The timers that are both enabled and started."""
         names = list(timers)
         if not names:
             return set()
@@ -161,12 +161,12 @@ def differing(present: Mapping[str, str], wanted: Mapping[str, str]) -> tuple[li
 
 
 def timers_of(names: Iterable[str]) -> list[str]:
-    """Those that are timers."""
+    """The timers among the names."""
     return sorted(name for name in names if name.endswith(".timer"))
 
 
 def main() -> None:
-    """Find what differs; outside check mode mend it."""
+    """Find what differs; outside check mode fix it."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     units = UnitFolder(folder=Path(module.params["folder"]), prefix=module.params["prefix"])
     systemd = Systemd(module.run_command)
@@ -206,15 +206,15 @@ def bring_about(
     remove: Sequence[str],
     stamps: Path = STAMPS,
 ) -> None:
-    """Make the folder what is wanted, and have systemd know it."""
+    """Write and remove units until the folder is as wanted, and reload systemd."""
     gone = timers_of(remove)
     if gone:
         systemd.tell("disable", "--now", "--", *gone)
     for name in gone:
-        # A job of the same name, one day, begins without its memory.
+        # A later job of the same name must not inherit the last run of this one.
         (stamps / f"stamp-{name}").unlink(missing_ok=True)
     for name in remove:
-        # As a pattern: a unit that systemd has forgotten by now is no error then.
+        # As a pattern: then a unit that systemd has already unloaded is no error.
         systemd.tell("reset-failed", f"{name}*")
         (units.folder / name).unlink()
     for name in write:

@@ -68,18 +68,18 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "targets": {"type": "list", "elements": "dict", "required": True},
     "platforms": {"type": "list", "elements": "str", "required": True},
 }
-# What goes into the wheel; the same inputs always give the same wheel.
+# The inputs of the wheel; the same inputs always give the same wheel.
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "src/holdfast")
 RELEASES_KEPT = 5
 
 
 class BuildFailed(Exception):
-    """A tool of the control node did not do its part."""
+    """A tool on the control node failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One kind of host: wheels differ by Python and by machine."""
+    """One kind of host: wheels differ by Python version and by machine."""
 
     python: str
     machine: str
@@ -90,7 +90,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wheelhouse:
-    """The cache of the control node; everything in it appears whole or not at all."""
+    """The cache on the control node; everything in it appears atomically."""
 
     module: AnsibleModule
     project: Path
@@ -98,12 +98,12 @@ class Wheelhouse:
     platforms: Sequence[str]
 
     def locks(self) -> tuple[Path, Path]:
-        """What installs, and what is installed beside the project's own wheel."""
+        """The lock files of the installer, and of the runner's dependencies."""
         folder = self.project / "requirements"
         return folder / "installer.txt", folder / "runner.txt"
 
     def wheel(self) -> Path:
-        """The project's own wheel, built anew only when a source has changed."""
+        """The project's own wheel, rebuilt only if a source has changed."""
         folder = self.cache / "wheels" / fingerprint(source_files(self.project), self.project)
         if not folder.exists():
             with whole_folder(folder) as unfinished:
@@ -117,12 +117,13 @@ class Wheelhouse:
         return next(folder.glob("*.whl"))
 
     def downloads(self, target: Target, lock: Path) -> Path:
-        """The wheels that a lock file names, checked against its hashes."""
+        """The wheels in a lock file, checked against its hashes."""
         folder = self.cache / "downloads" / f"{lock.stem}-{digest(lock)[:12]}-{target}"
         if not folder.exists():
             tags = [f"--platform={name}_{target.machine}" for name in self.platforms]
             with whole_folder(folder) as unfinished:
-                # The lock is complete; pip would read markers for its own Python, not the host's.
+                # The lock is complete, and pip would evaluate markers for its own Python, not the
+                # host's.
                 self._run(
                     *("pip", "download", "--quiet", "--no-deps", "--require-hashes"),
                     *("--only-binary=:all:", "--implementation=cp"),
@@ -132,7 +133,7 @@ class Wheelhouse:
         return folder
 
     def bundle(self, target: Target, *, release: str, wheel: Path) -> Path:
-        """One file with all wheels and the list, hashes included, that pip installs from."""
+        """One file with all wheels, and the list with hashes that pip installs from."""
         path = self.cache / "bundles" / release / f"{target}.tar"
         if path.exists():
             return path
@@ -145,13 +146,13 @@ class Wheelhouse:
             with tarfile.open(packed, "w") as archive:
                 for file in (wheel, requirements, *self.downloads(target, runner_lock).iterdir()):
                     archive.add(file, arcname=file.name)
-                # Under a name that does not change: pip is run straight out of its wheel.
+                # Under a fixed name: pip runs directly from its wheel.
                 archive.add(installer, arcname="installer/pip.whl")
             packed.replace(path)
         return path
 
     def forget_old(self) -> None:
-        """Keep the newest bundles only; each is as large as all wheels together."""
+        """Keep only the newest bundles; each is as large as all wheels together."""
         releases = sorted((self.cache / "bundles").iterdir(), key=lambda path: path.stat().st_mtime)
         for folder in releases[:-RELEASES_KEPT]:
             shutil.rmtree(folder, ignore_errors=True)
@@ -164,7 +165,7 @@ class Wheelhouse:
 
 
 def main() -> None:
-    """Name the release, and outside check mode have a bundle for each kind of host."""
+    """Name the release, and outside check mode build a bundle for each kind of host."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     house = Wheelhouse(
         module=module,
@@ -188,19 +189,19 @@ def main() -> None:
 
 
 def requirement(wheel: Path) -> str:
-    """The line by which pip installs exactly this wheel."""
+    """The requirement line with which pip installs exactly this wheel."""
     name, version = wheel.name.split("-")[:2]
     return f"{name}=={version} --hash=sha256:{digest(wheel)}\n"
 
 
 def release_name(wheel: Path, locks: Sequence[Path]) -> str:
-    """The version, and the content of everything that will be installed."""
+    """The version, and a digest of everything that will be installed."""
     whole = hashlib.sha256("".join(digest(path) for path in (wheel, *locks)).encode()).hexdigest()
     return f"{wheel.name.split('-')[1]}-{whole[:12]}"
 
 
 def source_files(project: Path) -> Iterator[Path]:
-    """Every file that the wheel is made of, in a fixed order."""
+    """Every file that goes into the wheel, in a fixed order."""
     for name in SOURCES:
         path = project / name
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
@@ -208,7 +209,7 @@ def source_files(project: Path) -> Iterator[Path]:
 
 
 def fingerprint(files: Iterator[Path], project: Path) -> str:
-    """One digest over the names and the contents."""
+    """A digest over the names and contents of the files."""
     whole = hashlib.sha256()
     for file in files:
         whole.update(f"{file.relative_to(project)}\0{digest(file)}\n".encode())
@@ -223,13 +224,13 @@ def digest(path: Path) -> str:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder that appears at its path only when the block succeeds."""
+    """A folder that appears at its path only if the block succeeds."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unfinished-") as name:
         unfinished = Path(name, "contents")
         unfinished.mkdir()
         yield unfinished
-        # Another run may have been quicker; its folder was made from the same content.
+        # Another run may have been quicker; its folder has the same content.
         if not folder.exists():
             unfinished.rename(folder)
 

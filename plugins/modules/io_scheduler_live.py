@@ -129,7 +129,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def named_disks(tree: BlockTree, devices: list[str]) -> list[Disk]:
-    """The disks that are meant; raises `QueueRefused` for one that is not there."""
+    """The whole disks to tune; raises `QueueRefused` for one that does not exist."""
     known, names = tree.names(), []
     for device in devices:
         if device == "auto":
@@ -145,7 +145,7 @@ def named_disks(tree: BlockTree, devices: list[str]) -> list[Disk]:
 
 
 def main() -> None:
-    """Do what the task asks, and answer with rows and rules."""
+    """Carry out the action, and answer with rows and rules."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     _warn_of_old_names(module)
     looker = QueueLooker(
@@ -193,7 +193,7 @@ def _answer(module: AnsibleModule, looker: QueueLooker) -> dict[str, Any]:
 
 
 def _apply(tree: BlockTree, rows: list[Row], *, check_mode: bool) -> dict[str, Any]:
-    # Rows with a reason have nothing to set: verify tells them, in check mode too.
+    # Rows with a reason have nothing to set: verify reports them, in check mode too.
     differing = [
         row for row in rows if row.state == "differs" and not row.reason and row.live != row.wanted
     ]

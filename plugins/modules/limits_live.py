@@ -145,7 +145,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Answer with rows and with what there is to write; when verifying, fail for what differs."""
+    """Answer with rows and with what to write; when verifying, fail if a row differs."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     given = {kind: module.params[kind] for kind in ("nofile", "nproc")}
     if wrong := [f"{kind} '{told}'" for kind, told in given.items() if not _is_count(told)]:
@@ -192,7 +192,7 @@ def _answer(module: AnsibleModule, choices: dict[str, Choice]) -> dict[str, Any]
 
 
 def _refused_on_own_kernel(wanted: dict[str, int], refused: dict[str, str]) -> list[str]:
-    # In a container the ceiling belongs to whoever started it; elsewhere it is ours to mend.
+    # In a container its creator sets the upper limit; elsewhere we can raise it.
     if container_kind():
         return []
     return [

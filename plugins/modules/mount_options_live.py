@@ -115,7 +115,7 @@ NOTHING: dict[str, Any] = {"remount": "", "unrecorded": []}
 
 
 def option_row(option: str, mount: Mount, line: FstabLine) -> Row:
-    """One option: whether it is live, and whether it will be after a boot."""
+    """The row of one option: whether it is live, and whether it will be after a boot."""
     live = is_live(option, mount)
     kept = option if option in line.options else ",".join(line.options)
     row = Row(
@@ -138,7 +138,7 @@ def option_row(option: str, mount: Mount, line: FstabLine) -> Row:
 
 
 def originals_of(mount: Mount, line: FstabLine) -> list[Original]:
-    """The mount and its line as they are; other lines are nobody's business here."""
+    """The current state of the mount and its line in fstab; other lines are left alone."""
     options = ",".join(sorted(mount.options))
     return [
         Original(kind="mount", name=mount.point, before={"options": options}),
@@ -147,7 +147,7 @@ def originals_of(mount: Mount, line: FstabLine) -> list[Original]:
 
 
 def main() -> None:
-    """Answer with rows and with what would mend them; when verifying, fail for what differs."""
+    """Answer with rows and the remount that fixes them; when verifying, fail if a row differs."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     path = os.path.realpath(module.params["path"])
     choices = mount_choices(module.params["profile"], module.params["options"])
@@ -209,7 +209,7 @@ def _remount(options: list[str], mount: Mount) -> str:
 def _apply(
     module: AnsibleModule, fstab: Path, line: FstabLine, options: list[str]
 ) -> dict[str, Any]:
-    """Put the options into the line, unless findmnt finds an error that it did not find before."""
+    """Write the options into the line, unless findmnt then reports a new error."""
     if all(option in line.options for option in options):
         return {"changed": False}
     before = fstab.read_text()
@@ -241,7 +241,7 @@ def _written(text: str) -> Path:
 
 
 def _verified(module: AnsibleModule, table: Path) -> str:
-    # Its exit code is no help: a line of the operator's own may have been wrong for years.
+    # Its exit code does not help: another line may have been wrong for years.
     argv = ["findmnt", "--verify", "--tab-file", str(table)]
     _, out, errors = module.run_command(argv, environ_update={"LC_ALL": "C"})
     return f"{out}\n{errors}"

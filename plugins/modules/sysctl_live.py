@@ -121,7 +121,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 def apply(
     kernel: Kernel, rows: list[Row], originals: Iterable[Original], *, check_mode: bool
 ) -> dict[str, Any]:
-    """Set the keys that differ, all or none; answers with the difference."""
+    """Set all keys that differ, or none; returns the difference."""
     differing = [
         row for row in rows if row.state == "differs" and not same_value(row.wanted, row.live)
     ]
@@ -136,7 +136,7 @@ def apply(
 
 
 def main() -> None:
-    """Do what the task asks, and answer with rows."""
+    """Carry out the action, and answer with rows."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     if invalid := invalid_settings(module.params["settings"]):
         module.fail_json(msg="; ".join(invalid))

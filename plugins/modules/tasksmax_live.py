@@ -1,4 +1,4 @@
-"""Ansible module: probe and verify how many tasks services may have, in the live control groups."""
+"""Ansible module: probe and verify the task limits of services, in the live control groups."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ DROPINS = Path("/etc/systemd/system")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """The wanted ceiling, what the runner cannot do without, and where it is written."""
+    """The wanted limit, the tasks that the runner needs, and the name of our drop-in."""
 
     choice: Choice
     slots: int
@@ -126,10 +126,10 @@ class Ceiling:
     mount: Mount | None
 
     def rows_for(self, name: str, units: list[Unit]) -> list[Row]:
-        """A row for each loaded unit that `name` stands for; one that says so where none is."""
+        """One row per loaded unit that `name` matches; if there is none, a row that says so."""
         if units:
             return [explained(self._row(unit), self.choice) for unit in units]
-        # A prefix waits for units to come; a plain name is a service that this host does not have.
+        # A prefix may get units later; a plain name is a service that this host does not have.
         plain = instances_of(name) == name
         reason = (
             "no such service on this host" if plain else "no such service yet; its drop-in waits"
@@ -175,7 +175,7 @@ class Ceiling:
 
 
 def main() -> None:
-    """Answer with rows; when verifying, fail where one is not what was asked for."""
+    """Answer with rows; when verifying, fail if a row is not as wanted."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     needs = {name: module.params[name] for name in ("slots", "tasks")}
     choice = task_choice(module.params["profile"], module.params["maximum"], **needs)

@@ -1,4 +1,4 @@
-"""Ansible module: ask the database servers and the runner of a host whether they are well."""
+"""Ansible module: check whether the database servers and the runner of a host are healthy."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Ask everybody, and compare with what was well before."""
+    """Run all checks, and compare with those that passed before."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     checks = checks_for(Path("/"), own=module.params["commands"])
     well, unwell = [], []

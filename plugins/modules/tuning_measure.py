@@ -75,7 +75,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Measure, keep and tell; a load that cannot be had is said, never a failure."""
+    """Measure, store and report; a load that cannot be run is reported, never a failure."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=False)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     before = pressure()

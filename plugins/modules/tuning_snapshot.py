@@ -1,4 +1,4 @@
-"""Ansible module: keep how a host was before its first change."""
+"""Ansible module: save the state of a host before its first change."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Add what is missing, whole or not at all."""
+    """Add the missing originals atomically."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     found = [Original(**entry) for entry in module.params["originals"]]
     old = load(module.params["role"])

@@ -1,4 +1,4 @@
-"""Ansible module: put a host back to how it was before it was tuned."""
+"""Ansible module: restore a host to its state before it was tuned."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Put everything back, prove it, and only then say that it was undone."""
+    """Restore everything, verify it, and only then mark the snapshots as undone."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     mounts = tuple(parse_mounts(Path(MOUNT_TABLE).read_text()))
     kernel = Kernel(folder=Path("/proc/sys"), container=container_kind(), mounts=mounts)

@@ -1,4 +1,4 @@
-"""Time that moves only when it is told to, or by a fixed step for each look."""
+"""Time that moves only on request, or by a fixed step per reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists of files in sealed backups, in memory."""
+"""The lists of files in encrypted backups, in memory."""
 
 from __future__ import annotations
 

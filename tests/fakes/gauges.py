@@ -1,4 +1,4 @@
-"""Numbers for a monitor, in memory."""
+"""Metrics for a monitor, in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A guard that knows only this process."""
+"""A guard within this process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from holdfast.ports.run import Hold
 
 
 class MemoryHold:
-    """Obeys `ports.run.Hold`: ours until a test says in `lost` why it is not."""
+    """Obeys `ports.run.Hold`: held until a test sets the reason for its loss in `lost`."""
 
     def __init__(self) -> None:
         self.lost = ""
@@ -26,7 +26,7 @@ class MemoryHold:
 
 
 class MemoryGuard:
-    """One run of a job at a time among everybody who has this object."""
+    """One run of a job at a time among all users of this object."""
 
     def __init__(self) -> None:
         self.owners: dict[str, dict[str, str]] = {}

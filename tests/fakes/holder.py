@@ -15,7 +15,7 @@ EPOCH = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
 
 @dataclass
 class FakeHolding:
-    """Obeys `ports.sessions.Holding`; `problem` is what a look at it raises."""
+    """Obeys `ports.sessions.Holding`; `look` raises `problem`."""
 
     begun: Begun
     problem: HoldfastError | None = None
@@ -41,7 +41,7 @@ class FakeHolding:
 
 @dataclass
 class FakeHolder:
-    """Obeys `ports.sessions.Holder`; remembers every session it gave; a begin waits for `gate`."""
+    """Obeys `ports.sessions.Holder`; it records every session, and a begin waits for `gate`."""
 
     server: str = "/run/postgresql"
     holdings: list[FakeHolding] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What unfinished backups have stored, in memory."""
+"""The journal of unfinished backups, in memory."""
 
 from __future__ import annotations
 

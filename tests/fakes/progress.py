@@ -1,4 +1,4 @@
-"""Somebody who writes down how far the work says it is."""
+"""A progress that records what it receives."""
 
 from __future__ import annotations
 

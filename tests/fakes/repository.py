@@ -1,4 +1,4 @@
-"""A repository that is a dictionary."""
+"""A repository in a dictionary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHUNK_BYTES = 1 << 16
 class MemoryRepository:
     """Objects in memory; `refuse_puts_with` and `refuse_all_with` make it a broken store.
 
-    `refuse_key_with` refuses only puts of keys that end so.
+    `refuse_key_with` refuses only puts of keys with that suffix.
     """
 
     def __init__(self, *, free_bytes: int | None = None) -> None:
@@ -87,7 +87,7 @@ class MemoryRepository:
         return self.refuse_deletes_with.message if self.refuse_deletes_with else ""
 
     def flip_bit(self, key: str, *, at: int = 0) -> None:
-        """Damage one stored object the way a bad disk does."""
+        """Flip a bit of one stored object, as a bad disk does."""
         content = bytearray(self.objects[key])
         content[at] ^= 1
         self.objects[key] = bytes(content)

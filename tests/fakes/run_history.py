@@ -1,4 +1,4 @@
-"""The memory of past runs, in memory."""
+"""The history of runs, in memory."""
 
 from __future__ import annotations
 

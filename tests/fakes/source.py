@@ -1,4 +1,4 @@
-"""A database in memory, and one to restore into: small parts, and every way to fail."""
+"""A source and a target in memory: small parts, and every kind of failure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SERVER = Server(kind="fake", version="1.0", database="shop")
 class FakeTable:
     """A table with its rows; reading it raises `fails_with` after the first row.
 
-    With `waits_for`, a read stands still until that event is set, or until `abort`.
+    With `waits_for`, a read blocks until that event is set; `abort` sets it too.
     """
 
     relation: Relation
@@ -62,7 +62,7 @@ def table(name: str, *rows: str, fails_with: BaseException | None = None) -> Fak
 
 
 class FakeStream(PartStream):
-    """The rows of one table, one per line, in a buffer that is used again as real ones are."""
+    """The rows of one table, one per line, in a buffer that is reused, as in real streams."""
 
     rows: int | None = None
 
@@ -93,7 +93,7 @@ class FakeStream(PartStream):
 
 @dataclass(slots=True)
 class FakeSnapshot(Snapshot):
-    """One moment of the tables, which may be gone on with."""
+    """One moment of the tables, which a later run may resume."""
 
     tables: tuple[FakeTable, ...]
     server: Server = SERVER
@@ -141,7 +141,7 @@ class FakeSnapshot(Snapshot):
 
 @dataclass
 class ClosingFakeSnapshot(FakeSnapshot):
-    """One of which some tables come last."""
+    """A snapshot whose `last` tables are read as closing parts."""
 
     last: tuple[FakeTable, ...] = ()
     fails_with: HoldfastError | None = None
@@ -170,7 +170,7 @@ def _plans(tables: Sequence[FakeTable]) -> Sequence[PartPlan]:
 
 
 class FakeSource(Source):
-    """A source in memory; `refuse_with` is a server that is down or says no."""
+    """A source in memory; `refuse_with` is the error of a server that is down or rejects us."""
 
     engine = "fake"
 
@@ -259,7 +259,7 @@ class FakeSource(Source):
 
 
 class FakeTarget(Target):
-    """A target in memory; what came back is in `tables`, by relation."""
+    """A target in memory; `tables` holds the restored bytes by relation."""
 
     name = "fake://target/shop"
 

@@ -1,4 +1,4 @@
-"""Stored parts that come from wherever a test likes."""
+"""Stored parts from any source that a test chooses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from holdfast.operations.parts.proof import Passing
 
 
 class FakeStored:
-    """Obeys `model.restore.StoredParts` for what `open_part` reads, or fails to."""
+    """Obeys `model.restore.StoredParts` with the bytes that `open_part` yields, or its errors."""
 
     def __init__(self, open_part: OpenPart) -> None:
         self.open_part = open_part

@@ -1,4 +1,4 @@
-"""What was read back when, in memory."""
+"""The verification log, in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reader meets, in numbers: `python -m tests.house.figures [PROJECT]`, of any age."""
+"""The size of the code in figures: `python -m tests.house.figures [PROJECT]`, of any version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POSITIONAL = 3
 
 
 def trees(project: Path) -> dict[str, tuple[ast.Module, int]]:
-    """By module: what is in it, and how many lines it has."""
+    """The syntax tree and line count of each module."""
     source = project / "src"
     found = {}
     for path in sorted((source / PACKAGE).rglob("*.py")):
@@ -32,7 +32,7 @@ def imports(tree: ast.Module) -> Iterator[ast.ImportFrom]:
 
 
 def graph(found: dict[str, tuple[ast.Module, int]]) -> dict[str, set[str]]:
-    """Which modules each module imports."""
+    """The modules that each module imports."""
     arrows: dict[str, set[str]] = {}
     for name, (tree, _) in found.items():
         asked = arrows[name] = set()
@@ -44,13 +44,13 @@ def graph(found: dict[str, tuple[ast.Module, int]]) -> dict[str, set[str]]:
 
 
 def room(module: str) -> str:
-    """The folder that a module lies in, or itself where it lies at the top."""
+    """The folder of a module, or the module's own name at the top."""
     parts = module.split(".")
     return ".".join(parts[1:-1]) or parts[-1]
 
 
 def between_rooms(arrows: dict[str, set[str]]) -> dict[str, set[str]]:
-    """Between those at the top of the package."""
+    """The imports between the rooms at the top of the package."""
     rooms: defaultdict[str, set[str]] = defaultdict(set)
     for name, asked in arrows.items():
         here = name.split(".")[1:2]
@@ -62,7 +62,7 @@ def between_rooms(arrows: dict[str, set[str]]) -> dict[str, set[str]]:
 
 
 def circles(rooms: dict[str, set[str]]) -> int:
-    """Rooms that reach themselves."""
+    """The number of rooms that import themselves through others."""
 
     def reached(start: str) -> set[str]:
         seen: set[str] = set()
@@ -83,7 +83,7 @@ def functions(found: dict[str, tuple[ast.Module, int]]) -> Iterator[ast.Function
 
 
 def positional(function: ast.FunctionDef) -> int:
-    """Without `self` and `cls`."""
+    """The number of positional parameters, without `self` and `cls`."""
     arguments = [*function.args.posonlyargs, *function.args.args]
     return len([each for each in arguments if each.arg not in ("self", "cls")])
 

@@ -1,4 +1,4 @@
-"""The project as the rules of the house read it: every module of the package is parsed once."""
+"""The project as the house rules read it: every module of the package is parsed once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab.project import GIT
 
 PROJECT = Path(__file__).resolve().parents[2]
 SOURCE = PROJECT / "src/holdfast"
-# Asked when this is loaded: unit tests of the same run are shown a PATH without git.
+# Read at import: unit tests of the same run see a PATH without git.
 TRACKED = [
     PROJECT / name
     for name in subprocess.run(
@@ -26,13 +26,13 @@ def name_of(path: Path, *, below: Path = PROJECT) -> str:
 
 
 def python_files(*folders: str) -> list[Path]:
-    """All of them in these folders of the project."""
+    """All Python files in these folders of the project."""
     return sorted(path for folder in folders for path in (PROJECT / folder).rglob("*.py"))
 
 
 @cache
 def modules() -> dict[str, ast.Module]:
-    """The package, by path below `src/holdfast`."""
+    """The modules of the package, by path below `src/holdfast`."""
     return {
         name_of(path, below=SOURCE): ast.parse(path.read_text())
         for path in python_files("src/holdfast")
@@ -44,7 +44,7 @@ def calls_in(node: ast.AST) -> list[ast.Call]:
 
 
 def called(call: ast.Call) -> str:
-    """The last word of what is called."""
+    """The last name of the called function or method."""
     return getattr(call.func, "attr", "") or getattr(call.func, "id", "")
 
 

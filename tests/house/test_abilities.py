@@ -1,4 +1,4 @@
-"""What an object can do is told by its class, never by an attribute that it happens to have."""
+"""A class declares its abilities; no code asks an object for an attribute it may lack."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
-# The standard library gives these to some objects only.
+# Only some objects of the standard library have these.
 OF_THE_LIBRARY = {"sqlite_errorcode", "__notes__", "buffer", "raw"}
 
 
 def switches(path: Path, protocols: set[str]) -> Iterator[str]:
-    """Where a module asks for an attribute that need not be there, or takes one for a class."""
+    """The places that ask for an optional attribute, or test an object for a protocol."""
     for node in ast.walk(ast.parse(path.read_text())):
         at = f"{path}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Name | ast.alias):

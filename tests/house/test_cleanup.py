@@ -1,5 +1,5 @@
-"""No clean-up can replace the error that it cleans up after: `holdfast.runtime.cleanup` is the one
-way."""
+"""A clean-up never replaces the error that it follows: only `holdfast.runtime.cleanup` cleans
+up."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 from tests.house.project import calls_in, modules
 
 CLEANUP = "runtime/cleanup.py"
-# Where a clean-up is bare, and why nothing of it can raise or hide anything.
+# The clean-ups outside of it, and why they can neither raise nor hide an error.
 ALLOWED = {
-    # A semaphore that is released cannot fail, and the caller waits for nothing else.
+    # Releasing a semaphore cannot fail, and the caller waits for nothing else.
     ("runtime/thread_bridge.py", "self._our_turn.release()"),
-    # Asks whether damage is the cause of what cannot be understood: then that is what is told.
+    # It checks whether damage caused the error; if so, the damage is the error to report.
     ("model/restore.py", "streamed.prove()"),
 }
-# Replace the error by theirs when they fail; `afterwards` and `on_failure` do not.
+# These replace an error by their own if they fail; `afterwards` and `on_failure` do not.
 FORBIDDEN_CALLS = {"closing", "contextlib.closing"}
 
 
@@ -33,7 +33,7 @@ def test_clean_up_never_replaces_a_cause() -> None:
 
 
 def bare_cleanups(tree: ast.AST) -> Iterator[str]:
-    """Calls that may raise while another error is on its way."""
+    """Calls that may raise while another error is being handled."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Try):
             for statement in node.finalbody:
@@ -47,7 +47,7 @@ def bare_cleanups(tree: ast.AST) -> Iterator[str]:
 
 
 def of_handler(handler: ast.ExceptHandler) -> Iterator[str]:
-    """What is done for its effect by a handler that then raises the same error again."""
+    """The calls for effect in a handler that then raises the same error again."""
     ahead: list[str] = []
     for statement in handler.body:
         if any(raises_again(each, handler) for each in ast.walk(statement)):
@@ -65,7 +65,7 @@ def raises_again(node: ast.AST, handler: ast.ExceptHandler) -> bool:
 
 
 def of_exit(method: ast.FunctionDef) -> Iterator[str]:
-    """Waiting for a thread is all that a context manager of our own may do bare."""
+    """A context manager's exit may do nothing unguarded except release and join."""
     for statement in method.body:
         for call in calls_in(statement):
             said = ast.unparse(call)

@@ -1,4 +1,4 @@
-"""What documents tell a reader to type exists: every command of holdfast, with its options."""
+"""Commands in documents exist: every command of holdfast, with its options."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from holdfast.cli.program import program
 from tests.house.project import PROJECT
 from tests.house.words import documents
 
-# Fenced blocks and code in a line; a backslash at the end of a line goes on in the next.
+# Fenced blocks and inline code; a backslash at the end of a line continues it.
 CODE = re.compile(r"^```.*?^```|`[^`]+`", re.MULTILINE | re.DOTALL)
-# Up to what ends a command in a shell, or what a document puts behind it.
+# Up to the end of a command in a shell, or to what a document adds after it.
 CALL = re.compile(r"(?:^|[\s`(']|bin/)holdfast ((?:[^|;&#<>()`\n]|\|(?=[a-z]))+)", re.MULTILINE)
 QUOTED = re.compile(r"'(?![^'\n]*holdfast )[^'\n]*'|\"[^\"\n]*\"")
 WORD = re.compile(r"[a-z]+")
-# Its walk-through writes a command that does not exist yet.
+# Its walk-through adds a command that does not exist yet.
 ADDS_A_COMMAND = "CONTRIBUTING.md"
 
 
 def calls(text: str) -> Iterator[list[str]]:
     for code in CODE.findall(text.replace("\\\n", " ")):
         for call in CALL.findall(QUOTED.sub("VALUE", code)):
-            # What stands behind a lone dash is said of the command.
+            # After a lone dash the document explains the command.
             if words := re.split(r" - ", call)[0].split():
                 yield words
 
@@ -38,7 +38,7 @@ def commands() -> Any:
 
 
 def wrong_with(words: list[str]) -> str:
-    """Why nobody can type that; empty if it is a command and all options are its own."""
+    """What is wrong with the words; empty if it is a command and all options are its own."""
     group = commands()
     known = {option for each in group.params for option in each.opts}
     for word in words:
@@ -48,7 +48,7 @@ def wrong_with(words: list[str]) -> str:
                 return f"no option {option}"
         elif "|" not in word and hasattr(group, "commands"):
             if word not in group.commands:
-                # The value of an option, or a choice of commands.
+                # The value of an option, or one of several commands.
                 continue
             group = group.commands[word]
             known |= {option for each in group.params for option in each.opts}

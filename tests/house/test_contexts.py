@@ -1,4 +1,4 @@
-"""What a command works with is eight things at the most: a reader can hold no more of them."""
+"""A context has eight fields at most: a reader can keep no more in mind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.house.project import PROJECT
 
 MOST_FIELDS = 8
 ROOMS = ("operations", "wiring")
-# What is told at the end, field by field, is a report: nobody works with it.
+# A report is only shown, field by field: no code works with it.
 TOLD = ("Report", "Status")
 
 

@@ -1,4 +1,4 @@
-"""What a contributor is given: hooks, forms and a workflow that do what `scripts/test` does."""
+"""What contributors get: hooks, forms and a workflow that run what `scripts/test` runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PINNED = re.compile(r"[\w./-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+")
 
 
 def hooks() -> dict[str, list[str]]:
-    """What each runs, once it is seen to come from the project's own environment."""
+    """The command of each hook, after checking that it is in the project's own environment."""
     (local,) = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())["repos"]
     assert local["repo"] == "local", "no network, no versions of their own"
     commands: dict[str, list[str]] = {
@@ -44,13 +44,13 @@ def test_hooks_are_the_checkers_of_the_lint_suite_and_the_rules_of_the_house() -
 
 
 def test_pre_commit_runs_a_hook_without_any_network(tmp_path: Path) -> None:
-    """A quick one stands for all: they are started in the same way, and lint runs the rest."""
-    # Whoever works here may not be who cloned it.
+    """One quick hook stands for all: they start in the same way, and lint runs the rest."""
+    # The current user may not own the clone.
     (tmp_path / ".gitconfig").write_text("[safe]\ndirectory = *\n")
     environment = os.environ | {
         "HOME": str(tmp_path),
         "PRE_COMMIT_HOME": str(tmp_path / "pre-commit"),
-        # Unit tests, in the same run, are shown few programs of the host.
+        # Unit tests in the same run see few programs of the host.
         "PATH": os.defpath,
         "RUFF_NO_CACHE": "true",
         **dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9"),
@@ -94,7 +94,7 @@ def test_the_walk_through_goes_by_lines_that_are_there() -> None:
 
 
 def not_there(change: str) -> list[str]:
-    """The lines beside a change that its file does not have."""
+    """The context lines of a change that its file does not have."""
     head, *lines = change.splitlines()
     name = head.removeprefix("--- ")
     there = (PROJECT / name).read_text().splitlines()

@@ -1,4 +1,4 @@
-"""The rules of the house about what is written down."""
+"""The rules of the house about documents."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_links_to_a_heading_find_it() -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """What a forge calls the headings of a page; the second of one name gets a number."""
+    """The anchors that a forge gives the headings of a page; a repeated heading gets a number."""
     found: list[str] = []
     for heading in re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE):
         words = re.sub(r"[^\w\- ]", "", re.sub(r"\]\(.*?\)", "", heading.lower()))
@@ -81,7 +81,7 @@ def test_decisions_have_one_form_and_follow_each_other() -> None:
 
 
 def is_decision(text: str, number: int) -> bool:
-    """Title, status and date, and three chapters of which none is empty."""
+    """Whether it has a title, status and date, and three chapters, none of them empty."""
     chapters = "".join(rf"## {each}\n\n(?!#)\S.*?\n\n?" for each in CHAPTERS)
     head = rf"# {number}\. \S.*?\n\n- Status: {STATUS}\n- Date: \d{{4}}-\d\d-\d\d\n\n"
     headings = re.findall(r"^#+ (.*)", text, re.MULTILINE)[1:]

@@ -1,4 +1,4 @@
-"""docs/errors.md and errors.py say the same."""
+"""docs/errors.md and errors.py agree."""
 
 from __future__ import annotations
 

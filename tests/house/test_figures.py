@@ -1,4 +1,4 @@
-"""What a stranger meets stays as it is, or becomes less: `python -m tests.house.figures`."""
+"""The figures of the code may not grow: `python -m tests.house.figures`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST = {
     "lines of a function, median": 6,
     "lines of a function, p90": 18,
 }
-# `module: function`, and why its caller must be able to name nothing: ten at most.
+# `module: function`, and why its caller cannot use names: ten at most.
 BY_POSITION: dict[str, str] = {}
 
 

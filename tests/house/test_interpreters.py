@@ -1,4 +1,4 @@
-"""Programs that carry out what they are given are fed with proven bytes, and with nothing else."""
+"""Programs that execute their input are fed with proven bytes only."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from holdfast.runtime.process import Child
 from tests.house.project import called, calls_in, modules
 
 STARTER = "runtime/process.py"
-# Filters of backups change what passes and carry nothing out.
+# Filters of backups change the bytes that pass and execute nothing.
 FILTERS = {"sources/mysql/dump/pipe.py"}
 STARTS_FILTERS = {"sources/mysql/dump/pipe.py"}
-# Who makes proven bytes out of what is stored, and who derives them from others.
+# The modules that make proven bytes from stored ones, and that derive them from others.
 PROVERS = {"operations/parts/proof.py", "model/restore.py"}
 # psql, pg_restore, mariadb and mysql, mbstream.
 FED = {
@@ -22,9 +22,9 @@ FED = {
     "sources/mysql/server/connection.py",
     "sources/mysql/files/datadir.py",
 }
-# Waits for the end of its input, and is written nothing.
+# It waits for the end of its input, and nothing is written to it.
 WAITS = {"sources/postgres/rows/transport.py"}
-# Every way of Python to start a program.
+# Every function of Python that starts a program.
 STARTS = {"Popen", "system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"}
 STARTS |= {
     f"{verb}{how}" for verb in ("exec", "spawn") for how in ("l", "le", "lp", "v", "ve", "vp")
@@ -32,7 +32,7 @@ STARTS |= {
 
 
 def calling(*names: str) -> set[str]:
-    """The modules in which something of that name is called."""
+    """The modules that call something with one of these names."""
     return {path for path, tree in modules().items() if set(map(called, calls_in(tree))) & {*names}}
 
 

@@ -1,4 +1,4 @@
-"""The floors of the package refuse what they should: a changed copy of it is told by its import."""
+"""The contracts of the layers work: each wrong import in a changed copy is reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHECK = "from importlinter.cli import lint_imports_command; lint_imports_command
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intruder:
-    """A module that is written over, or added to, and what the checker says of it."""
+    """A module that is created or extended with `line`, and the checker's report."""
 
     module: str
     line: str
@@ -86,7 +86,7 @@ INTRUDERS = (
 
 
 def checked(project: Path, *contracts: str) -> subprocess.CompletedProcess[str]:
-    """The checker on the package in `project`, by the contracts of ours."""
+    """Run the checker on the package in `project`, with these contracts or all of them."""
     only = [f"--contract={each}" for each in contracts]
     return subprocess.run(
         [sys.executable, "-c", CHECK, "--no-cache", "--no-logo", *only],
@@ -100,7 +100,7 @@ def checked(project: Path, *contracts: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as it is, in a folder of its own."""
+    """An unchanged copy of the package in its own folder."""
     project = tmp_path_factory.mktemp("project")
     shutil.copy(PROJECT / "pyproject.toml", project)
     ignored = shutil.ignore_patterns("__pycache__")
@@ -129,12 +129,12 @@ def test_an_import_that_no_floor_allows_is_refused(copied: Path, intruder: Intru
     assert intruder.told in answer.stdout
 
 
-# Types of values: wherever something is read, also where nothing is.
+# Types for values, which any module may use.
 EVERYWHERE = {"annotated_types", "pydantic", "pydantic_core"}
 
 
 def test_every_library_has_a_home() -> None:
-    """One that no contract names would be free to spread."""
+    """A library that no contract names could be imported anywhere."""
     written = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     contracts = written["tool"]["importlinter"]["contracts"]
     homed = {each for contract in contracts for each in contract.get("forbidden_modules", ())}
@@ -142,7 +142,7 @@ def test_every_library_has_a_home() -> None:
 
 
 def libraries() -> set[str]:
-    """What the package imports that is neither its own nor Python's."""
+    """The top-level packages that ours imports, without its own and the standard library."""
     found: set[str] = set()
     for tree in modules().values():
         for node in ast.walk(tree):

@@ -1,4 +1,4 @@
-"""What a store lists is believed in one place: no driver hands on what it was told."""
+"""Store listings are validated in one place: no driver returns them unchecked."""
 
 from __future__ import annotations
 

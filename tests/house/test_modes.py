@@ -1,5 +1,7 @@
-"""Files and folders are made where their mode is stated: in `holdfast.runtime.files` and
-`beneath`."""
+"""Files and folders are created only where their mode is explicit.
+
+That is in `holdfast.runtime.files` and `beneath`.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,10 @@ import pytest
 from tests.house.project import calls_in, modules
 
 MAKERS = {"runtime/files.py", "runtime/beneath.py"}
-# Calls that make something whose mode comes from the umask.
+# Calls that create something with a mode from the umask.
 MAKING = {"mkdir", "makedirs", "touch", "write_text", "write_bytes", "copyfile"}
 ALLOWED = {
-    # Of another host, where its protocol states the mode; its files are in folders of ours.
+    # On another host, where the protocol states the mode; its files are in our folders.
     "session.mkdir(step, FOLDER_MODE)",
     "session.open(path, 'wx')",
 }
@@ -45,7 +47,8 @@ def made_by_umask(tree: ast.AST) -> Iterator[str]:
 
 
 def is_writing_open(node: ast.Call, called: str) -> bool:
-    """`open(path, "wb")` and `path.open("w")`; an open of a descriptor is somebody else's file."""
+    """Whether it is `open(path, "wb")` or `path.open("w")`; opening a descriptor creates no
+    file."""
     if called != "open":
         return False
     words = [each.value for each in node.args if isinstance(each, ast.Constant)]

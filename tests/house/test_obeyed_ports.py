@@ -1,4 +1,4 @@
-"""A docstring that says which port a class obeys names one that is there."""
+"""A port that a docstring claims to obey exists."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def names(path: Path) -> Iterator[str]:
 
 
 def obeyed(text: str) -> set[tuple[str, str]]:
-    """Modules, and what of them something obeys."""
+    """The modules and names that a text claims to obey."""
     found = set()
     for first, one, second, other in OBEYS.findall(text):
         found |= {(first, one), (second, other)} - {("", "")}

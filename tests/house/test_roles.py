@@ -85,7 +85,7 @@ def test_every_play_takes_its_hosts_through_the_lookup_that_refuses_an_empty_mat
     for path in sorted((PROJECT / "playbooks").glob("*.yml")):
         for play in read(path):
             hosts = play.get("hosts", "")
-            # A group that the play before has made is never misspelt.
+            # The group that an earlier play created cannot be misspelt.
             assert "{{" not in hosts or hosts.startswith("{{ lookup('fleet', "), path.name
             assert "{{" in hosts or hosts in ("", "fleet_reachable"), path.name
 

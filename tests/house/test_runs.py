@@ -1,4 +1,4 @@
-"""The rules of the house about tests: the same run everywhere, whatever a host has or has set."""
+"""The rules of the house about tests: the same run everywhere, whatever a host has installed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.house.project import PROJECT, name_of, python_files
 TESTS = [path for path in python_files("tests") if path != Path(__file__)]
 UNIT = [path for path in TESTS if path.is_relative_to(PROJECT / "tests/unit")]
 DEPTH = re.compile(r"""(?:environ(?:\.get)?|getenv)\W+["'](CI|HOLDFAST_TEST_DEPTH)["']""")
-# PATH with a folder of the host in it.
+# A PATH that contains a folder of the host.
 HOSTS_PATH = re.compile(r"""setenv\(\s*["']PATH["'],[^)]*/s?bin\b""")
 ROOT_ONLY = re.compile(r"assert os\.gete?uid\(\) == 0")
 
 
 def with_it(pattern: re.Pattern[str], paths: Iterable[Path]) -> list[str]:
-    """The files that hold what none may hold."""
+    """The files in which `pattern` occurs."""
     found = [path for path in paths if pattern.search(path.read_text())]
     return [name_of(path) for path in found]
 

@@ -1,4 +1,4 @@
-"""JSON that was stored is parsed in one place, and what a store gives is never joined unbounded."""
+"""Stored JSON is parsed in one place, and a store's chunks are never joined without a bound."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import ast
 from tests.house.project import called, calls_in, modules
 
 READER = "model/stored_json.py"
-# Whatever makes values of a text by itself.
+# Modules that parse text into values.
 MODULES = {"json", "yaml", "pickle", "marshal", "shelve", "plistlib", "pydantic_core"}
 METHODS = {"from_json", "raw_decode", "validate_json", "validate_python", "validate_strings"}
 # The operator's own file.
 CONFIGURATION = "config/"
 WHOLE = {"list", "sorted", "tuple", "set"}
-# What is joined there, and why it cannot be more than memory has room for.
+# The joined bytes in each module, and why they always fit into memory.
 JOINED = {
     "model/wal_records.py": "pages of one window of a segment, or one record",
     "catalog/signed_manifests.py": "a manifest of ours on its way out",
@@ -43,7 +43,7 @@ def parses(call: ast.Call) -> bool:
 
 
 def joins(call: ast.Call) -> bool:
-    """`b"".join(...)`."""
+    """Whether it is `b"".join(...)`."""
     on = getattr(call.func, "value", None)
     return called(call) == "join" and isinstance(on, ast.Constant) and on.value == b""
 
@@ -69,7 +69,7 @@ def test_whoever_joins_pieces_says_why_they_are_few() -> None:
 
 
 def test_what_a_store_gives_is_read_whole_by_the_reader_alone() -> None:
-    """`.open(key)` of a repository gives chunks: nobody else makes one piece of them."""
+    """`.open(key)` of a repository yields chunks: only the reader joins them."""
     for path, tree in modules().items():
         for node in ast.walk(tree):
             if not isinstance(node, ast.With):

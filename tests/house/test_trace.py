@@ -1,4 +1,4 @@
-"""From `holdfast backup` to the first byte a reader opens few files, and is seldom sent back."""
+"""From `holdfast backup` to the first byte, a reader opens few files and rarely goes back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_RETURNS = 4
 
 
 def test_the_way_from_the_command_to_the_first_byte_is_short() -> None:
-    # A process of its own: it changes the table of sources, and the profiler is one a process.
+    # In its own process: it changes the table of sources, and sets the process's only profiler.
     ended = subprocess.run(
         [sys.executable, "-m", "tests.house.trace"],
         cwd=PROJECT,

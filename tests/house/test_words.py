@@ -1,4 +1,4 @@
-"""The rules of the house about words: spelling, one term for one idea, sentences of one breath."""
+"""The rules of the house about words: spelling, one term per idea, short sentences."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.house.words import (
     sentences,
 )
 
-# How many long sentences, and how many phrases that the glossary refuses, a document still has.
-# A number may only fall; a document that is not named here has none.
+# How many long sentences, and how many refused phrases, a document still has. A number may only
+# fall; a document that is not named here has none.
 STILL_LONG: dict[str, int] = {}
 STILL_REFUSED: dict[str, int] = {}
 DOCUMENTS = sorted(str(path.relative_to(PROJECT)) for path in documents())
@@ -65,7 +65,7 @@ def too_long(name: str) -> list[str]:
 
 
 def more_than(allowed: dict[str, int], found: dict[str, list[str]]) -> list[str]:
-    """All that is found in the documents that have more of it than they had."""
+    """Everything found in the documents that have more of it than `allowed`."""
     return [
         each
         for name, all_of in found.items()

@@ -1,15 +1,16 @@
 """How far it is from `holdfast backup` to the first byte: `python -m tests.house.trace`.
 
-One backup of a table in memory into a folder is followed from its command until its source is
-asked for the first byte of a part. Two things are counted, as somebody meets them who reads along:
+One backup of a table in memory into a folder is traced from its command until its source is asked
+for the first byte of a part. Two things are counted, as a reader of the code meets them:
 
-- files: those of every function that is under way at that moment, in the main thread and in the
-  worker that reads, and of every function that brought one of them a value before the backup began;
+- files: those of every function that is running at that moment, in the main thread and in the
+  worker that reads, and of every function that returned one of them a value before the backup
+  began;
 - returns: the functions that `wiring` calls, one below the other, until what the backup works with
   is built.
 
-A configuration that is being loaded, an attribute that is computed, and what a constructor does
-are not followed: a reader takes these at their word. The source is a fake.
+Loading a configuration, computed attributes and constructors are not traced: a reader takes these
+at their word. The source is a fake.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ GENERATOR = inspect.CO_GENERATOR
 
 @dataclass
 class Trace:
-    """What was met so far, as `FILE FUNCTION`, in the order in which it was met."""
+    """The functions traced so far, as `FILE FUNCTION`, in order."""
 
     under_way: dict[str, None] = field(default_factory=dict)
     brought: dict[str, None] = field(default_factory=dict)
@@ -61,7 +62,7 @@ class Trace:
         return sorted({each.split()[0] for each in (*self.under_way, *self.brought)})
 
     def watch(self, frame: FrameType, event: str, value: object) -> None:
-        """For `sys.setprofile`."""
+        """The callback for `sys.setprofile`."""
         if event == "call" and not self.is_over:
             self.has_begun = self.has_begun or frame.f_code is ENTRY
             if frame.f_code is FIRST_BYTE:
@@ -78,7 +79,7 @@ class Trace:
 
 
 def _frames(frame: FrameType | None) -> Iterator[FrameType]:
-    """Up to the command; a caller of another package is passed over."""
+    """The frames up to the command, including those of other packages."""
     while frame is not None:
         yield frame
         if frame.f_code is START:
@@ -117,7 +118,7 @@ def _name(frame: FrameType) -> str:
 
 
 def traced(folder: Path) -> Trace:
-    """One backup, followed; its files go below `folder`."""
+    """Trace one backup; its files go below `folder`."""
     for name in ("repository", "state"):
         (folder / name).mkdir()
     config = folder / "holdfast.yaml"

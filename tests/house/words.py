@@ -1,4 +1,4 @@
-"""How our sentences read, in numbers: `python -m tests.house.words` prints a line per document."""
+"""How readable our sentences are: `python -m tests.house.words` prints a line per document."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FENCE = re.compile(r"^( *)(`{3,}).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 BLOCK = re.compile(r"^(?:#+ |\s*(?:[-*]|\d+\.) |> )", re.MULTILINE)
-# After an abbreviation no sentence ends.
+# No sentence ends after an abbreviation.
 END = re.compile(r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.!?])[)\"*]*\s+(?=[^a-z]|holdfast\b)")
 WORD = re.compile(r"[^\W_][\w'./:-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence, a heading, an item or a cell of a table, and where it begins."""
+    """A sentence, a heading, a list item or a table cell, and the line where it begins."""
 
     line: int
     text: str
@@ -36,17 +36,17 @@ class Sentence:
 
 
 def documents() -> list[Path]:
-    """Every document that git knows."""
+    """Every document that git tracks."""
     return [path for path in TRACKED if path.suffix == ".md" and path.is_file()]
 
 
 def sentences(path: Path) -> list[Sentence]:
-    """What a reader reads in a file, without code. Other kinds of files add their reader here."""
+    """The sentences in a file, without code; `READERS` has one reader per kind of file."""
     return list(READERS[path.suffix](path.read_text()))
 
 
 def _of_markdown(text: str) -> Iterator[Sentence]:
-    # What is taken out leaves its lines, so that the numbers stay right.
+    # Removed code keeps its line breaks, so that line numbers stay right.
     text = FENCE.sub(_lines_of, text)
     text = CODE.sub(lambda found: "Code" + _lines_of(found), text)
     text = LINK.sub(lambda found: found[1], text)
@@ -82,7 +82,7 @@ READERS = {".md": _of_markdown}
 
 
 def forbidden(glossary: str) -> dict[str, str]:
-    """The words that the glossary's last column refuses, each with the term to write instead."""
+    """The words that the glossary's last column refuses, with the terms to use instead."""
     found = {}
     for row in re.findall(r"^\| \*\*(.+?)\*\* \|.*\| ([^|]*) \|$", glossary, re.MULTILINE):
         term, refused = row
@@ -92,7 +92,7 @@ def forbidden(glossary: str) -> dict[str, str]:
 
 
 def phrases(glossary: str) -> dict[str, str]:
-    """The phrases that the glossary's last table refuses, each with what to write instead."""
+    """The phrases that the glossary's last table refuses, with their replacements."""
     return dict(re.findall(r'^\| "(.+?)" \| (.+?) \|$', glossary, re.MULTILINE))
 
 
@@ -101,7 +101,7 @@ def _syllables(word: str) -> int:
 
 
 def readability(read: list[Sentence]) -> float:
-    """Flesch reading ease: 60 is plain, 30 is hard. Rough, as words of the field count too."""
+    """Flesch reading ease: 60 is plain, 30 is hard; rough, as technical terms count too."""
     prose = [each for each in read if each.words > 3]
     words = [word for each in prose for word in WORD.findall(each.text)]
     if not words:

@@ -1,1 +1,1 @@
-"""`scripts/test`: every suite as a list of steps, one line a step, one count at the end."""
+"""`scripts/test`: every suite as a list of steps, a line per step, one count at the end."""

@@ -17,7 +17,7 @@ from tests.runner.steps import Outcome
 from tests.runner.suites import SUITES
 from tests.support.depth import DEPTH, TURN, full
 
-# Without hardware acceleration its boots alone may take longer than everything else together.
+# Without hardware acceleration its boots alone may take longer than all other suites.
 SLOW = "vm"
 # Tests wait for servers, timers and disks more than half of their time.
 LANES_A_PROCESSOR = 1.5
@@ -25,7 +25,7 @@ LANE_BYTES = 2 << 30
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run what was asked for; the last line is the count that a machine reads."""
+    """Run the requested suites; the last line is a count for machines."""
     arguments = _parsed(argv)
     os.environ[DEPTH] = "full" if "full" in arguments.suites else "sample"
     os.environ[TURN] = str(turns.turn_of_this_run())
@@ -80,7 +80,7 @@ def _told(servers: turns.Servers) -> str:
 
 
 def _lanes() -> int:
-    """As many as processors and memory bear."""
+    """As many lanes as processors and memory allow."""
     processors = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(1, min(round(processors * LANES_A_PROCESSOR), memory // LANE_BYTES))
@@ -105,7 +105,7 @@ def _sum_up(
             )
     if seconds > budgets.WHOLE_RUN and not full():
         board.say(f"== the whole run has outgrown its {budgets.WHOLE_RUN // 60} minutes")
-    # Again at the end: whoever is shown the last lines only has to know what to mend.
+    # Repeated at the end, so that the last lines of a log show what to fix.
     for outcome in outcomes:
         for each in outcome.broken or ([outcome.name] if outcome.failed else []):
             board.say(f"== failed: {each}")
@@ -114,7 +114,7 @@ def _sum_up(
     board.say(f"== {seconds:.0f} s{told}, logs in .lab/logs/tests")
     passed = sum(outcome.passed for outcome in outcomes)
     failed = sum(outcome.failed for outcome in outcomes)
-    # Whoever reads the last line expects these two numbers and nothing else.
+    # The last line is parsed: it holds these two numbers and nothing else.
     board.say(f"{passed} passed, {failed} failed")
 
 

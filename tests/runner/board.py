@@ -1,4 +1,4 @@
-"""What a run shows: a line a step, a line of progress, and at the end who outgrew a budget."""
+"""The output of a run: a line per step, a line of progress, and the end of failed logs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.runner.steps import Outcome, Step
 TAIL_LINES = 120
 TAIL_BYTES = 4096
 PERCENT = re.compile(rb"\[ *(\d+)%\]")
-# On a terminal the line is written anew, elsewhere it is one more line.
+# On a terminal the line is overwritten, elsewhere a new one is added.
 TERMINAL_SECONDS = 1.0
 LOG_SECONDS = 60.0
 
 
 @dataclass
 class Place:
-    """Where a job is: not begun, at a step, or over."""
+    """Where a job is: waiting, at a step, or ended."""
 
     budget: float
     began: float | None = None
@@ -40,7 +40,7 @@ class Place:
 
 
 class Board:
-    """Knows where every job is, and says so; safe from several threads."""
+    """Records where every job is, and prints it; safe from several threads."""
 
     def __init__(self, budgets: Mapping[str, float], *, lanes: int) -> None:
         self._places = {name: Place(budget) for name, budget in budgets.items()}
@@ -69,7 +69,8 @@ class Board:
         return place.ended - place.began
 
     def tell(self, outcome: Outcome) -> None:
-        """One line; after a failure the end of its log, and why anything was skipped."""
+        """Print the outcome's line, the reasons of skips, and after a failure the end of its
+        log."""
         lines = [outcome.line(), *(f"       skipped: {reason}" for reason in outcome.skipped)]
         if outcome.failed:
             log = outcome.log.read_text(errors="replace").splitlines()
@@ -86,7 +87,7 @@ class Board:
 
     @contextmanager
     def progress(self) -> Iterator[None]:
-        """Show where the run is, now and then, until the block ends."""
+        """Print the progress of the run at intervals, until the block ends."""
         over = threading.Event()
         pause = TERMINAL_SECONDS if sys.stdout.isatty() else LOG_SECONDS
 
@@ -113,7 +114,7 @@ class Board:
                 self.say(line)
 
     def line(self, now: float) -> str:
-        """How long it took, how long it may still take, and what is at work."""
+        """The elapsed time, the estimated rest, and the running jobs."""
         with self._lock:
             places = dict(self._places)
             waiting = sorted(
@@ -140,7 +141,7 @@ def _columns() -> int:
 
 
 def _told(log: Path) -> float | None:
-    """What pytest wrote last about how far it is."""
+    """The last share that pytest printed; None if it printed none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - TAIL_BYTES))

@@ -1,7 +1,7 @@
-"""What each job may take, in seconds on two quiet cores with the others beside it.
+"""The budget of each job, in seconds on two quiet cores, with the others beside it.
 
-Written down from measured runs, with room for what is to come. A job that outgrows its budget is
-named at the end of a run: make it cheaper, or find the room for it here, under `WHOLE_RUN`.
+Taken from measured runs, with a margin. A job that exceeds its budget is named at the end of a run:
+make it cheaper, or raise it here, under `WHOLE_RUN`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SAMPLE: Mapping[str, float] = {
     "molecule tuning": 600,
     "molecule incident": 200,
 }
-# To their full depth, where that takes longer; and what is only run there or by its name.
+# At full depth, where that takes longer; and jobs that run only then, or by name.
 FULL: Mapping[str, float] = {
     "unit": 900,
     "unit elsewhere": 900,

@@ -1,4 +1,4 @@
-"""Engine tests: each database host runs its own, beside its own server."""
+"""Engine tests: each database host runs its own tests against its own server."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.support.depth import DEPTH, TURN, full
 INVENTORY = "tests/engine/inventory"
 SCRATCH = "/run/holdfast-tests"
 LAB = (sys.executable, "-m", "lab")
-# A second host of the same kind, for the tests that start clusters of their own beside its server.
+# A second host of the same kind, for the tests that start their own clusters.
 CLUSTERS = "-clusters"
 STARTS_CLUSTERS = re.compile(r"^from tests\.support\.(archive|clusters|pgbench_cluster) ", re.M)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """The tests that belong beside one kind of server, and who runs them."""
+    """The tests for one kind of server, and the user who runs them."""
 
     tests: str
     user: str
@@ -49,7 +49,7 @@ BENCHES = {"postgres": POSTGRES, "mariadb": MYSQL, "mysql": MYSQL}
 
 
 def jobs(servers: Sequence[str]) -> list[Job]:
-    """One for each of these hosts and its second one; each brings its host up and takes it away."""
+    """One job per named host and its second one; each starts its host and removes it."""
     hosts = fleet.read(PROJECT / INVENTORY)
     return [
         _job(host, hosts) for host in hosts.hosts if host.name.removesuffix(CLUSTERS) in servers
@@ -87,7 +87,7 @@ def _is_second(host: Host) -> bool:
 
 
 def _tests(host: Host, hosts: Fleet) -> Step:
-    """The tests of a host whose project and scratch folder are there."""
+    """Install the project and a scratch folder on the host; returns the step of its tests."""
     container, bench = host.container(hosts.network), _bench(host)
     project.install(container)
     scratch = ["install", "-d", "-m", "0700", "-o", bench.user, SCRATCH]
@@ -104,7 +104,7 @@ def _tests(host: Host, hosts: Fleet) -> Step:
 
 
 def _chosen(host: Host, bench: Bench) -> list[str]:
-    """All tests of the bench, or its half where there are two hosts."""
+    """All tests of the bench, or its half if there are two hosts."""
     if bench is MYSQL:
         return [bench.tests]
     files = sorted((PROJECT / bench.tests).glob("test_*.py"))
@@ -120,7 +120,7 @@ def _environment(bench: Bench) -> tuple[str, ...]:
         f"HOME={SCRATCH}",
         "PATH=/opt/engine/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "PYTHONPATH=/project/src:/project",
-        # Compiled where it was installed; whoever runs the tests may not write there.
+        # Compiled at installation; the user who runs the tests may not write there.
         "PYTHONDONTWRITEBYTECODE=1",
         f"{bench.variable}={bench.address}",
         f"{DEPTH}={'full' if full() else 'sample'}",

@@ -1,4 +1,4 @@
-"""A job: steps that follow each other, beside other jobs; and the lanes in which jobs run."""
+"""A job: steps in sequence, beside other jobs; and the lanes in which jobs run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ Run = Callable[[Step], Outcome]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """`work` hands its steps, one after the other, to what runs them; `seconds` is its budget."""
+    """`work` passes its steps, one after the other, to the given runner; `seconds` is its
+    budget."""
 
     name: str
     suite: str
@@ -25,7 +26,7 @@ class Job:
 
 
 def run_all(jobs: Sequence[Job], *, lanes: int, board: Board) -> list[Outcome]:
-    """Run jobs beside each other, the longest first; stopped, all that they made is taken away."""
+    """Run jobs side by side, the longest first; if stopped, the jobs still clean up."""
     programs = Programs()
     outcomes: list[Outcome] = []
     with ThreadPoolExecutor(lanes) as pool:

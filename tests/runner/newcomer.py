@@ -1,8 +1,8 @@
-"""The unit tests once more: in a closed folder, as another user, on a host full of other programs.
+"""The unit tests again: in a closed folder, as another user, on a host full of other programs.
 
-What passes here depends neither on where a clone lies, nor on who runs the tests, nor on what else
-is installed or set. Every program of a database server is there, in PATH and in `/usr/bin`, and is
-none that a test may call.
+Tests that pass here depend neither on the place of a clone, nor on the user, nor on other installed
+programs or variables. Every program of a database server exists in PATH and in `/usr/bin`, and a
+test that calls one fails.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PROGRAM = """#!/bin/sh
 echo "a test called the foreign program $0 $*" | tee -a '{calls}' >&2
 exit 97
 """
-# What a host may have set: for clients of servers and stores, and for how text and time are shown.
+# Variables that a host may have set: for clients of servers and stores, for text and time.
 STRANGE = {
     "AWS_ACCESS_KEY_ID": "foreign",
     "AWS_SECRET_ACCESS_KEY": "foreign",
@@ -52,7 +52,7 @@ STRANGE = {
     "PGSERVICE": "foreign",
     "TZ": "Pacific/Chatham",
 }
-# Where root may: a name space of mounts that ends with it, with the foreign programs in place.
+# As root: a mount namespace, which ends with the command, with the foreign programs in place.
 SHADOW = """
 set -eu
 foreign=$1; shift
@@ -68,13 +68,13 @@ shift
 umask 077
 exec "$@"
 """
-# Not needed by any unit test, and more than half of the environment.
+# No unit test needs it, and it is more than half of the environment.
 LEFT_OUT = ("ansible_collections",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A copy of the project below a folder that its owner alone may enter."""
+    """A copy of the project below a folder that only its owner may enter."""
 
     folder: Path
     user: str
@@ -89,7 +89,7 @@ class Place:
         return self.folder / "calls"
 
     def step(self, name: str, *tests: str) -> Step:
-        """These tests, there, as its owner."""
+        """A step that runs these tests in the copy, as its owner."""
         junit = self.folder / f"{name}.xml".replace(" ", "-")
         script = SHADOW.format(places=" ".join(SHADOWED)) if self.shadows else PLAIN
         return Step(
@@ -98,7 +98,7 @@ class Place:
                 *(("unshare", "--mount", "--propagation=private") if self.shadows else ()),
                 *("sh", "-c", script, "sh", str(self.folder / "foreign")),
                 *_as(self.user),
-                # Options come first: behind a variable, `--chdir=` would be one more of them.
+                # Options first: after a variable, env would take `--chdir=` for one more variable.
                 *("env", "-i", f"--chdir={self.clone}"),
                 *(f"{key}={value}" for key, value in self._environment().items()),
                 str(self.clone / ".venv/bin/python"),
@@ -121,7 +121,10 @@ class Place:
 
 
 def run_elsewhere(run: Run) -> None:
-    """As somebody else all that needs no root; what needs root as root; each in a closed folder."""
+    """Run tests that need no root as another user, and those that need it as root.
+
+    Each runs in a closed folder of its own.
+    """
     if os.geteuid() != 0:
         _run_in(run, pwd.getpwuid(os.geteuid()).pw_name, "tests/unit", "-m", "not root")
         return
@@ -144,8 +147,8 @@ def _run_in(run: Run, user: str, *tests: str) -> None:
 
 @contextmanager
 def closed(user: str) -> Iterator[Place]:
-    """The place, made for `user` and gone after the block."""
-    # A short name: sockets of tests lie below it, and their paths must fit into 107 bytes.
+    """Create the place for `user`, and remove it after the block."""
+    # A short name: the tests' sockets lie below it, and their paths must fit into 107 bytes.
     with tempfile.TemporaryDirectory(prefix="hf-", dir="/tmp") as name:
         folder = Path(name)
         place = Place(folder=folder, user=user, shadows=os.geteuid() == 0)
@@ -159,11 +162,11 @@ def closed(user: str) -> Iterator[Place]:
 
 
 def _copy_project(clone: Path) -> None:
-    """The files that git knows, a repository around them, and an environment that names itself."""
+    """Copy the tracked files, and an environment whose paths are changed to the copy."""
     for path, name in project.project_files():
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, clone / name, follow_symlinks=False)
-    # The stamp of the environment is hidden, and not wanted: the copy is no place to install into.
+    # The copy leaves out the environment's hidden stamp: nothing is to be installed into it.
     own = Path(sys.prefix)
     shutil.copytree(own, clone / ".venv", symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
     naming = [
@@ -179,7 +182,7 @@ def _copy_project(clone: Path) -> None:
 
 
 def _install_foreign(folder: Path, *, calls: Path) -> None:
-    """Programs that tell that they were called, and fail."""
+    """Install programs that record their call and fail."""
     for place in (Path(f"{folder}{name}") for name in FOREIGN_FOLDERS):
         place.mkdir(parents=True)
         for name in FOREIGN:
@@ -195,6 +198,6 @@ def _as(user: str) -> Sequence[str]:
 
 
 def _somebody() -> str:
-    """A user of this host who is neither root nor the one whom tests take for a stranger."""
+    """A user of this host who is neither root nor the one that tests use as a stranger."""
     names = [each.pw_name for each in pwd.getpwall() if each.pw_uid not in (0, 65534)]
     return "games" if "games" in names else names[0]

@@ -1,4 +1,4 @@
-"""One step of a suite: a command with its log, and how many tests it stood for."""
+"""One step of a suite: a command, its log, and the number of its tests."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ CAUSE_CHARACTERS = 300
 
 
 class Stopped(Exception):
-    """Somebody ended the run: only what cleans up is still done."""
+    """The run was stopped: only clean-up steps still run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A command; with `junit`, its tests are counted from that report, else it counts as one.
+    """A command; with `junit` its tests are counted from that report, else it counts as one.
 
-    `collect` fetches the report where the command ran elsewhere. What is to be done `always` takes
-    away what an earlier step made, and is done even when the run was stopped.
+    `collect` fetches the report if the command ran elsewhere. An `always` step removes what an
+    earlier step made, and runs even after the run was stopped.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a step came to: each skip with its reason, each failed test with its cause."""
+    """The result of a step: each skip with its reason, each failed test with its cause."""
 
     name: str
     passed: int
@@ -62,10 +62,10 @@ class Outcome:
 
 
 class Programs:
-    """What is running for the steps, so that all of it can be ended.
+    """The running programs of all steps, so that they can be stopped together.
 
-    What has not ended `patience_seconds` after it was asked to is killed: tests of signals may have
-    left the program that runs them deaf to ours.
+    A program that has not ended `patience_seconds` after SIGTERM is killed: tests of signals may
+    have left their runner ignoring ours.
     """
 
     def __init__(self, *, patience_seconds: float = 20) -> None:
@@ -75,7 +75,7 @@ class Programs:
         self._stopped = False
 
     def stop(self) -> None:
-        """End what runs, and let nothing begin but what cleans up."""
+        """Stop all running programs, and start nothing more except clean-up."""
         with self._lock:
             self._stopped = True
             asked = list(self._running)
@@ -86,7 +86,7 @@ class Programs:
         impatient.start()
 
     def run(self, step: Step) -> Outcome:
-        """Run one step to its end; its output goes to a log."""
+        """Run one step to its end; its output goes to its log."""
         step.log.parent.mkdir(parents=True, exist_ok=True)
         if step.junit:
             step.junit.unlink(missing_ok=True)
@@ -124,9 +124,10 @@ def _kill(programs: Iterable[subprocess.Popen[bytes]]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """Ours, with the project's own programs first: molecule and ansible look for each other.
+    """Our environment, with the project's own programs first: molecule and ansible call each other.
 
-    What the tests start by the hundred is compiled once, whatever the caller's environment says.
+    Python may write bytecode whatever the caller has set: tests start the same modules hundreds of
+    times.
     """
     ours = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return (
@@ -140,7 +141,7 @@ def environment() -> dict[str, str]:
 
 
 def failed(name: str, why: str) -> Outcome:
-    """A step that could not even be run."""
+    """The outcome of a step that could not be run."""
     log = Step(name=name, argv=()).log
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(why)
@@ -152,7 +153,7 @@ def _outcome(step: Step, status: int, *, seconds: float) -> Outcome:
     skipped: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
     if step.junit:
-        # A run that broke before it reported anything is a failure of its own.
+        # A run that broke before it reported anything counts as a failure.
         counted = _counts(step.junit) if step.junit.exists() else (0, (), ())
         passed, broken, skipped = counted
         failed = len(broken)
@@ -170,7 +171,7 @@ def _outcome(step: Step, status: int, *, seconds: float) -> Outcome:
 
 
 def _counts(junit: Path) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
-    """How many passed; each that failed and each that was skipped, with the reason."""
+    """The number of passed tests; the failed and the skipped ones, each with its reason."""
     passed = 0
     broken: list[str] = []
     skipped: list[str] = []

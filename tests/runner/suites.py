@@ -25,18 +25,18 @@ CHECKERS = {
 }
 STOCK_TOOLS = {name: [f"/usr/bin/{name}"] for name in ("age", "jq", "openssl", "zstd")}
 INSTALL = "import sys; from lab.machine import install; install(sys.argv[1:])"
-# First of all destroy: molecule remembers hosts that somebody else may have taken away since.
+# Destroy first: molecule remembers hosts that may have been removed since.
 BEFORE = ("destroy", "create", "prepare", "check", "converge", "idempotence")
 
 
 def lint(_: Servers) -> list[Job]:
-    """Every checker of the house; each counts as one test."""
+    """All linters; each counts as one test."""
     steps = [Step(name=name, argv=argv) for name, argv in CHECKERS.items()]
     return [_job("lint", "lint", lambda run: _each(run, steps))]
 
 
 def unit(_: Servers) -> list[Job]:
-    """Pure code and the rules of the house; and the same in a closed folder, as another user."""
+    """Unit tests and the rules of the house; and the same in a closed folder, as another user."""
     return [
         _job("unit", "unit", _unit),
         _job("unit elsewhere", "unit", newcomer.run_elsewhere),
@@ -44,7 +44,7 @@ def unit(_: Servers) -> list[Job]:
 
 
 def contract(_: Servers) -> list[Job]:
-    """One suite per port, every driver through the same one."""
+    """One suite per port, which every driver must pass."""
     return [_job("contract", "contract", lambda run: _each(run, [_pytest("contract")]))]
 
 
@@ -54,7 +54,7 @@ def engines(servers: Servers) -> list[Job]:
 
 
 def molecule(servers: Servers) -> list[Job]:
-    """The whole site on its hosts, tuning on containers that differ, and the incident on one."""
+    """The whole site on its hosts, tuning on different containers, and the incident on one."""
     site = {"HOLDFAST_MOLECULE_HOSTS": ",".join(servers.site)}
     return [
         _scenario("default", [*BEFORE, "verify"], env=site),
@@ -88,7 +88,7 @@ def _each(run: Run, steps: Sequence[Step]) -> None:
 
 
 def _unit(run: Run) -> None:
-    """apt is asked for what must be able to read what we store, where it is missing."""
+    """Run the unit tests; tools that must be able to read what we store are installed first."""
     if lacking := machine.missing(STOCK_TOOLS):
         run(Step(name="stock tools", argv=[sys.executable, "-c", INSTALL, *lacking]))
     run(_pytest("unit", "tests/unit", "tests/house"))
@@ -102,7 +102,7 @@ def _pytest(name: str, *paths: str) -> Step:
 
 
 def _scenario(name: str, steps: Sequence[str], *, env: Mapping[str, str] | None = None) -> Job:
-    """Step by step, so that each is timed and counted; what was created is destroyed anyway."""
+    """Each step is timed and counted; hosts are destroyed in any case."""
 
     def step(command: str) -> Step:
         argv = ["molecule", command, "-s", name]

@@ -1,4 +1,4 @@
-"""Which servers a run takes: one of each kind, another pair with another commit."""
+"""The servers of a run: one of each kind, chosen by the commit."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lab.project import GIT
 
 POSTGRES = ("pg12", "pg13", "pg18")
 MYSQL = ("maria12", "maria13", "mysql9")
-# Of the whole site there are no others: a site is deployed to stable releases.
+# The site is deployed to stable releases only.
 SITE = (("pg12", "maria13"), ("pg13", "maria12"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Servers:
-    """What engine tests run beside, and what molecule deploys to."""
+    """The hosts of engine tests, and those that molecule deploys to."""
 
     engine: tuple[str, ...]
     site: tuple[str, ...]
@@ -36,14 +36,14 @@ def of_turn(turn: int) -> Servers:
 
 
 def chosen(names: Sequence[str]) -> Servers:
-    """Those that somebody named; of the site all where none of its hosts is among them."""
+    """The named servers; all hosts of the site if none of them is named."""
     return Servers(
         engine=tuple(names), site=tuple(name for name in names if name in EVERY.site) or EVERY.site
     )
 
 
 def turn_of_this_run() -> int:
-    """The commit's, so that the same commit always meets the same servers; else today's."""
+    """A number from the commit, so that it always gets the same servers; else from the date."""
     try:
         commit = command.run([*GIT, "rev-parse", "HEAD"]).strip()
     except CommandFailed:
