@@ -70,8 +70,10 @@ def require_running(name: str) -> None:
 
 
 def require_enforced_limits(name: str) -> None:
-    """Raise `LabError` if the host ignores pids.max: all tests of process limits would pass
-    wrongly."""
+    """Raise `LabError` if the host ignores pids.max.
+
+    On such a host every test of process limits would pass wrongly.
+    """
     unit = ["systemd-run", "--wait", "--quiet", "--collect", "--property=TasksMax=3"]
     if command.succeeds(["podman", "exec", name, *unit, "sh", "-c", FORK_BEYOND_LIMIT]):
         raise LabError("it does not enforce pids.max: its cgroups are read-only or shared")

@@ -38,8 +38,10 @@ def run(
 
 
 def run_logged(argv: Sequence[str], *, log: Path, feed: bytes = b"") -> None:
-    """Run a long program with its output in a log; a failure quotes its last lines and names the
-    log."""
+    """Run a long program with its output in a log.
+
+    A failure quotes the last lines and names the log.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
         done = subprocess.run(argv, input=feed, stdout=out, stderr=subprocess.STDOUT, check=False)

@@ -85,8 +85,10 @@ def import_base(recipe: Recipe, *, log: Path) -> None:
 
 
 def mmdebstrap_arguments(recipe: Recipe, *, scripts: Sequence[str], target: Path) -> list[str]:
-    """The arguments of mmdebstrap, without a mirror: it then uses Debian's, with updates and
-    security."""
+    """The arguments of mmdebstrap.
+
+    Without a mirror it uses Debian's, with updates and security.
+    """
     inside = [f'chroot "$1" sh -s < {shlex.quote(str(GUEST / script))}' for script in scripts]
     return [
         "mmdebstrap",

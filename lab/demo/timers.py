@@ -34,8 +34,10 @@ def forget_soon(shell: Shell, wanted: list[Database]) -> None:
 
 
 def wait(shell: Shell, database: Database) -> None:
-    """Wait until the service that the timer started has succeeded; else raise its last log
-    lines."""
+    """Wait until the service that the timer started has succeeded.
+
+    Raises `LabError` with its last log lines if it failed.
+    """
     ends = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < ends:
         timer, service = (

@@ -87,8 +87,7 @@ class AzureServer:
         return f"SharedKey {self.account}:{self._digest(text)}"
 
     def token(self, container: str, *, rights: str) -> str:
-        """A shared access signature for a container; `rights` such as `rcl`: read, create and
-        list."""
+        """A shared access signature for a container; rights `rcl`: read, create and list."""
         fields = {
             "sp": rights,
             "se": f"{datetime.now(UTC) + timedelta(hours=2):%Y-%m-%dT%H:%M:%SZ}",

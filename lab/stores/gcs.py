@@ -324,8 +324,7 @@ def _refusal(error: Refused) -> Answer:
 
 
 def _account(server: GcsServer, authorization: str) -> Account:
-    """The account that signed the token; service accounts sign their tokens themselves
-    (AIP-4111)."""
+    """The account that signed the token, as service accounts do themselves (AIP-4111)."""
     try:
         head, claims, signature = authorization.removeprefix("Bearer ").split(".")
         told = json.loads(_bytes(claims))

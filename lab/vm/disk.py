@@ -1,5 +1,4 @@
-"""Disks for qemu: one per recipe, never booted itself; each machine gets a copy with its
-identity."""
+"""Disks for qemu: one per recipe, never booted itself; each machine gets its own copy."""
 
 import shutil
 import time

@@ -82,8 +82,7 @@ def runs_with_kvm(disk: Disk) -> bool:
 
 
 def process_of(machine: VirtualMachine) -> int | None:
-    """The process of the machine's qemu, or None; a reused process number is not mistaken for
-    it."""
+    """The process of the machine's qemu, or None; also None for a reused process number."""
     with suppress(FileNotFoundError, ProcessLookupError):
         pid = int((machine.folder / "pid").read_text())
         if str(machine.folder) in Path(f"/proc/{pid}/cmdline").read_text():

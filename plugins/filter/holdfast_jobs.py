@@ -41,8 +41,7 @@ def kinds_without_job(jobs: Jobs, groups: list[str]) -> list[str]:
 
 
 def problems_of_checks(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The problems that prevent jobs from running, read from the output of `holdfast check
-    --json`."""
+    """The problems that prevent jobs from running, from `holdfast check --json`."""
     return [
         f"{result['item']}: {problem}" for result in results for problem in _problems_of(result)
     ]

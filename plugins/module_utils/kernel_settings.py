@@ -49,8 +49,7 @@ def contradictions(choices: Mapping[str, Choice], facts: HostFacts) -> list[str]
 
 
 def lower_than(live: str, wanted: str) -> bool:
-    """Whether every number in `live` is at most the one in `wanted`; True if they do not
-    compare."""
+    """Whether no number in `live` exceeds its one in `wanted`; True if they do not compare."""
     ours, theirs = _numbers(wanted), _numbers(live)
     if not ours or len(ours) != len(theirs):
         return True

@@ -43,8 +43,7 @@ class FstabLine:
 
 
 def same_point(field: str, point: str) -> bool:
-    """Whether a mount point in fstab's notation is `point`; escaped blanks and extra slashes
-    count."""
+    """Whether `field` of fstab is the mount point `point`, despite escapes and extra slashes."""
     # Only the escapes of getmntent(3): to systemd any other is a name with a backslash.
     written = ESCAPED.sub(lambda match: unescaped(match[0]), field)
     return written.startswith("/") and _simplified(written) == _simplified(point)
@@ -68,8 +67,10 @@ def fstab_line(text: str, *, point: str) -> FstabLine | None:
 
 
 def line_of_before(text: str, *, point: str, before: str) -> FstabLine | None:
-    """The line that once read `before`: the same text, else the same file system, else the
-    first."""
+    """The line that once read `before`.
+
+    Preferred is a line with the same text, then one for the same file system, then the first.
+    """
     lines = fstab_lines(text, point=point)
     as_it_was = [line for line in lines if line.text == before]
     alike = [line for line in lines if line.text.split()[:3] == before.split()[:3]]

@@ -39,8 +39,7 @@ def covering(mounts: Iterable[Mount], path: str) -> Mount | None:
 
 
 def unescaped(field: str) -> str:
-    r"""A field with the escapes that the kernel and fstab use for blanks, such as \040,
-    resolved."""
+    r"""A field without the escapes of the kernel and of fstab, such as \040 for a blank."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
 
 

@@ -31,8 +31,7 @@ class Original:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """All originals that one role found before its first change; `undone` once they were
-    restored."""
+    """All originals that a role found before its first change; `undone` once they were restored."""
 
     role: str
     taken: str

@@ -74,8 +74,7 @@ def concluded(module: Any, rows: list[Row]) -> list[Row]:
 def settled(
     rows: Iterable[Row], *, before: Iterable[Mapping[str, Any]], check_mode: bool
 ) -> list[Row]:
-    """The rows for an operator after a run: a fixed difference becomes `changed`, with the old
-    value.
+    """The rows after a run: a fixed difference becomes `changed`, with the old value.
 
     In check mode nothing was fixed, so a difference is shown as the change that would be made.
     """

@@ -62,8 +62,7 @@ class Outcome:
     undecided: tuple[QueueRule, ...] = ()
 
     def doubt(self, *, wanted: str) -> str:
-        """The rules that may set another value than `wanted`, and why that cannot be decided
-        here."""
+        """The rules that may set another value than `wanted`, and why it is undecided."""
         doubtful = [rule for rule in self.undecided if rule.value != wanted]
         return "; ".join(f"undecided: {_may(rule)}" for rule in doubtful)
 

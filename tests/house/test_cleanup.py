@@ -1,5 +1,4 @@
-"""A clean-up never replaces the error that it follows: only `holdfast.runtime.cleanup` cleans
-up."""
+"""A clean-up never replaces the error that it follows; `holdfast.runtime.cleanup` sees to it."""
 
 from __future__ import annotations
 

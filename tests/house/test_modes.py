@@ -47,8 +47,10 @@ def made_by_umask(tree: ast.AST) -> Iterator[str]:
 
 
 def is_writing_open(node: ast.Call, called: str) -> bool:
-    """Whether it is `open(path, "wb")` or `path.open("w")`; opening a descriptor creates no
-    file."""
+    """Whether it is `open(path, "wb")` or `path.open("w")`.
+
+    Opening a descriptor creates no file.
+    """
     if called != "open":
         return False
     words = [each.value for each in node.args if isinstance(each, ast.Constant)]

@@ -69,8 +69,7 @@ class Board:
         return place.ended - place.began
 
     def tell(self, outcome: Outcome) -> None:
-        """Print the outcome's line, the reasons of skips, and after a failure the end of its
-        log."""
+        """Print the outcome's line, the reasons of skips, and the end of a failed step's log."""
         lines = [outcome.line(), *(f"       skipped: {reason}" for reason in outcome.skipped)]
         if outcome.failed:
             log = outcome.log.read_text(errors="replace").splitlines()

@@ -16,8 +16,7 @@ Run = Callable[[Step], Outcome]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """`work` passes its steps, one after the other, to the given runner; `seconds` is its
-    budget."""
+    """`work` passes its steps one after the other to the given runner; `seconds` is its budget."""
 
     name: str
     suite: str

@@ -126,8 +126,7 @@ def _kill(programs: Iterable[subprocess.Popen[bytes]]) -> None:
 def environment() -> dict[str, str]:
     """Our environment, with the project's own programs first: molecule and ansible call each other.
 
-    Python may write bytecode whatever the caller has set: tests start the same modules hundreds of
-    times.
+    Python may always write bytecode: tests start the same modules hundreds of times.
     """
     ours = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return (

@@ -28,8 +28,8 @@ class StockDatabases(Databases, Protocol):
 
 
 def encrypted_installation(folder: Path, source: dict[str, Any]) -> Installation:
-    """An installation with an encrypted and signed repository; `identity` and `signing` are its
-    keys."""
+    """An installation with an encrypted, signed repository; its keys are `identity` and
+    `signing`."""
     installation = Installation(folder, source)
     recipient = installation.run("keys", "identity", str(folder / "identity"))["public_key"]
     installation.run("keys", "signing", str(folder / "signing"))

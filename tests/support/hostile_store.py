@@ -123,8 +123,7 @@ class HostileStore:
 
 
 def attack_files(installation: Installation, target: Path) -> None:
-    """Replace one part of each kind of a signed and encrypted cluster backup: nothing is
-    restored."""
+    """Replace one part of each kind of an encrypted cluster backup: nothing is restored."""
     identity = ("--identity", str(installation.folder / "identity"))
     witness, same_size = installation.folder / "witness", 0
     script = f"\\! id > {witness}\nCREATE USER {EVIL};\n"

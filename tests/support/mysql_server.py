@@ -182,7 +182,7 @@ class MysqlServer:
         return sums
 
     def described(self, database: str, *tables: str) -> list[bytes]:
-        """A dump of the database or of `tables` by an independent tool, without the database's
+        """An independent tool's dump of the database or of `tables`, without the database's
         name."""
         name = ticked(database).encode()
         text = self.tool(*self.brand.judge, database, *tables).replace(name, b"`DATABASE`")

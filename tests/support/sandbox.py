@@ -84,8 +84,10 @@ class Sandbox:
         _remember(self.template / "state")
 
     def begin_anew(self) -> None:
-        """Replace `run` by a fresh copy; objects are never overwritten, so links to them
-        suffice."""
+        """Replace `run` by a fresh copy.
+
+        Objects are never overwritten, so links to them suffice.
+        """
         if self.run.exists():
             shutil.rmtree(self.run)
         shutil.copytree(

@@ -152,8 +152,7 @@ class Shop:
         return self.folder / "holdfast.yaml"
 
     def program(self, *arguments: str, at: timedelta = timedelta(0)) -> Callable[[], None]:
-        """A function that runs `holdfast ARGUMENTS` in a child process, `at` after the first
-        run."""
+        """A function that runs `holdfast ARGUMENTS` in a child, `at` after the first run."""
         _load_everything()
         self.runs += 1
         number = self.runs

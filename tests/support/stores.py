@@ -116,8 +116,7 @@ class AzureContainer:
 
 @dataclass(frozen=True)
 class GcsBucket:
-    """A bucket of the lab's server for Google's API; `port` may be that of a proxy in front of
-    it."""
+    """A bucket of the lab's server for Google's API; `port` may be that of a proxy before it."""
 
     server: GcsServer
     name: str

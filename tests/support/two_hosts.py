@@ -100,8 +100,10 @@ class TwoHosts:
 
 
 def codes_of_five_starts(hosts: TwoHosts) -> list[int]:
-    """The sorted exit codes of five simultaneous runs of one job: three on one host, two on
-    another."""
+    """The sorted exit codes of five simultaneous runs of one job: three on one host.
+
+    The other two are on another host.
+    """
     for host in ("a", "b"):
         config = hosts.config(host)
         config.write_text(

@@ -73,7 +73,7 @@ class WalWriter:
         return f"{1:08X}{0:08X}{self._first + number:08X}"
 
     def segments(self) -> list[bytes]:
-        """All segments; the last one is zero behind its written part."""
+        """All segments; the last one is padded with zeros."""
         count = -(-len(self._body) // _segment_body())
         return [self._segment(number) for number in range(max(1, count))]
 

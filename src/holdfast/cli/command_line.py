@@ -59,8 +59,10 @@ def code_for_server(arguments: Sequence[str], code: int) -> int:
 
 
 def _is_asked_by_server(arguments: Sequence[str], code: int) -> bool:
-    """Whether a server called us; a command line that cannot be parsed counts if it might be
-    one."""
+    """Whether a server called us.
+
+    A command line that cannot be parsed counts as a server's if it might be one.
+    """
     if command_of(arguments) != "wal" and code != USAGE:
         return False
     words = words_of(arguments)

@@ -57,8 +57,10 @@ def jobs(settings: Settings, _incomplete: str, _repository: str) -> Iterable[str
 
 @_completing
 def backups(settings: Settings, incomplete: str, repository: str) -> Iterable[str]:
-    """The backups that the last `holdfast list` saw; for a folder on this host, those that
-    exist."""
+    """The backups that the last `holdfast list` saw.
+
+    For a folder on this host, the backups that exist.
+    """
     from holdfast.wiring import reading
 
     wanted, slash, _ = incomplete.partition("/")

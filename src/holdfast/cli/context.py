@@ -160,8 +160,10 @@ class Session:
             raise
 
     def named(self, backup_id: str, database: str) -> str:
-        """Resolve `JOB/latest` to its name, without reading every manifest; raises
-        `BackupNotFound`."""
+        """Resolve `JOB/latest` to its name without reading every manifest.
+
+        Raises `BackupNotFound`.
+        """
         from holdfast.catalog.catalog import LATEST, newest_of
         from holdfast.model.backup import JOB_NAME
 
@@ -207,8 +209,7 @@ class Session:
     def of_each_job(
         self, job: str | None, work: Callable[[str], Found]
     ) -> tuple[list[Found], dict[str, HoldfastError]]:
-        """The results of `work` for JOB or every job, and the errors of the jobs that it failed
-        for.
+        """The results of `work` for JOB or every job, and the errors of jobs for which it failed.
 
         An error in one job does not stop the others. If there is only one job, its error is raised.
         """

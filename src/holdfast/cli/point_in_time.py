@@ -199,7 +199,7 @@ class PointInTime:
         return notes
 
     def started(self, planned: Recovered, *, is_quiet: bool) -> Recovered:
-        """Start a server on the restored folder if that was requested; returns where it is."""
+        """Start a server on the restored folder if requested; returns the plan with its state."""
         if not self.asked.start:
             return planned
 

@@ -62,8 +62,7 @@ class _Failed(Exception):
 
 
 class _Commands(TyperGroup):
-    """Passes on every error of a command: typer would take a broken connection for a closed
-    pipe."""
+    """Passes on every error of a command; typer would take a lost connection for a closed pipe."""
 
     def invoke(self, ctx: Any) -> Any:
         try:

@@ -211,8 +211,7 @@ def _restore(
 
 
 def _remember(session: Session, manifest: Manifest) -> None:
-    """Remember the restore for `list` on this host; a failure to do so does not fail the
-    restore."""
+    """Remember the restore for `list` on this host; the restore succeeds even if that fails."""
     from holdfast.wiring import reading
 
     try:

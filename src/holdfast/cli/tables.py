@@ -75,8 +75,7 @@ class Table:
     rows: Sequence[Sequence[Cell]]
 
     def fitted(self, width: int) -> tuple[Table, list[str]]:
-        """The table without empty columns and those that do not fit; and the titles of the
-        latter."""
+        """The table without empty columns and those that do not fit, and the latter's titles."""
         needs = [_width(each.title, [row[at] for row in self.rows]) for at, each in self._numbered]
         full = [
             at

@@ -73,8 +73,7 @@ def chosen(sizes: Mapping[Relation, int], policy: Policy) -> Chosen:
 
 
 def added(checksums: Iterable[str]) -> str:
-    """Add up the checksums of a table's parts; empty unless each part has one of the same
-    method."""
+    """Add up the checksums of a table's parts; empty unless all have one of the same method."""
     found = [_FORM.fullmatch(each) for each in checksums]
     methods = {each["method"] if each else "" for each in found}
     if len(methods) != 1 or methods == {""}:

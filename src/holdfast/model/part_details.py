@@ -276,7 +276,7 @@ KINDS: dict[str, type[Details]] = {
 }
 NOTHING = Details()
 
-# Schema 1 did not name kinds: the first of these texts that a part has tells its kind.
+# Schema 1 did not name kinds: the first of these texts in a part determines its kind.
 _MARKS: dict[str, type[Details]] = {
     "columns": PostgresTable,
     "tables_sha256": TablePack,

@@ -51,8 +51,7 @@ class Proof(Facts):
 
     @property
     def cluster(self) -> str:
-        """The system identifier of the cluster whose files the backup holds; empty for other
-        backups."""
+        """The system identifier of the cluster that was backed up; empty for other backups."""
         return ""
 
     @property
@@ -183,7 +182,7 @@ KINDS: dict[str, type[Proof]] = {
         *(MysqlProof, MysqlDumpProof, MysqlCopyProof),
     )
 }
-# Schema 1 did not name kinds: the first of these texts that a proof has tells its kind.
+# Schema 1 did not name kinds: the first of these texts in a proof determines its kind.
 _MARKS: dict[str, type[Proof]] = {
     "visible": PostgresProof,
     "same_moment": MysqlProof,

@@ -67,8 +67,7 @@ class Recovery:
 
     @property
     def ends_open(self) -> bool:
-        """Whether the server accepts writes at the end; recovery to the end of all WAL always does
-        so."""
+        """Whether the server accepts writes at the end, as it always does at the end of all WAL."""
         return self.goal is RecoveryTarget.LATEST or self.action is Action.PROMOTE
 
     @property
@@ -116,8 +115,7 @@ class ServerStarter(Protocol):
     """Starts a server on a restored data directory."""
 
     def check(self, version: str) -> None:
-        """Raise what would prevent a server of that version from starting, before the restore
-        begins.
+        """Raise what would prevent a server of that version from starting, before a restore begins.
 
         Raises `ToolMissing`, `RestoreFailed`.
         """
@@ -131,12 +129,11 @@ class ServerStarter(Protocol):
         within: timedelta,
         tell: Callable[[str], None],
     ) -> Reached:
-        """Start the server and wait until it reaches the recovery target, or without one,
-        consistency.
+        """Start the server and wait for the recovery target, or without one, for consistency.
 
         It starts only on a restored directory whose system identifier is `cluster`. `tell` receives
-        what is being waited for. Raises `ToolMissing`; `RestoreFailed` with the server's last log
-        lines if the server ended; `DeadlineExceeded` if it is not ready in time: it then keeps
+        the events that are awaited. Raises `ToolMissing`; `RestoreFailed` with the server's last
+        log lines if the server ended; `DeadlineExceeded` if it is not ready in time: it then keeps
         running.
         """
         ...

@@ -18,9 +18,9 @@ MOST_WHOLE_BYTES = 1 << 29
 class Proven:
     """The plain bytes of a stored part; none is yielded before all of them were proven.
 
-    Whatever executes its input (psql, mariadb, pg_restore, an unpacker) takes this type and no
-    other. Only `operations.proof` makes one from what a repository holds; all others are derived
-    from one.
+    Every program that executes its input (psql, mariadb, pg_restore, an unpacker) takes this type
+    and no other. Only `operations.proof` makes one from what a repository holds; all others are
+    derived from one.
     """
 
     __slots__ = ("_read",)
@@ -173,6 +173,5 @@ class FailedStatements(Protocol):
     """Where the statements of failed objects wait until an operator runs them."""
 
     def keep(self, backup_id: str, script: str) -> str:
-        """Write `script` atomically, readable by its owner only; returns where it is, for
-        messages."""
+        """Write `script` atomically, readable by its owner only; returns its place for messages."""
         ...

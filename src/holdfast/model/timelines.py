@@ -50,8 +50,7 @@ class ClusterWal:
         return Position.parse(lsn).segment(self.segment_bytes)
 
     def gaps(self, timeline: int) -> list[Stretch]:
-        """The missing segments between those that exist and the points where other timelines branch
-        off."""
+        """The missing segments of a timeline, up to the points where others branch off."""
         found = self.timelines[timeline]
         ends = [self.segment_at(at) - 1 for at in self._branches(timeline)]
         starts = [self.segment_at(each.at) for each in found.switches[-1:]]
@@ -62,10 +61,9 @@ class ClusterWal:
         return list(missing([whole], {timeline: runs(found.segments)}))
 
     def needed_after(self, timeline: int, lsn: str) -> list[Stretch]:
-        """The segments that a backup starting at `lsn` needs to reach the end of each later
-        timeline.
+        """The segments that a backup starting at `lsn` needs to reach the end of later timelines.
 
-        "The end" is the last archived segment of a timeline that continues from the backup's.
+        The end is the last archived segment of each timeline that continues from the backup's.
         """
         start = self.segment_at(lsn)
         found = [self.path(timeline, start, end) for end in self._ends_after(timeline, lsn)]

@@ -85,8 +85,10 @@ class WalName:
         )
 
     def number(self, segment_bytes: int) -> int:
-        """The number of the segment, counted from the cluster's first; timelines share the
-        count."""
+        """The number of the segment, counted from the cluster's first.
+
+        All timelines share the count.
+        """
         return self.high * ((1 << 32) // segment_bytes) + self.low
 
 
@@ -113,8 +115,7 @@ class SegmentHeader:
         )
 
     def problem(self, name: str, *, size_bytes: int, system_identifier: str) -> str:
-        """Why a file of that name and size is not the whole segment of that cluster; empty if it
-        is.
+        """Why a file of that name and size is not that cluster's whole segment; empty if it is.
 
         A recycled file gets its new name before its old content is overwritten.
         """

@@ -93,8 +93,7 @@ class Segment:
         self._pages = self._written_pages()
 
     def follow(self, following: bytes) -> None:
-        """Take the beginning of the next segment, where the last record of this one may
-        continue."""
+        """Take the beginning of the next segment, to complete the last record of this one."""
         self._following = following[LONG_PAGE_HEADER:PAGE_BYTES]
 
     def release(self) -> None:
@@ -180,8 +179,7 @@ class Segment:
         return self._header_as(found, changed)
 
     def ended_before(self, found: FoundTablespace) -> list[tuple[int, bytes]] | None:
-        """Like `without`, but damages the CRC, so that a server takes the record for the end of
-        WAL."""
+        """Like `without`, but damages the CRC, so that a server takes it for the end of WAL."""
         changed = bytearray(found.record)
         changed[_CRC_AT] ^= 0xFF
         return self._header_as(found, changed)
