@@ -27,7 +27,7 @@ def settle(host: Host, *, network: str) -> None:
 
 
 def settle_plain(host: Host, *, network: str) -> None:
-    """Wait until the only server of a host without systemd answers."""
+    """Wait until the one server of a host without systemd answers."""
     name = host.container(network)
     with log_kept(host, name):
         wait_until(lambda: require_serving(name), deadline_seconds=BOOT_SECONDS)

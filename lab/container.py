@@ -17,7 +17,7 @@ VOLUME_LABEL = "holdfast.lab.volume"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """A file of the machine behind a loop device, mounted in a host."""
+    """A file of the machine behind a loop device, mounted somewhere in a host."""
 
     file: Path
     device: str
@@ -68,14 +68,14 @@ def create_arguments(
         f"--hostname={host.name}",
         f"--network={network}",
         f"--ip={host.address}",
-        # Podman would bind-mount both files, so that no tool could replace them by renaming.
+        # Podman would bind-mount both files, and no tool could replace them by renaming.
         "--no-hosts",
         "--dns=none",
         "--shm-size=256m",
         # Podman's own limit would override every TasksMax that a role sets.
         "--pids-limit=-1",
         "--cap-add=SYS_ADMIN",
-        # AppArmor's profile for containers forbids every mount, including ours.
+        # AppArmor's profile for containers forbids every mount, ours included.
         "--security-opt=apparmor=unconfined",
         f"--label={OWNER_LABEL}={network}",
         *systemd_arguments(machine),

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 
 class LabError(Exception):
-    """The lab could not do what was requested; `hint` says what to do about it."""
+    """The lab could not do what was asked; `hint` says what to do about it."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

@@ -19,7 +19,7 @@ def host_key(network: str, host: str) -> Path:
 def ensure_key(path: Path, *, comment: str) -> Path:
     """Create an ed25519 key pair unless it exists."""
     if path.exists():
-        # ssh refuses a key that others may read, and a copied tree may have lost its modes.
+        # ssh refuses a key that others may read, and a copied tree may have other modes.
         path.chmod(0o600)
     else:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -38,7 +38,7 @@ def known_hosts_file(network: str) -> Path:
 
 
 def write_known_hosts(network: str, names_by_address: dict[str, str]) -> None:
-    """Record the key of every host of a fleet."""
+    """Write down the key of every host of a fleet."""
     lines = [
         f"{address} {public(host_key(network, name))}"
         for address, name in sorted(names_by_address.items())

@@ -44,7 +44,7 @@ class Machine:
 
     @property
     def runtime(self) -> str:
-        """crun refuses machines with cgroup v1 or both; elsewhere it is podman's default."""
+        """crun refuses machines with cgroup v1 or both; elsewhere it is podman's own choice."""
         return "crun" if self.unified_cgroups else "runc"
 
 

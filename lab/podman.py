@@ -15,7 +15,7 @@ READABLE_BY_ALL = {"/etc/fstab", "/etc/hosts", "/etc/ssh/ssh_host_ed25519_key.pu
 
 
 def containers(condition: str) -> list[dict[str, Any]]:
-    """The containers that match a condition of `podman ps --filter`, running or not."""
+    """The containers that meet a condition of `podman ps --filter`, running or not."""
     listing = command.run(["podman", "ps", "--all", "--format=json", f"--filter={condition}"])
     found: list[dict[str, Any]] = json.loads(listing)
     return found
@@ -34,7 +34,7 @@ def create(arguments: Sequence[str], *, name: str, files: Mapping[str, bytes]) -
 
 
 def archive(files: Mapping[str, bytes]) -> bytes:
-    """Files as a tar; only those that everybody may read on a real host are not limited to root."""
+    """Files as a tar, readable by root only unless everybody reads them on a real host."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         for path, content in files.items():

@@ -18,7 +18,7 @@ IMAGE_SCRIPTS = ("prepare", "install")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One image: a Debian `suite` or a `parent` recipe, and packages on top."""
+    """One image: a `suite` of Debian or a `parent` recipe, and packages on top."""
 
     name: str
     packages: tuple[str, ...]

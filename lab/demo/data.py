@@ -40,7 +40,7 @@ def load(shell: Shell) -> str:
 
 
 def size_bytes(shell: Shell) -> int:
-    """The bytes of all databases that the demo created, as the server counts them."""
+    """Bytes of all databases that the demo made, as the server counts them."""
     names = ", ".join(f"'{database.name}'" for database in databases(shell))
     if shell.kind == POSTGRES:
         sizes, where = "sum(pg_database_size(datname)) FROM pg_database", "datname"

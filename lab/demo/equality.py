@@ -92,7 +92,7 @@ def _lines_as_facts(text: str) -> dict[str, str]:
 
 
 def _without_noise(dump: str, database: str) -> str:
-    """The definitions without what may differ between two dumps of equal databases."""
+    """Definitions without what may differ between two dumps of equal databases."""
     lines = dump.replace(f"`{database}`", "`DATABASE`").splitlines()
     kept = (
         line

@@ -30,7 +30,7 @@ FOOTNOTE = (
 
 @dataclass(slots=True, kw_only=True)
 class Row:
-    """One backup of one host, filled stage by stage."""
+    """One backup of one host; filled stage by stage."""
 
     host: str
     job: str

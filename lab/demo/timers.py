@@ -17,7 +17,7 @@ def unit(database: Database) -> str:
 
 
 def start_soon(shell: Shell, wanted: list[Database]) -> None:
-    """Let the timers of these jobs fire in two seconds."""
+    """Have the timers of these jobs fire in two seconds."""
     for database in wanted:
         folder = f"/run/systemd/system/{unit(database)}.timer.d"
         shell.run(["mkdir", "-p", folder])
@@ -68,7 +68,7 @@ def require_success(shell: Shell, database: Database, service: dict[str, str]) -
 
 
 def shown(shell: Shell, name: str) -> dict[str, str]:
-    """The properties of a unit that show whether it ran."""
+    """The properties of a unit that tell whether it ran."""
     wanted = (
         "ActiveState,Result,ExecMainStatus,ExecMainExitTimestampMonotonic,LastTriggerUSecMonotonic"
     )

@@ -1,4 +1,4 @@
-"""A real S3 server on loopback: a monitor, a disk and a gateway of Ceph as plain processes."""
+"""A real S3 server on loopback: a monitor, a disk and a gateway of Ceph, as plain processes."""
 
 import secrets
 import shutil

@@ -82,7 +82,7 @@ class GcsServer:
 def gcs_server(
     *buckets: str, names_a_page: int = PAGE, tls: ssl.SSLContext | None = None
 ) -> Iterator[GcsServer]:
-    """Serve these buckets until the block ends; `user` may do everything, `writer` may only add."""
+    """Serve these buckets until the block ends; `user` may do everything, `writer` only add."""
     server = GcsServer(
         port=0,
         user=Account("user@lab.iam.gserviceaccount.com", USER),

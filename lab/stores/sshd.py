@@ -117,7 +117,7 @@ def end_sessions(pid: int) -> None:
 
 
 def _descendants(pid: int) -> list[int]:
-    """Processes below `pid`, parents first; sshd gives each session its own processes."""
+    """Processes below `pid`, parents first; sshd gives each session processes of its own."""
     found: list[int] = []
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

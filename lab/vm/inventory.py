@@ -1,4 +1,4 @@
-"""An Ansible inventory, read as virtual machines."""
+"""An Ansible inventory read as virtual machines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""qemu's arguments, and a probe whether this machine's KVM really runs a kernel."""
+"""qemu's arguments, and whether this machine's KVM really runs a kernel."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ def arguments(
 
 
 def drive_arguments(number: int, path: Path) -> list[str]:
-    """A virtio disk with a serial number, so that udev gives it a stable name."""
+    """A virtio disk with a serial number, so that udev knows it by a stable name."""
     return [
         *["-drive", f"if=none,id=drive{number},format=raw,file={path}"],
         *["-device", f"virtio-blk-pci,drive=drive{number},serial=holdfast-{path.stem}"],

@@ -13,12 +13,12 @@ HEADINGS = ("", "role", "key", "now", "wanted", "our file", "at boot", "needs")
 
 
 def audit_rows(rows: Iterable[Row]) -> list[dict[str, str]]:
-    """The rows with their verdicts."""
+    """The rows, each with its verdict in front."""
     return [{"verdict": VERDICTS.get(row["state"], "FAIL"), **row} for row in rows]
 
 
 def audit_counts(rows: Iterable[Row]) -> dict[str, int]:
-    """The number of rows that passed, failed and were skipped."""
+    """How many rows passed, failed and were skipped."""
     counts = Counter(row["verdict"] for row in audit_rows(rows))
     return {verdict: counts[verdict] for verdict in ("PASS", "FAIL", "SKIP")}
 

@@ -33,7 +33,7 @@ def command_words(texts: Iterable[str]) -> str:
 
 
 def is_remote(job: Mapping[str, Any], repositories: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a job needs the network before it can start."""
+    """Whether a job needs the network before it can begin."""
     used = [job.get("repository", ""), *job.get("mirrors", [])]
     return any(repositories.get(name, {}).get("kind", "local") != "local" for name in used)
 

@@ -23,7 +23,7 @@ class QueueRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """One whole block device; `unfit` says why it must be left alone."""
+    """One whole block device; `unfit` says why it has to be left alone."""
 
     name: str
     schedulers: tuple[str, ...] = ()
@@ -138,8 +138,7 @@ def known_to_udev(disk: Disk) -> dict[str, str]:
 def stable_match(disk: Disk, others: Sequence[Disk]) -> tuple[str, str] | None:
     """The udev property and value that identify this device alone, or None."""
     for name, value in disk.identity.items():
-        # udev matches by pattern and quotes with "; some USB bridges give every disk the same
-        # serial.
+        # udev matches by pattern and quotes with "; some USB bridges give every disk one serial.
         shared = any(
             other.identity.get(name) == value for other in others if other.name != disk.name
         )

@@ -28,7 +28,7 @@ def pids_mount(mounts: Iterable[Mount]) -> Mount | None:
 
 
 def group_below(mount: Mount, control_group: str) -> str:
-    """The group as a path below the mount, which may show only part of the hierarchy."""
+    """The group as a path below the mount, which may show only a part of the hierarchy."""
     return "/" + control_group.removeprefix(mount.root.rstrip("/")).lstrip("/")
 
 

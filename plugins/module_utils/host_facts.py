@@ -33,7 +33,7 @@ class HostFacts:
 
 
 def parse_meminfo(text: str) -> dict[str, int]:
-    """The sizes of /proc/meminfo in bytes; its few plain counts stay counts."""
+    """The sizes of /proc/meminfo, in bytes; its few plain counts stay counts."""
     sizes = {}
     for line in text.splitlines():
         name, _, value = line.partition(":")
@@ -62,7 +62,7 @@ def gather(run: Run, *, proc: Path = Path("/proc")) -> HostFacts:
 
 
 def running_servers(run: Run) -> tuple[str, ...]:
-    """The kinds of database server that are running."""
+    """The kinds of database server that run now."""
     units = loaded_units(run, SERVERS)
     kinds = [
         kind

@@ -24,7 +24,7 @@ def _from_environment(path: Path) -> str:
 
 
 def _text(path: Path) -> str:
-    # Absent on real machines, unreadable without root: in both cases this marker says nothing.
+    # Absent on real machines, unreadable without root: both mean that this marker says nothing.
     try:
         return path.read_text(errors="replace").strip()
     except OSError:

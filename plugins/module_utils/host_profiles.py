@@ -9,7 +9,7 @@ from ansible.module_utils.host_facts import HostFacts
 from ansible.module_utils.tuning_report import Choice
 
 GIBIBYTE = 2**30
-# The value that cron and the backups had before slots were counted.
+# The first issue's value: what cron and the backups had before slots were counted.
 TASKS_FLOOR = 4096
 FILES_FLOOR, FILES_CEILING, FILES_PER_GIBIBYTE = 65536, 1048576, 4096
 AUTO = "auto"

@@ -47,7 +47,7 @@ def service_of(job: str, *, prefix: str, folder: Path = UNITS) -> str:
 
 
 def texts_of(run: Run, unit: str) -> list[str]:
-    """The texts of a unit's fragment and drop-ins, in the order in which systemd reads them."""
+    """The fragment of a unit and its drop-ins, in the order in which systemd reads them."""
     code, told, errors = run(
         ["systemctl", "show", "--property=FragmentPath,DropInPaths", "--", unit]
     )

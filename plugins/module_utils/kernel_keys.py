@@ -149,7 +149,7 @@ def state_of(kernel: Kernel, key: str) -> tuple[str, str]:
 
 
 def write_all(kernel: Kernel, wanted: Mapping[str, str]) -> None:
-    """Set every key; on an error restore those that were set and raise `KeyRefused`."""
+    """Set every key, or leave all as they were and raise `KeyRefused`."""
     undo: list[tuple[str, str]] = []
     for key, value in wanted.items():
         try:

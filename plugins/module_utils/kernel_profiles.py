@@ -1,4 +1,4 @@
-"""The kernel keys that a profile wants on a host, with the formula and reason of each value."""
+"""Which kernel keys a profile wants on a host, with the formula and the reason of each value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ansible.module_utils.tuning_report import Choice
 
 PROFILES = ("recipe", "postgresql", "mariadb", "backup_throughput", "none")
 MEBIBYTE = 2**20
-# Above this, one percent of memory is more than a disk writes in a second.
+# Above this a percent of memory is more than a disk writes in a second.
 RATIOS_MEAN_LITTLE = 32 * 2**30
 VM_MANUAL = "Linux: admin-guide/sysctl/vm.rst"
 OVERCOMMIT_MANUAL = "PostgreSQL: 18.4.4 Linux memory overcommit"
@@ -124,7 +124,7 @@ def _postgresql(facts: HostFacts) -> KernelPlan:
         why="a backend gets an error it can handle, not the out-of-memory killer",
         risk="programs that reserve far more than they use may fail to start",
     )
-    # The ratio first: mode 2 then starts with the limit that was checked.
+    # The ratio first: mode 2 begins with the limit that was checked.
     return KernelPlan(choices={"vm.overcommit_ratio": ratio, OVERCOMMIT: mode, **choices})
 
 
@@ -140,7 +140,7 @@ def _swappiness(value: str) -> dict[str, Choice]:
 def _dirty_bytes(
     facts: HostFacts, *, percent: int, floor_mib: int, ceiling_mib: int
 ) -> dict[str, Choice]:
-    # On a small host the floor would take most of its memory.
+    # On a small host the floor would be most of its memory.
     share = facts.memory * percent // 100 // MEBIBYTE
     highest = min(ceiling_mib, facts.memory // 10 // MEBIBYTE)
     background = min(max(share, floor_mib), highest) * MEBIBYTE

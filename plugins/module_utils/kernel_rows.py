@@ -1,4 +1,4 @@
-"""Compares kernel keys in three layers: our file, the next boot and the live kernel."""
+"""Compares kernel keys in three layers: our file, the next boot, and the live kernel."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def originals_of(kernel: Kernel, rows: Iterable[Row], file: Path) -> list[Origin
 
 def purged_since(before: Iterable[Mapping[str, Any]], now: list[Row]) -> list[Row]:
     """The keys that this run removed from our file, as changed rows."""
-    # A key that has left our file is in no plan any more: only the probe's rows know it.
+    # A key that has left our file is in no plan any more: only the probe's rows know of it.
     known = {row.key for row in now}
     return [
         Row(**{**row, "state": "changed", "live": row["wanted"], "reason": f"was '{row['live']}'"})

@@ -1,12 +1,12 @@
-"""Compares a kernel key's value as an operator writes it with the value that the kernel shows."""
+"""Compares a kernel key's value as an operator writes it with the value as the kernel shows it."""
 
 from __future__ import annotations
 
 import re
 
-# Like the kernel's strtoul with base 0: a leading zero means octal, 0x hexadecimal.
+# As the kernel's own strtoul with base 0: a leading zero means octal, 0x hexadecimal.
 NUMBER = re.compile(r"-?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
-# Sets of numbers: ports, processors. The kernel sorts them and joins adjacent ones.
+# Sets of numbers: ports, processors. The kernel sorts them and joins neighbours.
 NUMBER_SET = re.compile(r"[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*")
 MASK = re.compile(r"[0-9a-fA-F]{1,8}(?:,[0-9a-fA-F]{8})+")
 LONGEST_RANGE = 65536

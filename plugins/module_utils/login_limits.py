@@ -18,7 +18,7 @@ MAIN = "etc/security/limits.conf"
 FOLDER = "etc/security/limits.d"
 EVERYBODY = "*"
 BOTH = ("soft", "hard")
-# A line of two words, `user -`: pam_limits then sets no limit at all for that user.
+# A line of two words, `user -`: pam_limits sets nothing at all for that user.
 NO_LIMITS = "-"
 UNSET = "no limit at all"
 USER, GROUP, DEFAULT = range(3)

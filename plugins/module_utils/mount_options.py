@@ -13,7 +13,7 @@ from ansible.module_utils.mount_table import Mount, unescaped
 # Access-time options replace each other; noatime implies nodiratime.
 ACCESS_TIME = frozenset({"atime", "noatime", "relatime", "strictatime"})
 IMPLIED_BY = {"nodiratime": "noatime"}
-# The kernel takes a data mode only at a fresh mount, and only these file systems have one.
+# The kernel takes a data mode only from a fresh mount, and only these file systems have one.
 DATA_MODE = "data="
 HAVE_DATA_MODE = frozenset({"ext3", "ext4"})
 ESCAPED = re.compile(r"\\(?:040|011|012|134)")
@@ -78,7 +78,7 @@ def line_of_before(text: str, *, point: str, before: str) -> FstabLine | None:
 
 
 def mount_unit_name(point: str) -> str:
-    """The name of the unit that mounts `point` in systemd (systemd-escape --path)."""
+    """The name of the unit that systemd mounts `point` with (systemd-escape --path)."""
     bare = _simplified(point).strip("/")
     if not bare:
         return "-.mount"
@@ -153,7 +153,7 @@ def undoing_options(before: Sequence[str]) -> str:
 
 
 def unsafe(options: Sequence[str], mount: Mount, *, acknowledged: bool) -> str:
-    """Why the options must not be set on this file system; empty if they may."""
+    """Why the options must not be set on this file system; empty when they may."""
     modes = [option for option in options if option.startswith(DATA_MODE)]
     if not modes:
         return ""

@@ -12,7 +12,7 @@ MOUNT_TABLE = "/proc/self/mountinfo"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """One line of the table; `root` is the folder of the file system that is visible at `point`."""
+    """One line of the table; `root` is the folder of the file system that shows at `point`."""
 
     root: str
     point: str

@@ -35,7 +35,7 @@ def parse_limits(text: str) -> dict[str, Limit]:
 
 
 def limits_of(pid: int, *, proc: Path = Path("/proc")) -> dict[str, Limit]:
-    """The limits of a live process; empty if it has just ended."""
+    """The limits of a live process; empty when it has just ended."""
     try:
         return parse_limits((proc / str(pid) / "limits").read_text())
     except (FileNotFoundError, ProcessLookupError):

@@ -67,7 +67,7 @@ def one_name(key: str) -> str:
 
 
 def parse_assignments(text: str, *, path: str) -> Iterator[Assignment]:
-    """The lines of one file that systemd-sysctl acts on, including patterns and exclusions."""
+    """The lines of one file that systemd-sysctl acts on, patterns and exclusions among them."""
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip()
         name, equals, value = line.partition("=")
@@ -159,7 +159,7 @@ def _alternatives(pattern: str) -> Iterable[str]:
 
 
 def _zeroes(path: str, value: str | None) -> bool:
-    # The kernel refuses 0 bytes for dirty pages; for the commit limit any write counts.
+    # The kernel refuses bytes of 0 for dirty pages; for the commit limit any write counts.
     return path.startswith("vm/overcommit_") or (value is not None and not is_zero(value))
 
 

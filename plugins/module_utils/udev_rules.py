@@ -68,7 +68,7 @@ class Outcome:
 
 
 def queue_rules(*, root: Path = Path("/")) -> list[QueueRule]:
-    """Every rule that writes below `queue/`, jumps or is a jump's target, in reading order."""
+    """Every rule that writes below `queue/`, jumps or is jumped to, in reading order."""
     by_name: dict[str, Path] = {}
     for folder in FOLDERS:
         for path in sorted((root / folder).glob("*.rules")):

@@ -79,7 +79,7 @@ class BuildFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One kind of host: wheels differ by Python version and by machine."""
+    """One kind of host: wheels differ by Python and by machine."""
 
     python: str
     machine: str
@@ -117,13 +117,12 @@ class Wheelhouse:
         return next(folder.glob("*.whl"))
 
     def downloads(self, target: Target, lock: Path) -> Path:
-        """The wheels in a lock file, checked against its hashes."""
+        """The wheels that a lock file names, checked against its hashes."""
         folder = self.cache / "downloads" / f"{lock.stem}-{digest(lock)[:12]}-{target}"
         if not folder.exists():
             tags = [f"--platform={name}_{target.machine}" for name in self.platforms]
             with whole_folder(folder) as unfinished:
-                # The lock is complete, and pip would evaluate markers for its own Python, not the
-                # host's.
+                # The lock is complete; pip would read markers for its own Python, not the host's.
                 self._run(
                     *("pip", "download", "--quiet", "--no-deps", "--require-hashes"),
                     *("--only-binary=:all:", "--implementation=cp"),
@@ -133,7 +132,7 @@ class Wheelhouse:
         return folder
 
     def bundle(self, target: Target, *, release: str, wheel: Path) -> Path:
-        """One file with all wheels, and the list with hashes that pip installs from."""
+        """One file with all wheels and the list, hashes included, that pip installs from."""
         path = self.cache / "bundles" / release / f"{target}.tar"
         if path.exists():
             return path
@@ -152,7 +151,7 @@ class Wheelhouse:
         return path
 
     def forget_old(self) -> None:
-        """Keep only the newest bundles; each is as large as all wheels together."""
+        """Keep the newest bundles only; each is as large as all wheels together."""
         releases = sorted((self.cache / "bundles").iterdir(), key=lambda path: path.stat().st_mtime)
         for folder in releases[:-RELEASES_KEPT]:
             shutil.rmtree(folder, ignore_errors=True)
@@ -201,7 +200,7 @@ def release_name(wheel: Path, locks: Sequence[Path]) -> str:
 
 
 def source_files(project: Path) -> Iterator[Path]:
-    """Every file that goes into the wheel, in a fixed order."""
+    """Every file that the wheel is made of, in a fixed order."""
     for name in SOURCES:
         path = project / name
         inside = sorted(path.rglob("*")) if path.is_dir() else [path]
@@ -224,13 +223,13 @@ def digest(path: Path) -> str:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder that appears at its path only if the block succeeds."""
+    """A folder that appears at its path only when the block succeeds."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unfinished-") as name:
         unfinished = Path(name, "contents")
         unfinished.mkdir()
         yield unfinished
-        # Another run may have been quicker; its folder has the same content.
+        # Another run may have been quicker; its folder was made from the same content.
         if not folder.exists():
             unfinished.rename(folder)
 

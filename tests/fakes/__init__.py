@@ -1,1 +1,1 @@
-"""Ports in memory: one module per port, each passing the same contract as the real one."""
+"""Ports in memory: one module per port, each passing the same contract as the real thing."""

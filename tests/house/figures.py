@@ -32,7 +32,7 @@ def imports(tree: ast.Module) -> Iterator[ast.ImportFrom]:
 
 
 def graph(found: dict[str, tuple[ast.Module, int]]) -> dict[str, set[str]]:
-    """The modules that each module imports."""
+    """Which modules each module imports."""
     arrows: dict[str, set[str]] = {}
     for name, (tree, _) in found.items():
         asked = arrows[name] = set()

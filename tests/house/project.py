@@ -1,4 +1,4 @@
-"""The project as the house rules read it: every module of the package is parsed once."""
+"""The project as the rules of the house read it: every module of the package is parsed once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def python_files(*folders: str) -> list[Path]:
 
 @cache
 def modules() -> dict[str, ast.Module]:
-    """The modules of the package, by path below `src/holdfast`."""
+    """The package, by path below `src/holdfast`."""
     return {
         name_of(path, below=SOURCE): ast.parse(path.read_text())
         for path in python_files("src/holdfast")

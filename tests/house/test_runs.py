@@ -1,4 +1,4 @@
-"""The rules of the house about tests: the same run everywhere, whatever a host has installed."""
+"""The rules of the house about tests: the same run everywhere, whatever a host has or sets."""
 
 from __future__ import annotations
 

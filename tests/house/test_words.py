@@ -20,8 +20,8 @@ from tests.house.words import (
     sentences,
 )
 
-# How many long sentences, and how many refused phrases, a document still has. A number may only
-# fall; a document that is not named here has none.
+# How many long sentences, and how many phrases that the glossary refuses, a document still has.
+# A number may only fall; a document that is not named here has none.
 STILL_LONG: dict[str, int] = {}
 STILL_REFUSED: dict[str, int] = {}
 DOCUMENTS = sorted(str(path.relative_to(PROJECT)) for path in documents())

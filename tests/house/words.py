@@ -82,7 +82,7 @@ READERS = {".md": _of_markdown}
 
 
 def forbidden(glossary: str) -> dict[str, str]:
-    """The words that the glossary's last column refuses, with the terms to use instead."""
+    """The words that the glossary's last column refuses, each with the term to write instead."""
     found = {}
     for row in re.findall(r"^\| \*\*(.+?)\*\* \|.*\| ([^|]*) \|$", glossary, re.MULTILINE):
         term, refused = row
@@ -92,7 +92,7 @@ def forbidden(glossary: str) -> dict[str, str]:
 
 
 def phrases(glossary: str) -> dict[str, str]:
-    """The phrases that the glossary's last table refuses, with their replacements."""
+    """The phrases that the glossary's last table refuses, each with what to write instead."""
     return dict(re.findall(r'^\| "(.+?)" \| (.+?) \|$', glossary, re.MULTILINE))
 
 

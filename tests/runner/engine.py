@@ -18,7 +18,7 @@ from tests.support.depth import DEPTH, TURN, full
 INVENTORY = "tests/engine/inventory"
 SCRATCH = "/run/holdfast-tests"
 LAB = (sys.executable, "-m", "lab")
-# A second host of the same kind, for the tests that start their own clusters.
+# A second host of the same kind, for tests that start their own clusters beside its server.
 CLUSTERS = "-clusters"
 STARTS_CLUSTERS = re.compile(r"^from tests\.support\.(archive|clusters|pgbench_cluster) ", re.M)
 

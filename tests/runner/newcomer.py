@@ -68,13 +68,13 @@ shift
 umask 077
 exec "$@"
 """
-# No unit test needs it, and it is more than half of the environment.
+# Not needed by any unit test, and more than half of the environment.
 LEFT_OUT = ("ansible_collections",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A copy of the project below a folder that only its owner may enter."""
+    """A copy of the project below a folder that its owner alone may enter."""
 
     folder: Path
     user: str
@@ -148,7 +148,7 @@ def _run_in(run: Run, user: str, *tests: str) -> None:
 @contextmanager
 def closed(user: str) -> Iterator[Place]:
     """Create the place for `user`, and remove it after the block."""
-    # A short name: the tests' sockets lie below it, and their paths must fit into 107 bytes.
+    # A short name: sockets of tests lie below it, and their paths must fit into 107 bytes.
     with tempfile.TemporaryDirectory(prefix="hf-", dir="/tmp") as name:
         folder = Path(name)
         place = Place(folder=folder, user=user, shadows=os.geteuid() == 0)

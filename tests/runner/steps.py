@@ -86,7 +86,7 @@ class Programs:
         impatient.start()
 
     def run(self, step: Step) -> Outcome:
-        """Run one step to its end; its output goes to its log."""
+        """Run one step to its end; its output goes to a log."""
         step.log.parent.mkdir(parents=True, exist_ok=True)
         if step.junit:
             step.junit.unlink(missing_ok=True)

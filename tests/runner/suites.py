@@ -54,7 +54,7 @@ def engines(servers: Servers) -> list[Job]:
 
 
 def molecule(servers: Servers) -> list[Job]:
-    """The whole site on its hosts, tuning on different containers, and the incident on one."""
+    """The whole site on its hosts, tuning on containers that differ, and the incident on one."""
     site = {"HOLDFAST_MOLECULE_HOSTS": ",".join(servers.site)}
     return [
         _scenario("default", [*BEFORE, "verify"], env=site),

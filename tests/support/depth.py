@@ -8,9 +8,9 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
-# Set by `scripts/test` for all of its children: `full` or `sample`.
+# Set by `scripts/test` for everything that it starts; `full` or `sample`.
 DEPTH = "HOLDFAST_TEST_DEPTH"
-# The number that chose the servers of this run (tests/runner/turns.py) also chooses samples.
+# The number that chose the servers of this run (tests/runner/turns.py) chooses samples too.
 TURN = "HOLDFAST_TEST_TURN"
 # This many consecutive turns differ only in their servers.
 TURNS_OF_SERVERS = 6

@@ -28,8 +28,10 @@ class StockDatabases(Databases, Protocol):
 
 
 def encrypted_installation(folder: Path, source: dict[str, Any]) -> Installation:
-    """An installation with an encrypted, signed repository; its keys are `identity` and
-    `signing`."""
+    """An installation with an encrypted, signed repository.
+
+    `identity` and `signing` are the key files.
+    """
     installation = Installation(folder, source)
     recipient = installation.run("keys", "identity", str(folder / "identity"))["public_key"]
     installation.run("keys", "signing", str(folder / "signing"))

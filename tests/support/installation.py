@@ -1,4 +1,4 @@
-"""An installation as an operator has it: configuration, repository, state and command line."""
+"""An installation as an operator has it: configuration, repository, state, and the command line."""
 
 from __future__ import annotations
 

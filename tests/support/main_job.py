@@ -28,7 +28,7 @@ class Databases(Protocol):
         ...
 
     def source(self, database: str) -> dict[str, str]:
-        """The `source` settings of a job that backs it up."""
+        """The `source` of a job that backs it up."""
         ...
 
     def refused_source(self, database: str) -> dict[str, str]:

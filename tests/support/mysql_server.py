@@ -59,7 +59,7 @@ ARRAY_INDEXES = """
 
 
 class MysqlServer:
-    """A server on which the test has administrator rights."""
+    """A server on which a test is the administrator."""
 
     def __init__(self, url: str) -> None:
         # The server's address names no database; our addresses always do.
@@ -70,7 +70,7 @@ class MysqlServer:
         self._accounts: list[str] = []
 
     def url(self, database: str, *, user: str = "") -> str:
-        """The address of `database`, for the administrator or for an account made by `account`."""
+        """The address of `database`, as the administrator or as an account made by `account`."""
         login = quote(user or self._address.user, safe="")
         socket = quote(self._address.unix_socket, safe="/")
         return f"mysql://{login}@localhost/{quote(database, safe='')}?unix_socket={socket}"
@@ -143,7 +143,7 @@ class MysqlServer:
         return name
 
     def reader(self, database: str) -> str:
-        """An account with exactly the grants in docs/restore-mysql.md."""
+        """An account with exactly the grants that docs/restore-mysql.md asks for."""
         return self.account(
             f"{', '.join((*self.brand.whole_server, *self.brand.sight))} ON *.*",
             of_database(database, "SELECT", "SHOW VIEW", "TRIGGER", "EVENT"),
@@ -182,8 +182,10 @@ class MysqlServer:
         return sums
 
     def described(self, database: str, *tables: str) -> list[bytes]:
-        """An independent tool's dump of the database or of `tables`, without the database's
-        name."""
+        """A dump of the database or of `tables` by an independent tool.
+
+        The database's name is replaced, so that dumps of two databases compare.
+        """
         name = ticked(database).encode()
         text = self.tool(*self.brand.judge, database, *tables).replace(name, b"`DATABASE`")
         # MySQL remembers whether a character set was given or implied; this has no other effect.

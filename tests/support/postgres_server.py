@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 
 class PostgresServer:
-    """A server on which the test is superuser."""
+    """A server on which a test is the superuser."""
 
     def __init__(self, superuser: str) -> None:
         self.superuser = superuser

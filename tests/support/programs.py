@@ -31,7 +31,7 @@ PLACES = ("/usr/bin", "/bin")
 
 
 def link(folder: Path, names: Sequence[str]) -> Path:
-    """A folder for PATH with exactly these programs, as far as this host has them."""
+    """A folder for PATH with these programs, as far as this host has them, and nothing else."""
     places = os.pathsep.join([*PLACES, os.environ.get("PATH", os.defpath)])
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:

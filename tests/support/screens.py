@@ -19,7 +19,7 @@ FREE = re.compile(r"[0-9.]+ [KMGT]iB free")
 
 
 def screens(folder: Path, columns: int) -> Iterator[tuple[str, str, Terminal]]:
-    """The name of each screen, its command, and the terminal afterwards."""
+    """The name of each screen, the command, and the terminal after it."""
     shop = Shop(folder)
     for name, line, hours in (
         ("plan", "plan shop", 0),

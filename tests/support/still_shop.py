@@ -58,7 +58,7 @@ jobs:
 
 
 def shop_tables() -> tuple[FakeTable, ...]:
-    """Two tables of some MiB, which compress to about a third, and a small one."""
+    """Two tables of some MiB, which compress to a third, and a small one."""
     return (_table("orders", 288), _table("events", 480), _table("currencies", 1, row_bytes=3000))
 
 

@@ -100,10 +100,8 @@ class TwoHosts:
 
 
 def codes_of_five_starts(hosts: TwoHosts) -> list[int]:
-    """The sorted exit codes of five simultaneous runs of one job: three on one host.
-
-    The other two are on another host.
-    """
+    """The sorted exit codes of three runs on one host and two on another, all of one job at
+    once."""
     for host in ("a", "b"):
         config = hosts.config(host)
         config.write_text(

@@ -1,4 +1,4 @@
-"""Waiting for what a server does on its own time, such as noticing that a client has left."""
+"""Waiting for what a server does in its own time, such as noticing that a client has left."""
 
 from __future__ import annotations
 

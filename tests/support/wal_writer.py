@@ -16,7 +16,7 @@ SWITCH, RESTORE_POINT, COMMIT = 0x40, 0x70, 0x00
 
 
 class WalWriter:
-    """Writes from the start of segment `first` on."""
+    """Writes from the beginning of segment `first` on."""
 
     def __init__(self, *, first: int = 3, identifier: int = 77) -> None:
         self._first = first

@@ -151,7 +151,7 @@ class Session:
             repository = self.repository(job)
             return Catalog(repository).find(self.named(backup_id, database), database=database)
         except BackupNotFound as error:
-            # A job that is no longer configured may have backups; a job that never was has none.
+            # A job that is no longer configured may have backups; one that never was has none.
             if name == LATEST and job not in self.settings.jobs:
                 raise UnknownJob(
                     f"cannot find job '{job}': it is not configured, and has no backup",

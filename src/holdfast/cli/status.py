@@ -150,7 +150,7 @@ STATUS: dict[Column, Callable[[JobStatus], Cell]] = {
     words("RUNNING"): _running,
     words("NEXT", drop=1): _next,
 }
-"""The columns, and what each one shows of a job."""
+"""The columns, and what each tells of a job."""
 
 
 def _document(found: JobStatus, next_run: datetime | None, *, problem: str) -> Document:

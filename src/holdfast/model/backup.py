@@ -114,7 +114,7 @@ def _any(name: str, patterns: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relation:
-    """A table by its true names: unquoted, with any character."""
+    """A table by its true names: no quoting, any character."""
 
     schema: Line
     name: Line

@@ -51,7 +51,7 @@ class ToolMissing(HoldfastError):
 
 
 class IdentityNeeded(HoldfastError):
-    """The backup is encrypted, and none of the given identities opens it."""
+    """The backup is encrypted, and no identity was given that opens it."""
 
     exit_code = 15
 
@@ -111,7 +111,7 @@ class RestoreFailed(HoldfastError):
 
 
 class DeadlineExceeded(HoldfastError):
-    """The run was ended because it exceeded the time limit of its job."""
+    """The run took longer than its job allows and was ended."""
 
     exit_code = 33
 
@@ -177,7 +177,7 @@ class RepositoryFull(HoldfastError):
 
 
 class RepositoryReadOnly(HoldfastError):
-    """The store rejects writes."""
+    """The store refuses writes."""
 
     exit_code = 52
 
@@ -189,13 +189,13 @@ class AlreadyStored(HoldfastError):
 
 
 class ObjectMissing(HoldfastError):
-    """The repository holds no object under that key."""
+    """The repository holds nothing under that key."""
 
     exit_code = 54
 
 
 class ManifestInvalid(HoldfastError):
-    """A manifest cannot be read: it is damaged, or a newer version wrote it."""
+    """A manifest cannot be read: damaged, or written by a newer version."""
 
     exit_code = 55
 
@@ -213,7 +213,7 @@ class RepositoryRefused(HoldfastError):
 
 
 class SessionNotFound(HoldfastError):
-    """No held session has that id, or it has already ended."""
+    """No held session has that id, or it has ended already."""
 
     exit_code = 60
 
@@ -255,7 +255,7 @@ class SessionDaemonUnreachable(HoldfastError):
 
 
 class WalConflict(HoldfastError):
-    """A different file of that name is archived already; it is never overwritten."""
+    """Another file of that name is archived already; it is never overwritten."""
 
     exit_code = 70
 

@@ -45,7 +45,7 @@ class Form(Generic[T]):
 
 
 class Facts:
-    """The base of all kinds; a field without a default is required, a default is not written."""
+    """The base of all kinds. Fields without a default are required; a default is not written."""
 
     __slots__ = ()
     kind: ClassVar[str]

@@ -21,12 +21,12 @@ def size(count: int | None) -> str:
 
 
 def span(length: timedelta) -> str:
-    """The two largest units: `3d 4h`, `12m 30s`."""
+    """The two biggest units: `3d 4h`, `12m 30s`."""
     return " ".join(_units(length)[:2])
 
 
 def ago(length: timedelta) -> str:
-    """The largest unit alone: `3d ago`."""
+    """The biggest unit alone: `3d ago`."""
     return f"{_units(length)[0]} ago"
 
 

@@ -56,7 +56,7 @@ class Span:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises `ValueError` for what `str` never writes."""
+        """Raises `ValueError` for what `str` never wrote."""
         found = _WRITTEN.fullmatch(text)
         if found is None or (found[2] and int(found[2]) < int(found[1])):
             raise ValueError(f"'{text[:60]}' is no range")

@@ -235,7 +235,7 @@ class Segment:
         return pages
 
     def _is_full(self, page: int) -> bool:
-        """Whether its last record reaches its end; a page inside a record is written as a whole."""
+        """Whether its last record reaches its end; a page within a record is written whole."""
         at, after = self._first_record(page), _body_at(page + 1)
         for at in self._records(page):
             at += _aligned(*_NUMBER.unpack(self._body(at, at + 4)))
