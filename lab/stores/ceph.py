@@ -87,7 +87,10 @@ class S3User:
 
 @dataclass(frozen=True)
 class S3Server:
-    """The server's port and users: `owner` may create buckets, `writer` has a bucket's policy."""
+    """The server's port and users: `owner` may create buckets.
+
+    `writer` may do what a bucket's policy allows.
+    """
 
     port: int
     owner: S3User

@@ -14,7 +14,7 @@ IN_FLIGHT_CHUNKS = 256
 
 @dataclass
 class Wire:
-    """The wire's port and its faults.
+    """The wire's port, its connections so far, and its faults.
 
     `cut_at` are counts of bytes that a client may still send, one for each connection to be cut.
     While it is `silent`, nothing arrives and no error is reported.

@@ -1,4 +1,4 @@
-"""Disks for qemu: one per recipe, never booted itself; each machine gets its own copy."""
+"""Disks for qemu: one per recipe, never booted itself; each machine boots its own copy."""
 
 import shutil
 import time

@@ -93,7 +93,7 @@ def settle(machine: VirtualMachine, *, other_than: str = "") -> None:
     def look() -> None:
         if qemu.process_of(machine) is None:
             raise LabError("qemu has ended")
-        # Nobody can log in in emergency mode, so waiting would only hide the reason.
+        # No login is possible in emergency mode, so waiting would only hide the reason.
         if EMERGENCY in (machine.folder / "console.log").read_bytes():
             raise LabError("it has stopped in emergency mode")
         if boot_id(machine) == other_than:

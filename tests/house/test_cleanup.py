@@ -1,4 +1,4 @@
-"""A clean-up never replaces the error that it follows; `holdfast.runtime.cleanup` sees to it."""
+"""A clean-up never replaces the error it follows: `holdfast.runtime.cleanup` is the one way."""
 
 from __future__ import annotations
 

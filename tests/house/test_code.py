@@ -51,7 +51,7 @@ def test_locks_carry_versions_and_hashes_and_no_address() -> None:
 
 
 def unlocked(lock: Path) -> Iterator[str]:
-    """The lines that do not pin a version by its hash."""
+    """The lines that do not pin a version by its hash, and any address."""
     text = lock.read_text()
     if "://" in text:
         yield f"{name_of(lock)}: an address"

@@ -1,4 +1,4 @@
-"""A context has eight fields at most: a reader can keep no more in mind."""
+"""What a command works with has eight fields at most: a reader can keep no more in mind."""
 
 from __future__ import annotations
 

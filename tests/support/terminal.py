@@ -48,8 +48,7 @@ class Terminal:
         return "\n".join(self.lines)
 
     def until(self, is_there: Callable[[str], bool]) -> None:
-        """Read until the screen satisfies `is_there`; fails if the program ends first or times
-        out."""
+        """Read until the screen satisfies `is_there`; fails if the program ends or times out."""
         ends = time.monotonic() + PATIENCE_SECONDS
         while not is_there(self.text):
             assert self._read(ends - time.monotonic()), f"it never came:\n{self.text}"

@@ -100,8 +100,10 @@ class TwoHosts:
 
 
 def codes_of_five_starts(hosts: TwoHosts) -> list[int]:
-    """The sorted exit codes of three runs on one host and two on another, all of one job at
-    once."""
+    """The sorted exit codes of five runs of one job, started at once.
+
+    Three of them run on one host, two on another.
+    """
     for host in ("a", "b"):
         config = hosts.config(host)
         config.write_text(

@@ -218,7 +218,7 @@ def receive(
         archive = wiring_wal.archiving(session.settings, job, chosen=session.chosen_repository)
         receive_wal(archive, stream, folder, received=told)
     except Interrupted:
-        # Only the operator ends it, so an interruption is no error.
+        # An interruption is the normal end of this command, not an error.
         for received in so_far:
             newest = f", the newest is {received.newest}" if received.newest else ""
             verb = "was" if received.files == 1 else "were"

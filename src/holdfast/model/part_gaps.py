@@ -112,7 +112,7 @@ def require_complete(manifest: Manifest) -> None:
 
 
 def _broken_range(relation: Relation, parts: list[Part]) -> BadPart | None:
-    """Ranges must run from the first page to an open end, each starting where one ended."""
+    """Report ranges that do not follow each other from the first page to an open end."""
     spans = {pages_of(part): part for part in parts}
     tear = gap_in([pages for pages in map(pages_of, parts) if pages is not None])
     if tear is None:

@@ -84,7 +84,7 @@ class FoundTablespace:
 
 
 class Segment:
-    """A segment file of full size that begins at byte `address` of the WAL."""
+    """A whole segment that begins at byte `address` of the WAL, and how far it was written."""
 
     def __init__(self, content: Buffer, *, address: int) -> None:
         self._content = memoryview(content)
