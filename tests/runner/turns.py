@@ -43,8 +43,7 @@ def chosen(names: Sequence[str]) -> Servers:
 
 
 def turn_of_this_run() -> int:
-    """A number from the commit, so that a commit always gets the same servers; else from the
-    date."""
+    """A number from the commit, which thus always gets the same servers; else from the date."""
     try:
         commit = command.run([*GIT, "rev-parse", "HEAD"]).strip()
     except CommandFailed:
