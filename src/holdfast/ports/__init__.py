@@ -1,1 +1,1 @@
-"""What operations ask of the world: small ports whose docstrings are promises."""
+"""The ports that operations depend on: small interfaces whose docstrings are promises."""

@@ -1,4 +1,4 @@
-"""Ports that remember: what unfinished backups have stored, how runs ended, what a monitor sees."""
+"""Ports to what a host remembers: unfinished backups, run history, verification log, metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from holdfast.model.values import Count, Line, Lines, Moment, Text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unfinished:
-    """A backup that was begun: what it saw, and the parts that it has stored so far."""
+    """A backup that was begun and not finished: its snapshot, and the parts stored so far."""
 
     job: Line
     name: Line
@@ -32,69 +32,72 @@ class Unfinished:
 
 
 class Journal(Protocol):
-    """What unfinished backups have stored, so that a later run may go on; survives a crash."""
+    """Records the parts that unfinished backups stored, so that a later run can resume; survives a
+    crash."""
 
     def begin(self, unfinished: Unfinished) -> None:
-        """Forget what was known of this job and database, and know this."""
+        """Replace the record of this job and database with `unfinished`."""
         ...
 
     def add(self, job: str, database: str, part: Part) -> None:
-        """One part more is stored; called from worker threads, one call at a time."""
+        """Record one more stored part; called from worker threads, one call at a time."""
         ...
 
     def read(self, job: str, database: str) -> Unfinished | None: ...
 
     def unfinished(self, job: str) -> list[Unfinished]:
-        """All of this job, whatever their database; those that cannot be read are left out."""
+        """All unfinished backups of the job, of any database; unreadable records are left out."""
         ...
 
     def end(self, job: str, database: str) -> None:
-        """Forget it: the backup is finished, or its parts are gone."""
+        """Remove the record: the backup is finished, or its parts are gone."""
         ...
 
 
 class FileLists(Protocol):
-    """The list of files in the newest backup of each job that seals what this host cannot open
-    again: its next incremental backup has to be asked for with it."""
+    """The file list of the newest backup of each job that encrypts for recipients.
+
+    This host cannot decrypt the list in the backup, and the next incremental backup needs it.
+    """
 
     def offer(self, job: str, chunks: Iterable[Buffer]) -> None:
-        """Write down the list of a backup that is not finished yet."""
+        """Store the list of a backup that is not finished yet."""
         ...
 
     def settle(self, job: str) -> None:
-        """The backup is finished: what was offered, if anything, is the list from now on."""
+        """Make the offered list, if there is one, the job's list, as the backup is finished."""
         ...
 
     def open(self, job: str) -> AbstractContextManager[Iterator[bytes]]:
-        """The list; nothing where there is none."""
+        """The chunks of the job's list; empty where there is none."""
         ...
 
 
 class KnownClusters(Protocol):
-    """Clusters by their system identifiers that were found to be those of a job."""
+    """The system identifiers of clusters that were found to belong to a job."""
 
     def __contains__(self, cluster: object) -> bool: ...
 
     def add(self, cluster: str, /) -> None:
-        """Never raises: what is not remembered is looked up again."""
+        """Remember a cluster; never raises, as a forgotten one is looked up again."""
         ...
 
 
 class Gauges(Protocol):
-    """Where numbers about runs are left for a monitor; never fails a run."""
+    """Publishes metrics about runs for a monitor; never fails a run."""
 
     def show_backup(self, manifest: Manifest) -> None: ...
 
     def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None: ...
 
     def check(self) -> str:
-        """Where the numbers go, empty where nowhere; raises `ConfigInvalid` where they cannot."""
+        """Where the metrics go, empty where nowhere; raises `ConfigInvalid` where they cannot."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """How one run of a job ended, good or bad, for `status` and for alarms."""
+    """How one run of a job ended, for `status` and for alarms."""
 
     job: Line
     run_id: Line
@@ -109,20 +112,20 @@ class RunRecord:
 
 
 class RunHistory(Protocol):
-    """The memory of past runs on this host."""
+    """The past runs of each job on this host."""
 
     def record(self, run: RunRecord) -> None: ...
 
     def last(self, job: str, *, count: int) -> list[RunRecord]:
-        """The newest first."""
+        """At most `count` runs, newest first."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reread:
-    """When an object was last read back, and what was wrong with it; empty where nothing was.
+    """When an object was last read back, and its `problem`; empty where the reading was good.
 
-    What is sealed may be compared as it is stored without being `opened`.
+    A sealed object can be compared in its stored form, without being `opened`.
     """
 
     at: datetime
@@ -132,8 +135,10 @@ class Reread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadBack:
-    """What this host has read of one backup: how many of its parts, since when, and how many of
-    them were bad. `restored_at` is when all of it was last restored."""
+    """What this host read back of one backup: how many `parts`, since when, and how many were bad.
+
+    `restored_at` is when the whole backup was last restored.
+    """
 
     parts: int = 0
     bad: int = 0
@@ -142,32 +147,36 @@ class ReadBack:
 
 
 class VerificationLog(Protocol):
-    """What this host has read back when, and which blobs nobody has referred to since when.
+    """When this host read back each object, and since when each blob is unreferenced.
 
-    It may be lost at any time: then everything counts as not yet read, and as just found.
+    It may be lost at any time: then no object counts as read, and each unreferenced blob counts
+    as just found.
     """
 
     def reread(self, backup_id: str, key: str, found: Reread) -> None:
-        """Remember it instead of what was known; from worker threads.
+        """Replace the last reading of `key` with `found`; from worker threads.
 
-        But a bad reading that opened the object stands until a good one opens it as well.
+        A bad reading that opened the object stays until a good one opens it as well.
         """
         ...
 
     def of(self, backup_id: str) -> dict[str, Reread]:
-        """By key."""
+        """The last reading of each object of a backup, by key."""
         ...
 
     def damaged(self, job: str) -> set[str]:
-        """The backups of which something was bad when it was last read."""
+        """The backups with an object whose last reading was bad."""
         ...
 
     def restored(self, backup_id: str, *, at: datetime) -> None:
-        """Remember that all of it was brought back."""
+        """Record that the whole backup was restored."""
         ...
 
     def read_back(self, job: str) -> dict[str, ReadBack]:
-        """By the backups of `job`, or of all where it is empty; never makes what is not there."""
+        """What was read back, by backup of `job`, or of all jobs where it is empty.
+
+        It never creates a log that does not exist.
+        """
         ...
 
     def forget(self, backup_id: str) -> None: ...
@@ -175,5 +184,8 @@ class VerificationLog(Protocol):
     def unreferenced(
         self, job: str, keys: Collection[str], *, now: datetime
     ) -> dict[str, datetime]:
-        """Since when each of `keys` is unreferenced, `now` where that is new; others are not."""
+        """Since when each of `keys` is unreferenced: `now` for a key that is new.
+
+        All other keys of the job count as referenced from now on.
+        """
         ...

@@ -1,4 +1,4 @@
-"""What all ports share whose implementations inherit from them."""
+"""The base class of every port that implementations inherit from."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from types import FunctionType
 
 
 class Port:
-    """Abstract methods that are required, and optional ones whose default says what is not there.
+    """Required methods are abstract; optional ones have a default that means "not supported".
 
-    An implementation has no other public methods: one whose name none of its bases knows is refused
-    when its class is made. So a misspelt method cannot turn a feature off unseen.
+    An implementation may add no public method: a name that no base class declares raises
+    `TypeError` when the class is created. So a misspelt method cannot silently disable a feature.
     """
 
     __slots__ = ()
@@ -29,7 +29,7 @@ class Port:
 
 
 def declared(port: type) -> list[str]:
-    """The public methods and properties that a class itself has."""
+    """The public methods and properties that the class itself defines, inherited ones excluded."""
     return [
         name
         for name, value in vars(port).items()

@@ -1,4 +1,4 @@
-"""The port to a store: objects, each whole or not at all, and the documents among them."""
+"""The port to a store: objects that appear whole or not at all, and the documents among them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Stored:
     key: str
     size_bytes: int
     sha256: str = ""
-    """Of its content, in hex, where the store keeps it and gives it with a list."""
+    """The SHA-256 of the content, in hex; empty where the store does not list it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """Chunks for `Repository.put` that can be read again, so that a failed put may be retried.
 
-    What is known of them beforehand a store can keep with the object: `sha256` in hex.
+    A store may keep `sha256`, in hex, with the object.
     """
 
     size_bytes: int
@@ -37,15 +37,15 @@ class Content:
 
 
 class Repository(Protocol):
-    """Where objects are kept under `/`-separated keys: each whole or not at all.
+    """Stores objects under `/`-separated keys, each whole or not at all.
 
-    Whatever a store refuses for its own reasons is `RepositoryRefused`.
+    Any method raises `RepositoryRefused` where the store refuses for reasons of its own.
     """
 
     def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
-        """Keep `chunks` under `key`, all or nothing; durable when this returns.
+        """Store `chunks` under `key`, all or nothing; durable when this returns.
 
-        Whatever `chunks` raises is raised again and leaves nothing behind.
+        An error raised by `chunks` is raised again, and nothing is stored.
         Raises `AlreadyStored`, `RepositoryFull`, `RepositoryReadOnly`, `RepositoryUnreachable`.
         """
         ...
@@ -57,39 +57,42 @@ class Repository(Protocol):
     def stat(self, key: str) -> Stored:
         """The size of `key`, and its SHA-256 where the store keeps one; raises `ObjectMissing`.
 
-        The fingerprint was right when it was put: only reading proves that it still is.
+        The fingerprint was correct when the object was put: only reading proves that it still is.
         """
         ...
 
     def list(self, prefix: str) -> Iterator[Stored]:
-        """Every whole object below `prefix`, in order of key; unfinished puts are not seen."""
+        """Every complete object below `prefix`, in order of key, without unfinished puts."""
         ...
 
     def delete(self, key: str) -> None:
-        """Remove `key`; removing what is not there is no error.
+        """Remove `key`; a missing key is no error.
 
-        Raises `RepositoryReadOnly` where the store keeps it: locked, or no right to delete.
+        Raises `RepositoryReadOnly` where the object is locked or the login may not delete.
         """
         ...
 
     def sweep(self, prefix: str) -> int:
-        """Remove what broken puts left below `prefix`; how many. Only for whoever holds the job."""
+        """Remove what interrupted puts left below `prefix`, and return how many objects those were.
+
+        Only the process that holds the job's lock may call it: others may still be writing.
+        """
         ...
 
     def free_bytes(self) -> int | None:
-        """Room left, or None where the store has no such notion."""
+        """The free space in bytes, or None where the store reports none."""
         ...
 
     def check(self) -> str:
-        """Prove that a put and a read work now, and try a delete; raises what they would raise.
+        """Prove that a put and a read work now, and try a delete; raises what they raise.
 
-        A login that may not delete is no error: the answer says why, and is empty otherwise.
+        A login that may not delete is no error: the result then says why, otherwise it is empty.
         """
         ...
 
 
 class ForwardingRepository:
-    """Hands everything on to another repository: a wrapper overrides only what it changes."""
+    """Forwards everything to another repository; a wrapper overrides only what it changes."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
@@ -122,8 +125,11 @@ class ForwardingRepository:
 def read_document(
     repository: Repository, key: str, limits: Limits, *, stored: Stored | None = None
 ) -> bytes:
-    """What is stored under `key`, looked at no further than its shape; `stored` is what a list has
-    told of it. Raises `ManifestInvalid` naming the key, `ObjectMissing`."""
+    """Read the JSON document under `key` within `limits`, without interpreting its content.
+
+    `stored` is its entry in a list, which saves a `stat`. Raises `ManifestInvalid` naming the key,
+    and `ObjectMissing`.
+    """
     told = stored or repository.stat(key)
     try:
         if told.size_bytes > limits.most_bytes:

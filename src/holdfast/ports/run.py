@@ -1,4 +1,4 @@
-"""What every run asks of its surroundings: the time, the lock of its job, a display of progress."""
+"""What every run needs: the time, the lock of its job, and a display of progress."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ Clock = Callable[[], datetime]
 
 
 class Hold(Protocol):
-    """A job that is ours."""
+    """A job that this run holds."""
 
     @property
     def lost(self) -> str:
-        """Why others may by now have taken it; empty while it is ours. Asks nobody."""
+        """Why another run may have taken the job; empty while this run holds it.
+
+        Makes no request to the repository.
+        """
         ...
 
     def prove(self) -> None:
-        """Ask whoever would know: after this nobody else has it for the next `lease_time`.
+        """Renew the hold: no other run can take the job within the next `lease_time`.
 
         Raises `LeaseLost`, `RepositoryUnreachable`.
         """
@@ -28,22 +31,22 @@ class Hold(Protocol):
 
 
 class Guard(Protocol):
-    """One run of a job at a time."""
+    """Allows one run of a job at a time."""
 
     def hold(self, job: str, *, deadline: datetime | None) -> AbstractContextManager[Hold]:
-        """Own the job until the block ends, or until this process dies, however it dies.
+        """Hold the job until the block ends or this process dies, however it dies.
 
         Raises `RunInFlight` naming the owner, `RepositoryBusy`.
         """
         ...
 
     def owner(self, job: str) -> dict[str, str] | None:
-        """Who is running the job now, if anybody."""
+        """Who is running the job now; None if it is idle."""
         ...
 
 
 class Progress(Protocol):
-    """Somebody who wants to know how far we are; called from worker threads, never blocks."""
+    """Receives the progress of a run; called from worker threads, never blocks."""
 
     def begin(self, *, total_bytes: int, parts: int) -> None: ...
 

@@ -1,7 +1,7 @@
-"""Database sessions that outlive whoever asked for them: their nouns, and the port to a server.
+"""Held database sessions, which outlive the process that asked for them, and the port to a server.
 
 A base backup of PostgreSQL lives as long as the one session that began it; so does an exported
-snapshot. Whoever holds such a session for others needs to know when it is still worth something.
+snapshot. The process that holds such a session must know whether it is still valid.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Protocol
 
 RUN_LABEL = "holdfast"
-"""What a run of a job calls its sessions; whoever begins one by hand calls it otherwise."""
+"""The label of sessions that a run of a job begins; sessions begun by hand have other labels."""
 
 
 class HeldKind(StrEnum):
@@ -25,7 +25,7 @@ class HeldKind(StrEnum):
 
 
 class HeldState(StrEnum):
-    """How a held session is; only `open` is of any use to a copy under way."""
+    """The state of a held session; a copy in progress can use only an `open` one."""
 
     OPEN = "open"
     ENDED = "ended"
@@ -37,7 +37,7 @@ class HeldState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """What a server must still be for a session of it to count."""
+    """What must not change on a server for its held session to stay valid."""
 
     system_identifier: str
     timeline: int
@@ -47,10 +47,11 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """What the server said when the session began.
+    """What the server reported when the session began.
 
-    `start_lsn` and `start_wal_file` are of a backup, `snapshot` is the name of an exported one;
-    `slot` keeps the WAL from `start_lsn` on for as long as the session lasts, where there is one.
+    `start_lsn` and `start_wal_file` are set for a backup, `snapshot` is the name of an exported
+    snapshot. `slot`, if set, is the replication slot that keeps the WAL from `start_lsn` on while
+    the session lasts.
     """
 
     kind: HeldKind
@@ -65,7 +66,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """What the server said when a backup ended; all empty for a snapshot."""
+    """What the server reported when a backup ended; all fields are empty for a snapshot."""
 
     stop_lsn: str = ""
     backup_label: str = ""
@@ -73,80 +74,81 @@ class Ended:
 
 
 class Holding(Protocol):
-    """One session that is held; one thread at a time."""
+    """One held session; to be used by one thread at a time."""
 
     @property
     def begun(self) -> Begun: ...
 
     @property
     def session_id(self) -> str:
-        """What another process joins it by; empty where it lives and dies with this one."""
+        """The id by which another process joins the session; empty where it ends with this
+        process."""
         ...
 
     @property
     def ended(self) -> Ended | None:
-        """What the server said at the end, where that came before this one joined."""
+        """What the server reported at the end, if the session had ended before we joined it."""
         ...
 
     def look(self) -> None:
-        """Keep it alive, and make sure that it still counts.
+        """Keep the session alive, and check that it is still valid.
 
         Raises `SessionCorrupt` where the server was restarted, promoted or replaced, and
-        `SessionLost` where the session is gone: both for good. Raises `DatabaseUnreachable`
-        where the session is gone and the server does not say why, so that a later look may.
+        `SessionLost` where the session is gone: both are final. Raises `DatabaseUnreachable`
+        where the session is gone and the cause is not known yet; a later look may tell.
         """
         ...
 
     def end(self) -> Ended:
-        """End the backup, or what the snapshot is held for; raises what `look` raises. Not twice.
+        """End the backup, or the use of the snapshot; raises what `look` raises. To be called once.
 
         The session itself, and the slot that keeps the WAL, stay until `abort`.
         """
         ...
 
     def abort(self) -> None:
-        """Have the server forget it; more than once, never raises."""
+        """Close the session on the server; may be called more than once, never raises."""
         ...
 
 
 class Holder(Protocol):
-    """Where sessions of one server come from."""
+    """Begins and joins held sessions of one server."""
 
     @property
     def server(self) -> str:
-        """The server's address, which the limit of sessions goes by."""
+        """The server's address; the limit of sessions applies per address."""
         ...
 
     def begin(self, kind: HeldKind, *, label: str, fast: bool, database: str = "") -> Holding:
         """Begin a backup or export a snapshot; `fast` does not wait for a spread checkpoint.
 
-        A snapshot is of `database`, or of the one that the login names. Raises
+        A snapshot shows `database`, by default the one that the login names. Raises
         `DatabaseUnreachable`, `AccessDenied`, `GrantMissing`, `BackupFailed`.
         """
         ...
 
     def join(self, session_id: str) -> Holding:
-        """The session that was begun under that id, open, or ended as `ended` says.
+        """Join the session with that id, which is open or has `ended`.
 
         Raises `SessionNotFound`, `SessionLost`, `SessionExpired`, `SessionCorrupt`.
         """
         ...
 
     def left(self) -> Sequence[str]:
-        """The sessions that runs of this job have begun and not ended, and that outlive them.
+        """The ids of held sessions that runs of this job began and did not end.
 
-        For whoever holds the job: all of them are then of runs that are dead. Raises
+        To be called by the run that holds the job: then all of them belong to dead runs. Raises
         `SessionDaemonUnreachable`, `SessionRefused`.
         """
         ...
 
     def forget(self, session_id: str) -> None:
-        """End what nobody will join any more, on the server too; raises what `left` raises."""
+        """End a session that no run will join, on the server too; raises what `left` raises."""
         ...
 
 
 class Bracketed(Protocol):
-    """A base backup that is open while somebody else copies the cluster, all of it at once."""
+    """An open base backup, during which another program copies the whole cluster at once."""
 
     @property
     def holding(self) -> Holding: ...
@@ -158,12 +160,12 @@ class Bracketed(Protocol):
 
     @property
     def tablespaces(self) -> Mapping[str, str]:
-        """Where each tablespace is, by its oid."""
+        """The folder of each tablespace, by its oid."""
         ...
 
     def end(self, folder: str) -> Ended:
         """End the backup, and write what the copy needs into `folder`: `backup_label`,
-        `tablespace_map` where there are tablespaces, and `pg_wal/` with the WAL in between.
+        `tablespace_map` where there are tablespaces, and `pg_wal/` with the WAL since the start.
 
         Raises what `Holding.end` raises, and `BackupFailed`.
         """
@@ -171,10 +173,10 @@ class Bracketed(Protocol):
 
 
 class Bracket(Protocol):
-    """A cluster that can be copied by others, on this host."""
+    """A cluster on this host that another program can copy."""
 
     def open(self, label: str) -> AbstractContextManager[Bracketed]:
-        """Begin a base backup at once; it is ended on the server when the block is left.
+        """Begin a base backup at once; leaving the block ends it on the server.
 
         Raises what `Holder.begin` raises, and `Unsupported`.
         """

@@ -1,4 +1,4 @@
-"""The ports to a database that is backed up: the source, its snapshot, its parts."""
+"""The ports to a database that is backed up: the source, its snapshot and its parts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from holdfast.ports.port import Port
 
 
 class CompressionStage(Protocol):
-    """Plain buffers in, compressed ones out, as a stage of the pipeline."""
+    """A pipeline stage that takes plain buffers and returns compressed ones."""
 
     def feed(self, chunk: Buffer) -> Iterable[Buffer]: ...
 
@@ -34,7 +34,7 @@ class CompressionStage(Protocol):
 
 
 class PartStream(Port, ABC):
-    """The plain bytes of one part; the rest is known once they have all been read."""
+    """The plain bytes of one part; its properties are final once all bytes were read."""
 
     __slots__ = ()
 
@@ -43,41 +43,46 @@ class PartStream(Port, ABC):
 
     @property
     def rows(self) -> int | None:
-        """How many rows they are; None where the part has no rows, or nobody counts them."""
+        """The number of rows; None where the part has no rows or they are not counted."""
         return None
 
     @property
     def members(self) -> Sequence[Member]:
-        """The tables of a part that holds several; their `plain_bytes` add up to no more."""
+        """The tables of a part that holds several; the sum of their `plain_bytes` is at most the
+        part's."""
         return ()
 
     @property
     def memo(self) -> str:
-        """What a later run has to know of the part besides; becomes `Part.memo`."""
+        """Further data about the part that a later run needs; becomes `Part.memo`."""
         return ""
 
     @property
     def checksum(self) -> str:
-        """The content of the part's one table as the server has summed it up in the same snapshot,
-        in the way of `holdfast.model.checksums`; becomes `Part.checksum`. Empty where it has not.
+        """The checksum of the part's one table, which the server computed in the same snapshot.
 
-        Where a part holds several tables, each has its own in `Member.checksum`.
+        Its format is that of `holdfast.model.checksums`; it becomes `Part.checksum`. Empty where
+        the server computed none. Where a part holds several tables, each has its own in
+        `Member.checksum`.
         """
         return ""
 
     @property
     def compression(self) -> CompressionStage | None:
-        """What compresses the plain bytes with the job's codec at the job's level, by a program of
-        the host say; ended and reaped with the stream's block. None leaves it to the pipeline."""
+        """The stage that compresses the plain bytes with the job's codec and level.
+
+        It may run a program of the host, which ends and is reaped with the stream's block. None
+        leaves compression to the pipeline.
+        """
         return None
 
     def close(self) -> None:
-        """End the server's work on what was not read; more than once."""
+        """End the server's work on bytes that were not read; may be called more than once."""
         return
 
 
 class ForwardingStream(PartStream):
-    """All of another stream; whoever wraps one overrides what he changes."""
+    """Forwards everything to another stream; a wrapper overrides only what it changes."""
 
     def __init__(self, stream: PartStream) -> None:
         self._stream = stream
@@ -110,13 +115,14 @@ class ForwardingStream(PartStream):
 
 
 class Blobs(Protocol):
-    """Where long values are kept beside the parts, each once, named by its SHA-256."""
+    """Stores long values beside the parts, each once, under its SHA-256."""
 
     def keep(self, sha256: str, size_bytes: int, read: Callable[[], Iterable[Buffer]]) -> None:
-        """Have the value kept; `read` is only called where it is not kept already.
+        """Store the value; `read` is called only where the value is not stored yet.
 
-        What is kept already is read back and proven first. Called from worker threads.
-        Raises what `Repository.put` raises, and `BackupFailed` where `read` brings other bytes.
+        A value that is stored already is read back and verified first. Called from worker
+        threads. Raises what `Repository.put` raises, and `BackupFailed` where `read` returns
+        other bytes.
         """
         ...
 
@@ -141,7 +147,7 @@ class Snapshot(Port, ABC):
     @property
     @abstractmethod
     def proof(self) -> Proof:
-        """Evidence that all sessions see the same moment, in the server's own words."""
+        """The server's own evidence that all sessions see the same moment."""
 
     @property
     @abstractmethod
@@ -152,54 +158,58 @@ class Snapshot(Port, ABC):
     def read(self, part: PartPlan) -> AbstractContextManager[PartStream]:
         """Stream one part; called from up to `workers` threads at a time.
 
-        Leaving the block early ends the server's work on it. Raises `SnapshotLost` where
-        the session is gone: never a quiet reconnect. Every child process is reaped on exit.
+        Leaving the block early ends the server's work on it. Raises `SnapshotLost` where the
+        session is gone; it never reconnects silently. Every child process is reaped on exit.
         """
 
     @abstractmethod
     def abort(self) -> None:
-        """End all reads under way; from any thread, more than once, never raises."""
+        """End all reads in progress; from any thread, more than once, never raises."""
 
     @property
     def tools(self) -> dict[str, str]:
-        """Programs used and their versions; none where the snapshot needs no program."""
+        """The programs used, with their versions; empty where the snapshot needs no program."""
         return {}
 
     @property
     def notes(self) -> Sequence[str]:
-        """What it has to say of itself in the manifest, once all of it was read."""
+        """The snapshot's remarks for the manifest; complete once every part was read."""
         return ()
 
     def go_on_from(self, stored: Sequence[Part]) -> None:
-        """Leave what an earlier run has stored as it is, and have `parts` name all others around
-        it. First. Does nothing where no part depends on what is stored of the others."""
+        """Keep the parts that an earlier run stored, and plan the other `parts` around them.
+
+        To be called before `parts` and `read`. Does nothing where no part depends on which others
+        are stored.
+        """
         return
 
     def closing_parts(self, stored: Sequence[Part]) -> Sequence[PartPlan]:
-        """End what the server holds open for us; what `read` has for us after that. Once, and none
-        where all of it was in `parts`.
+        """End what the server holds open for the snapshot; returns the parts to `read` after that.
 
-        Raises what became of the snapshot, where `stored` is worth nothing without it.
+        Called once; empty where `parts` named everything. Where the snapshot was lost and
+        `stored` is useless without it, raises the error that says why.
         """
         return ()
 
     def listing(self) -> Iterable[Buffer] | None:
-        """The list of files that the next backup goes on from, once all was read; None where
-        nobody will ask for it."""
+        """The list of files that the next incremental backup needs, once every part was read; None
+        where no later backup needs one."""
         return None
 
     def let_go(self, *, finished: bool) -> None:
-        """Nobody will rejoin it: there is a backup, or nothing to go on with. Never raises.
+        """End a snapshot that another process holds, as no run will rejoin it; never raises.
 
-        Leaving the block of `Source.open` is not enough where another process holds it: whoever
-        resumes would find it gone. Does nothing where nobody else holds it.
+        The backup is `finished`, or nothing is left to resume. Leaving the block of `Source.open`
+        keeps such a snapshot open for a run that resumes. Does nothing where this process holds
+        the snapshot itself.
         """
         return
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TablePlan:
-    """What would be done with one table, and why."""
+    """How a backup would read one table, and why."""
 
     relation: Relation
     estimated_bytes: int
@@ -224,7 +234,7 @@ class SourcePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at before starting; `problem` is empty where all is well."""
+    """The result of one check before a backup; `problem` is empty where the check passed."""
 
     subject: str
     detail: str
@@ -234,7 +244,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierBackup:
-    """The good backups of a job that can be restored as they are, newest first."""
+    """The restorable backups of a job, newest first, and how to open one of their parts."""
 
     manifests: Callable[[], Sequence[Manifest]]
     open_part: OpenPart
@@ -248,7 +258,7 @@ class Source(Port, ABC):
     @property
     @abstractmethod
     def engine(self) -> str:
-        """How it is read, as the configuration calls it."""
+        """How the database is read: the value of `engine` in the configuration."""
 
     @property
     @abstractmethod
@@ -257,15 +267,15 @@ class Source(Port, ABC):
 
     @abstractmethod
     def check(self) -> list[Finding]:
-        """Log in and look: version, grants, tools, connections.
+        """Log in and check version, grants, tools and connections; changes nothing.
 
-        Raises `DatabaseUnreachable`, `AccessDenied`, `GrantMissing`, `ToolMissing`, `Unsupported`:
-        the first one found, and nothing is changed.
+        Raises the first problem found: `DatabaseUnreachable`, `AccessDenied`, `GrantMissing`,
+        `ToolMissing`, `Unsupported`.
         """
 
     @abstractmethod
     def connections_free(self) -> int:
-        """How many more sessions the server would give us now."""
+        """How many more sessions the server would admit now."""
 
     @abstractmethod
     def plan(self) -> SourcePlan:
@@ -275,36 +285,37 @@ class Source(Port, ABC):
     def open(
         self, *, workers: int, blobs: Blobs | None = None, rejoin: str = ""
     ) -> AbstractContextManager[Snapshot]:
-        """Take one snapshot seen by `workers` sessions; leaving ends all of them.
+        """Take one snapshot seen by `workers` sessions; leaving the block ends all of them.
 
         Reading its parts hands long values to `blobs`; without it they stay in the rows.
-        `rejoin` names a snapshot (its proof's `snapshot`) that somebody else still holds, to be
-        seen instead of a new one. Raises `SnapshotLost` where nobody does.
+        `rejoin` names a snapshot (its proof's `snapshot`) that another process still holds: it is
+        read instead of a new one. Raises `SnapshotLost` where no process holds it.
 
         Raises what `check` raises.
         """
 
     def databases(self) -> Sequence[Source]:
-        """Each database that the job covers, as a source of its own; itself where it is one.
+        """Each database that the job covers, as a source of its own; just this one by default.
 
         Raises what `check` raises.
         """
         return [self]
 
     def lag_seconds(self) -> float | None:
-        """How far the server, or the standby furthest behind it, lags; None without replication.
+        """The replication lag of the server, or of its most lagging standby; None without
+        replication.
 
-        Never raises: what cannot be seen is None.
+        Never raises: a lag that cannot be read is None.
         """
         return None
 
     def after(self, earlier: EarlierBackup) -> Source:
-        """The same source, whose snapshots may name one of `earlier` as their `parent`; itself
-        where it copies everything each time."""
+        """This source with snapshots that may name one of `earlier` as their `parent`; unchanged
+        where every backup is a full one."""
         return self
 
     def archiver(self) -> Archiver | None:
-        """How its server archives WAL; None where the source is not of a server that does.
+        """How the server archives WAL; None for a source whose backups need no WAL archive.
 
         Raises `DatabaseUnreachable`, `AccessDenied`, `GrantMissing`.
         """

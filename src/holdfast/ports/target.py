@@ -16,7 +16,10 @@ from holdfast.ports.run import Progress
 
 
 class Way(Enum):
-    """How a backup comes back, by what it holds and into what; why that cannot do everything."""
+    """A way to restore, given by what the backup holds and where it goes.
+
+    Each value is the reason why this way refuses some options, and the hint of that error.
+    """
 
     ROWS = ("holdfast itself restores the rows", "leave the option out")
     DUMP = ("pg_restore restores them", "leave the option out")
@@ -51,18 +54,18 @@ _POSTGRES = (Way.ROWS, Way.DUMP, Way.STANDING_TABLES, Way.ROWS_OF_DUMP)
 
 
 def _option(words: str, *ways: Way, default: object = False) -> Any:
-    """An option that is to restore `words`, and the ways that obey it: all others refuse it."""
+    """An option, described by `words` in errors, and the ways that obey it: all others refuse."""
     return field(default=default, metadata={"words": words, "ways": ways})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreOptions:
-    """What of a backup comes back, and how: as it was asked for, and by which ways it is obeyed.
+    """What the operator asked to restore, and how; each option names the ways that obey it.
 
     `tables` and `schemas` are named as the operator wrote them; none means all. `data_only` fills
-    tables that stand already. `triggers` are fired by rows that come into such tables, foreign
-    keys included. `owners`, `privileges` and `tablespaces` are those of the backup. With
-    `keep_going` one object that cannot be made does not cost the others.
+    existing tables. `triggers` says whether rows restored into such tables fire triggers, foreign
+    keys included. `owners`, `privileges` and `tablespaces` restore those of the backup. With
+    `keep_going` the restore continues after an object that cannot be created.
     """
 
     tables: Sequence[str] = _option("single tables", *_POSTGRES, Way.SQL, default=())
@@ -93,12 +96,12 @@ WHOLE = RestoreOptions()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreRequest:
-    """What to bring back and how.
+    """What to restore and how.
 
-    Where `parts` hold only changes, `earlier` are those of the backups below, the full one first,
-    all of a server of `server_version`. `tables` are those that the options name; none means all.
-    `settings` are written for the server of a restored cluster; with a `restore_command` among
-    them it recovers by itself.
+    Where `parts` are those of an incremental backup, `earlier` holds the parts of the backups
+    below it, the full one first; all come from a server of `server_version`. `tables` are those
+    that the options name; none means all. `settings` are written for the server of a restored
+    cluster; with a `restore_command` among them that server recovers by itself.
     """
 
     parts: tuple[Part, ...]
@@ -135,11 +138,11 @@ class Target(Port, ABC):
 
     @abstractmethod
     def restore(self, request: RestoreRequest, stored: StoredParts, progress: Progress) -> Restored:
-        """Bring the parts back in the order of their kinds, data with `workers` sessions.
+        """Restore the parts in the order of their kinds, data with `workers` sessions.
 
-        Creates the database where it is missing. `progress` wants `part_done` from here only:
-        bytes are counted where `stored` reads them. Raises `Unsupported`
-        for an option that it does not obey, `TargetNotEmpty` unless `overwrite`, `RestoreFailed`
-        with the object's name at the first error, unless asked for `keep_going`; the server's work
-        has ended and every child process is reaped by then.
+        Creates the database where it is missing. Calls only `part_done` of `progress`: bytes are
+        counted where `stored` reads them. Raises `Unsupported` for an option that it does not
+        obey, and `TargetNotEmpty` unless `overwrite`. Raises `RestoreFailed` with the object's
+        name at the first error, unless `keep_going`. By then the server's work has ended and
+        every child process is reaped.
         """

@@ -1,4 +1,4 @@
-"""What a restore does with an object that cannot be made: end, or note it and go on."""
+"""What a restore does with an object that cannot be created: stop, or record it and continue."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import threading
 from holdfast.model.errors import HoldfastError
 from holdfast.model.restore import FailedObject
 
-# The kind of what failed where it is no object but the rows of one.
+# The kind of a failure that concerns the rows of an object, not the object.
 ROWS = "rows"
 KEEP_GOING_HINT = "--keep-going restores all but what fails, and lists that with its statements"
 
 
 class FailedObjects:
-    """The objects that could not be made so far; from any thread."""
+    """Collects the objects that could not be created; from any thread."""
 
     def __init__(self, *, keep_going: bool) -> None:
         self.keep_going = keep_going
@@ -21,21 +21,21 @@ class FailedObjects:
         self._failed: list[FailedObject] = []
 
     def met(self, failed: FailedObject, error: HoldfastError) -> None:
-        """Go on without it; raises `error`, and how to go on, where that is not wanted."""
+        """Record the failure; without `keep_going`, raise `error` with the hint how to continue."""
         if not self.keep_going:
             raise hinted(error)
         with self._lock:
             self._failed.append(failed)
 
     def take(self) -> tuple[FailedObject, ...]:
-        """All of them in the order in which they failed; they are then nobody's."""
+        """Return all failures in their order, and empty the collection."""
         with self._lock:
             taken, self._failed = tuple(self._failed), []
         return taken
 
 
 def hinted(error: HoldfastError) -> HoldfastError:
-    """The same, with the way to restore all the others."""
+    """`error` itself, with `--keep-going` added to its hint."""
     if KEEP_GOING_HINT not in error.hint:
         error.hint = f"{error.hint}; {KEEP_GOING_HINT}" if error.hint else KEEP_GOING_HINT
     return error

@@ -1,4 +1,4 @@
-"""A held session while a copy is under way: looked at every now and then, ended once."""
+"""Keeps a held session alive during a copy: checks it periodically and ends it once."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ LOOK_SECONDS = 10.0
 
 
 class Keepalive:
-    """Speaks to the server of `holding` from one thread at a time.
+    """Checks and ends `holding`, from one thread at a time.
 
-    `lost` is told, once, why the session is worth nothing any more.
+    Calls `lost` at most once, with the error that made the session useless.
     """
 
     def __init__(self, holding: Holding, *, lost: Callable[[HoldfastError], None]) -> None:
@@ -34,14 +34,14 @@ class Keepalive:
         self._is_done = False
 
     def at_work(self, *, seconds: float = LOOK_SECONDS) -> AbstractContextManager[None]:
-        """Look at the session every `seconds` until it is lost, ended, or the block is left; never
-        at one that had ended before we joined it."""
+        """Check the session every `seconds` until it is lost or ended, or the block is left; does
+        nothing for one that had ended before we joined it."""
         if self._holding.ended is not None:
             return nullcontext()
         return periodically(self._look, pause=lambda: seconds, name="tender")
 
     def end(self) -> Ended:
-        """End it; no look comes after."""
+        """End the session; no check follows."""
         with self._turn:
             self._is_done = True
             return self._holding.end()
@@ -62,7 +62,7 @@ def held_session(
 ) -> Holding:
     """The session of an earlier run where `rejoin` names one, else a new one for this run.
 
-    Raises `SnapshotLost` where the earlier one is worth nothing any more.
+    Raises `SnapshotLost` where the earlier session is no longer valid.
     """
     if not rejoin:
         return holder.begin(kind, label=RUN_LABEL, fast=fast, database=database)
@@ -74,7 +74,7 @@ def held_session(
 
 @contextmanager
 def of_this_process(holding: Holding) -> Iterator[None]:
-    """End a session of our own with the block; one that others hold stays for who resumes."""
+    """End the process's own session with the block; one held elsewhere stays for a resume."""
     with afterwards(_abort_own, holding):
         yield
 
@@ -85,11 +85,11 @@ def _abort_own(holding: Holding) -> None:
 
 
 def let_go(holding: Holding, *, finished: bool) -> None:
-    """Have whoever holds the session for us forget it; one of our own ends with its block."""
+    """Close a session that another process holds; the process's own one ends with its block."""
     if not holding.session_id:
         return
     if finished:
-        # So that nobody takes it for aborted. What is stored is a backup whatever is said to it.
+        # Ended first, lest it count as aborted. An error here does not make the backup invalid.
         with suppress(HoldfastError):
             holding.end()
     holding.abort()

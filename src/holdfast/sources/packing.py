@@ -1,6 +1,6 @@
-"""Parts of several small tables: which tables share one, and how its stream is taken apart again.
+"""Packs of small tables: which tables share one, and how its stream is split again.
 
-A part and an object for each is what makes many tables slow.
+With one part and one object per table, a database of many small tables is slow to back up.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import TypeVar
 
-# A table below this is over before a part of its own would have paid for itself.
+# For a smaller table, the cost of a part of its own exceeds the time to read it.
 SMALL_TABLE_BYTES = 1 << 20
 PACK_BYTES = 16 << 20
 TABLES_IN_PACK = 500
@@ -17,7 +17,7 @@ Table = TypeVar("Table")
 
 
 def packs(tables: Iterable[Table], *, size_of: Callable[[Table], int]) -> Iterator[list[Table]]:
-    """`tables` in their order, as many at a time as one part holds; `size_of` is in bytes."""
+    """Group `tables`, in their order, into packs that each fill one part; `size_of` is in bytes."""
     pack: list[Table] = []
     size_bytes = 0
     for table in tables:
@@ -31,12 +31,12 @@ def packs(tables: Iterable[Table], *, size_of: Callable[[Table], int]) -> Iterat
 
 
 def known_by(names: Sequence[str]) -> str:
-    """What a resumed run sees by that other tables share a pack by now."""
+    """The SHA-256 of a pack's table names: a resumed run sees by it that the pack has changed."""
     return sha256("\0".join(names).encode()).hexdigest()
 
 
 class StreamCutter:
-    """Takes a stream apart from front to back; `chunks` is read only as far as it is asked for."""
+    """Splits a stream from front to back; reads `chunks` only as far as it is asked for."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
@@ -48,8 +48,8 @@ class StreamCutter:
             pass
 
     def take(self, size_bytes: int) -> Iterator[memoryview]:
-        """The next `size_bytes` as they come; raises `EOFError` where there are fewer, or where
-        they would lie before what has been read."""
+        """The next `size_bytes`, chunk by chunk; raises `EOFError` where fewer are left, or where
+        `size_bytes` is negative."""
         if size_bytes < 0:
             raise EOFError(f"{-size_bytes} bytes before {self.position} are read already")
         left = size_bytes
@@ -68,7 +68,7 @@ class StreamCutter:
         return memoryview(b"".join(self.take(size_bytes)))
 
     def drain(self) -> None:
-        """Read what is left: a stream is only proven once its end has been seen."""
+        """Read the rest: the fingerprint of a stream is checked only at its end."""
         self._rest = memoryview(b"")
         for chunk in self._chunks:
             self.position += len(chunk)
