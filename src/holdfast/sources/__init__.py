@@ -1,1 +1,1 @@
-"""Databases as streams of parts: one module per server kind and engine."""
+"""Databases as streams of parts: one package per kind of server."""

@@ -1,1 +1,1 @@
-"""MySQL and MariaDB: what is asked of a server, and each way to read and restore it."""
+"""MySQL and MariaDB: questions to a server, and each way to back it up and restore it."""

@@ -1,1 +1,1 @@
-"""MySQL and MariaDB by the stock dump programs, read through pipes."""
+"""Backups of MySQL and MariaDB by the stock dump programs, read through pipes."""

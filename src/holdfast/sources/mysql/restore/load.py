@@ -1,4 +1,4 @@
-"""Parts into a database in the order of their kinds; rows by several clients at a time."""
+"""Loads parts into a database in the order of their kinds, rows with several clients at once."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from holdfast.sources.mysql.server.sql import (
     items,
 )
 
-# Of these a statement may hold the password of an account.
+# Kinds of objects whose statements may hold the password of an account.
 SECRET = {"account"}
 # Scripts of many objects, of which single tables can be taken out.
 OF_TABLES = (PartKind.PRE_DATA, PartKind.INDEXES, PartKind.SEQUENCES, PartKind.POST_DATA)
 SEQUENCE_KINDS = ("sequence", "sequence-state")
-# The keys of these formats are shorter than those of the one that servers have by default.
+# Row formats whose keys must be shorter than those of DYNAMIC, the default of servers.
 SHORT_KEYS = ("compact", "redundant")
-# Of a table: MariaDB writes into no compressed one unless told to.
+# Table is read only: MariaDB may refuse to write compressed tables (innodb_read_only_compressed).
 READ_ONLY = "ERROR 1036 "
-# The server ends a session, or answers, where a statement is longer than it takes.
+# For a statement above max_allowed_packet the server reports an error or ends the session.
 TOO_LONG = ("ERROR 1153 ", "ERROR 2006 ", "ERROR 2013 ")
 SHORT_NOTE = (
     "tables that name no ROW_FORMAT were made with ROW_FORMAT=DYNAMIC: the server's own"
@@ -55,9 +55,10 @@ SCRIPTED = (*OF_TABLES, PartKind.GRANTS, PartKind.GLOBALS)
 
 
 class Loader:
-    """One restore under way; tables and sequences of the names in `there` stay as they are.
+    """One restore into a database that already has the tables and sequences in `there`.
 
-    `row_format` is what the server makes a table in that names none.
+    A sequence in `there` stays as it is where only some tables are restored. `row_format` is the
+    server's default for a table that names none.
     """
 
     def __init__(
@@ -86,8 +87,8 @@ class Loader:
         self._loading = ObjectLoader(clients, self.failed, self.notes)
 
     def load(self) -> None:
-        """Everything asked for; raises `RestoreFailed` naming the first object that failed, or
-        notes them all where the restore keeps going."""
+        """Restore what the request names; raises `RestoreFailed` for the first object that failed,
+        or records all failures where the restore keeps going."""
         for kind in PartKind:
             parts = [
                 part for part in self._request.parts if part.kind is kind and self._asked(part)
@@ -112,8 +113,8 @@ class Loader:
         return part.kind in OF_TABLES
 
     def _at_once(self, work: Sequence[Callable[[], None]]) -> None:
-        """As many clients as there are workers; the first failure ends all of them."""
-        # What was begun is not begun again: some of it may be there.
+        """Run `work` with as many clients as workers; the first failure ends all of them."""
+        # Nothing is retried: a failed client may have loaded some of its script.
         pool = WorkerPool(self._workers, abort=self._clients.stop, tries=1)
         pool.each(work, lambda each: each())
 
@@ -125,8 +126,8 @@ class Loader:
         self._progress.part_done(part.name)
 
     def _failed_in(self, part: Part, proven: Proven, without: set[Relation]) -> Relation | None:
-        """Carry out the part but for some tables; the one that failed, where others wait for it
-        to be left out."""
+        """Load the part except the tables in `without`; returns the table that failed where the
+        part must be loaded again without it."""
         wanted = [
             each.relation
             for each in part.members
@@ -166,7 +167,7 @@ class Loader:
         self.without_rows.add(relation)
 
     def _sequences_of(self, found: Sequence[Item]) -> set[str]:
-        """Those that tables which come back take their defaults from, unless they stand there."""
+        """The sequences that the requested tables use in defaults and the database lacks."""
         chosen = (each.sql for each in found if each.kind == "table" and each.table in self._names)
         return set().union(*map(sequences_read, chosen)) - self._there
 
@@ -176,7 +177,7 @@ class Loader:
         return item.kind in SEQUENCE_KINDS and item.name in self._sequences
 
     def _fitted(self, item: Item) -> Item:
-        """A table so that this server can make it."""
+        """The item, changed where it is a table that this server could not create otherwise."""
         if item.kind != "table" or not self._is_short:
             return item
         if SHORT_NOTE not in self.notes:
@@ -184,7 +185,7 @@ class Loader:
         return replace(item, sql=with_row_format(item.sql))
 
     def _objects(self, part: Part) -> None:
-        """Each object of a script, or those of the tables that were asked for."""
+        """Restore each object of a script, or only those of the requested tables."""
         with self._stored.proven(part) as proven:
             try:
                 head, found = items(proven.whole())
@@ -211,18 +212,18 @@ def _described(part: Part) -> str:
 
 
 class Script(Protocol):
-    """SQL on its way to a client."""
+    """SQL that is sent to a client."""
 
     @property
     def proven(self) -> Proven: ...
 
     def failed(self, cause: str, /) -> Relation | None:
-        """The table that a client's error is about; None where that is not known."""
+        """The table that a client's error is about; None where that is unknown."""
         ...
 
 
 class Whole:
-    """A part that is one thing: an error in it is the part's."""
+    """A part that is loaded as a whole: an error in it concerns all of it."""
 
     def __init__(self, part: Part, proven: Proven) -> None:
         is_dump = (
@@ -236,11 +237,11 @@ class Whole:
 
 
 class ObjectLoader:
-    """Carries out objects in their order.
+    """Creates objects in their order.
 
-    A view that cannot be made is tried again after all others, as long as that helps: it may read
-    one that comes later. One that was of no use at the source already is tried too, and costs
-    nothing where it fails.
+    A view that fails may read a later one: it is tried again after all others, as long as each
+    pass creates some view. A view that was already broken at the source is tried too; if it fails,
+    the restore only notes that.
     """
 
     def __init__(self, clients: Clients, failed: FailedObjects, notes: list[str]) -> None:
@@ -249,8 +250,11 @@ class ObjectLoader:
         self._notes = notes
 
     def make(self, whole: Proven, head: bytes, batch: Batch) -> None:
-        """Raises `RestoreFailed` for the first that fails, unless the restore keeps going, and
-        `ChildFailed` for an error that is about none of them."""
+        """Create the objects of a batch.
+
+        Raises `RestoreFailed` for the first that fails, unless the restore keeps going, and
+        `ChildFailed` for an error that concerns none of them.
+        """
         waiting = [attempted(item) for item in batch]
         while True:
             late = self._pass(whole, head, waiting)
@@ -263,7 +267,7 @@ class ObjectLoader:
             waiting = [item for item, _ in late]
 
     def _pass(self, whole: Proven, head: bytes, batch: Batch) -> list[tuple[Item, str]]:
-        """Each object once; the views that failed, and why."""
+        """Try each object once; returns the views that failed, and why."""
         late: list[tuple[Item, str]] = []
         rest: Sequence[Item] | None = batch
         while rest is not None:
@@ -301,6 +305,6 @@ class ObjectLoader:
 
 
 def cause(error: ChildFailed) -> str:
-    """The client's error without the statement that it prints before: that holds rows."""
+    """The client's error without the statement that it prints first, which may hold rows."""
     _, mark, said = error.stderr.rpartition("ERROR ")
     return mark + said if mark else error.message

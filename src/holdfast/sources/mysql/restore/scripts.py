@@ -1,9 +1,9 @@
-"""What is sent to a client, and which of it an error is about: objects, rows of a pack, a dump.
+"""The scripts that are sent to a client, and which of their objects a client's error is about.
 
-A dump names the database that it read: in an ALTER DATABASE around what was made under another
-collation, before the sequences that columns take their defaults from, in views that read another
-one besides. A restore under another name would change that database, or go on reading it. And it
-has dates that no calendar has loaded as 0000-00-00.
+A dump names its source database: in an ALTER DATABASE around objects that were made under another
+collation, before sequences in the defaults of columns, and in views that also read another
+database. A restore under another name would change the source database, or go on reading it. A
+dump also has invalid dates loaded as 0000-00-00.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from holdfast.sources.mysql.server.definition_text import without_database
 from holdfast.sources.mysql.server.sql import Item
 from holdfast.sources.packing import StreamCutter
 
-# As the clients say it, of the line on which the failed statement begins.
+# Clients name the line on which the failed statement begins.
 _AT_LINE = re.compile(r"\bat line (\d+)")
 Thing = TypeVar("Thing")
 PROGRAMS = ("mariadb-dump", "mysqldump")
@@ -33,23 +33,23 @@ _OF_DATABASE = re.compile(
 _HEAD = re.compile(rb"-- Host: .*?\sDatabase: (?P<name>.+)")
 _TABLE, _TABLE_ENDS, _VIEW = b"CREATE TABLE ", b")", b"/*!50001 VIEW "
 _MARKS = tuple(b"\n" + mark for mark in (b"-- Host: ", _MODE, _DELIMITER, _ALTER, _TABLE, _VIEW))
-# No line that is looked for is longer: a name has 64 characters, in backquotes.
+# No line that we change is longer: a name has at most 64 characters, in backquotes.
 _LONGEST_LINE = 1024
-# All of a pack in one transaction: else the server waits for its disk once a table.
+# A pack is loaded in one transaction: otherwise the server syncs its disk once per table.
 BEGIN = b"SET SESSION autocommit = 0;\n"
 END = b"COMMIT;\n"
-# Servers wait for their disk with every table that they make, so two clients are twice as fast.
+# Servers sync their disk for every table that they create, so two clients are twice as fast.
 Batch = Sequence[Item]
-# Of this word in a comment or a default, a table is made later than it had to be; no more.
+# Where the word stands in a comment or a default, the table is only created later than needed.
 _REFERRING = b" REFERENCES "
 
 
 def stages(kind: PartKind, found: Sequence[Item], *, workers: int) -> list[list[Batch]]:
-    """One stage after the other; of each, the batches that as many clients may take at once.
+    """Stages to run one after the other, each a list of batches that clients may run at once.
 
-    A table may take its defaults from a sequence, so those are made first. Tables that refer to
-    others are made by one client, as the server locks those others too. Never empty: what has
-    no objects is one batch of none.
+    Sequences come first, as tables may use them in defaults. One client creates all tables with
+    foreign keys, as the server locks the referenced tables too. Never empty: a script without
+    objects becomes one empty batch.
     """
     if kind is PartKind.INDEXES:
         return [[(item,) for item in found]]
@@ -65,7 +65,7 @@ def stages(kind: PartKind, found: Sequence[Item], *, workers: int) -> list[list[
 
 
 class SchemaBatch:
-    """The script of some objects of a proven one; used once."""
+    """A script of some objects out of a proven script; used once."""
 
     def __init__(self, whole: Proven, head: bytes, batch: Batch) -> None:
         self.proven = whole.derived(lambda _: self._pieces())
@@ -80,7 +80,7 @@ class SchemaBatch:
             yield self._lines.passes(item.sql)
 
     def failed_item(self, cause: str) -> tuple[Item | None, Batch]:
-        """What a client's error is about, and what comes after it; None where it is not known."""
+        """The object that a client's error is about, None if unknown, and the objects after it."""
         number = self._lines.number_at(cause)
         if number is None:
             return None, ()
@@ -115,7 +115,7 @@ class Unpacked:
 
 
 class DumpScript:
-    """Changes the few lines of a dump that are not about the database it is loaded into."""
+    """Changes the few lines of a dump that would not suit the database it is loaded into."""
 
     def __init__(self) -> None:
         self._delimiter = b";"
@@ -124,7 +124,7 @@ class DumpScript:
         self._is_in_table = False
 
     def changed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Rows pass as they are, as fast as they can be searched."""
+        """The dump with those lines changed; rows pass unchanged, at the speed of a search."""
         held = b""
         for chunk in chunks:
             text = held + chunk
@@ -150,7 +150,7 @@ class DumpScript:
         if line.startswith(_DELIMITER):
             self._delimiter = line.removeprefix(_DELIMITER)
         found = _OF_DATABASE.fullmatch(line)
-        # In the body of a routine it would not end as the program's own statements do.
+        # A line inside the body of a routine does not end with the dump program's delimiter.
         if found and found["end"] == self._delimiter:
             return b"ALTER DATABASE " + found["what"] + found["end"]
         return self._definition(line) if self._delimiter == b";" else line
@@ -168,7 +168,7 @@ class DumpScript:
 
 
 class ErrorLocator(Generic[Thing]):
-    """Counts the lines on their way to a client."""
+    """Maps the line number in a client's error to the thing that was sent on that line."""
 
     def __init__(self) -> None:
         self._line = 1
@@ -176,22 +176,22 @@ class ErrorLocator(Generic[Thing]):
         self._things: list[Thing] = []
 
     def begins(self, thing: Thing) -> None:
-        """What passes from here on is of `thing`."""
+        """What passes from here on belongs to `thing`."""
         self._begins.append(self._line)
         self._things.append(thing)
 
     def passes(self, sql: bytes) -> bytes:
-        """`sql`, counted."""
+        """Return `sql` unchanged, and count its lines."""
         self._line += sql.count(b"\n")
         return sql
 
     def at(self, cause: str) -> Thing | None:
-        """The thing whose lines hold the one that `cause` names; None before the first."""
+        """The thing on the line that `cause` names; None where it names none of a thing's lines."""
         number = self.number_at(cause)
         return None if number is None else self._things[number]
 
     def number_at(self, cause: str) -> int | None:
-        """How many things came before it."""
+        """The index of that thing; None where `cause` names none of a thing's lines."""
         found = _AT_LINE.search(cause)
         number = bisect_right(self._begins, int(found[1])) if found else 0
         return number - 1 if number else None

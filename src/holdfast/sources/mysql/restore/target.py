@@ -79,7 +79,7 @@ class MysqlTarget(Target):
 
     @contextmanager
     def _whole_database(self, asking: Session, request: RestoreRequest) -> Iterator[None]:
-        """An empty database; gone again where it was ours and could not be filled."""
+        """Provide an empty database; drop it where it was created here and the restore failed."""
         database, recorded = self._address.database, _as_recorded(request.parts)
         exists = _exists(asking, database)
         if exists and _objects(asking, database) and not request.options.overwrite:
@@ -113,7 +113,7 @@ class MysqlTarget(Target):
 
     @contextmanager
     def _room_for_tables(self, asking: Session, request: RestoreRequest) -> Iterator[None]:
-        """The database as it is, without the tables that are to come back."""
+        """Provide the existing database without the tables that will be restored."""
         database = self._address.database
         if not _exists(asking, database):
             asking.run(f"CREATE DATABASE {quoted(database)}{_as_recorded(request.parts)}")
@@ -135,7 +135,7 @@ class MysqlTarget(Target):
             raise
 
     def _counted(self, request: RestoreRequest, loading: Loader) -> tuple[RestoredTable, ...]:
-        """Tables as the server counts and sums them; one that differs is met as any failure."""
+        """Compare each table's rows and checksum with the backup; a difference is a failure."""
         wanted = {
             relation: each
             for relation, each in expected(request.parts).items()
@@ -158,7 +158,7 @@ class MysqlTarget(Target):
 
 
 def _events_gone(asking: Session, database: str, loading: Loader) -> list[str]:
-    """The server says nothing of an event that it drops as soon as it is made."""
+    """Notes on missing events: the server silently drops a new event whose time has passed."""
     question = "SELECT event_name FROM information_schema.events WHERE event_schema = %s"
     there = {name for (name,) in asking.text(question, database)}
     return [
@@ -183,13 +183,13 @@ def _existing(asking: Session, database: str, tables: Sequence[Relation]) -> lis
 
 
 def _tables_of(asking: Session, database: str) -> set[str]:
-    """Tables, views and sequences by their names."""
+    """The names of the tables, views and sequences of a database."""
     question = "SELECT table_name FROM information_schema.tables WHERE table_schema = %s"
     return {name for (name,) in asking.text(question, database)}
 
 
 def _as_recorded(parts: Sequence[Part]) -> str:
-    """The character set that the source's database had: tables made later inherit it."""
+    """The character set that the source's database had: tables created later inherit it."""
     for part in parts:
         found = part.details
         if isinstance(found, MysqlDatabase):
@@ -203,7 +203,7 @@ def _named(names: Sequence[str]) -> str:
 
 
 class RowCounts:
-    """Asks the server about every table of `wanted`, with several sessions."""
+    """Has the server count and sum up every table of `wanted`, with several sessions."""
 
     def __init__(self, address: Address, wanted: Mapping[Relation, Expected]) -> None:
         self._address = address
@@ -211,7 +211,7 @@ class RowCounts:
         self._waiting = deque(wanted)
 
     def found(self, *, workers: int) -> list[RestoredTable]:
-        """What is there, by name; raises `RestoreFailed` for a table that cannot be read."""
+        """The tables found, by name; raises `RestoreFailed` for one that cannot be read."""
         count = max(1, min(workers, len(self._wanted)))
         pool = WorkerPool(count, abort=self._waiting.clear, tries=1)
         found = [table for each in pool.map(range(count), self._ask) for table in each]
@@ -237,8 +237,8 @@ class RowCounts:
 
 
 def _found(asking: Session, table: Table, wanted: Expected, *, relation: Relation) -> RestoredTable:
-    """`table` as it is here, under the name that the backup has for it."""
-    # Of a method that a later version may have there is nothing to compare.
+    """The rows and checksum of `table`, under the name that the backup has for it."""
+    # A checksum method of a later version is unknown here: only the rows are compared then.
     method = wanted.checksum.partition(":")[0]
     is_summed = method in content_checksum.METHODS
     question = (

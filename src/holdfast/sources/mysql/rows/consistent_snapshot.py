@@ -1,6 +1,6 @@
-"""One snapshot for many sessions, begun in a moment in which the lock is granted at once.
+"""One snapshot for many sessions, begun when the lock can be granted at once.
 
-A lock that waits behind a long statement makes everybody else wait behind the lock.
+A lock request that waits behind a long statement makes later statements wait behind it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from holdfast.sources.mysql.server.options import Options
 from holdfast.sources.mysql.server.session import ServerVersion, Session
 
 LOOK_SECONDS = 1.0
-# Sessions that hold whole tables, at work or idle: MySQL's lock waits for each of them.
+# Sessions, busy or idle, that hold whole tables: MySQL's read lock waits for each of them.
 LOCKERS = """
     SELECT t.processlist_id, t.processlist_user, l.object_schema, l.object_name
     FROM performance_schema.metadata_locks l
@@ -31,7 +31,7 @@ LOCKERS = """
       AND l.lock_type IN ('SHARED_READ_ONLY', 'SHARED_NO_READ_WRITE', 'EXCLUSIVE')
       AND t.processlist_id <> CONNECTION_ID()
     LIMIT 1"""
-# Sessions that wait for work, apply another server's changes or are the server's own say nothing.
+# Idle sessions, replication threads and the server's own sessions do not delay the lock.
 LONGEST = """
     SELECT id, user, CAST(time AS SIGNED) FROM information_schema.processlist
     WHERE command NOT IN ('Sleep', 'Daemon', 'Binlog Dump', 'Binlog Dump GTID', 'Connect',
@@ -45,7 +45,7 @@ SAVEPOINT = "holdfast"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsistentSnapshot:
-    """When the snapshot was taken, and the proof."""
+    """When the snapshot was taken, and its proof."""
 
     taken_at: datetime
     proof: MysqlProof
@@ -60,9 +60,10 @@ def begin(
     options: Options,
     while_held: Callable[[], None],
 ) -> ConsistentSnapshot:
-    """Open a transaction on each of `sessions` while `holder` keeps every commit away.
+    """Open a transaction on each of `sessions` while `holder` blocks every commit.
 
-    `while_held` is called meanwhile, for what else belongs to the moment.
+    `while_held` is called under the lock, for other steps that belong to the same moment. Raises
+    `SnapshotLost` where the sessions cannot be proven to see one moment.
     """
     stopped = is_stopped_replica(holder, version)
     kind = shortest_lock(version, ddl=options.ddl, stopped=stopped)
@@ -97,7 +98,7 @@ def begin(
 
 def _proof(sessions: Sequence[Session], lock: HeldLock, *, kind: str, position: str) -> MysqlProof:
     return MysqlProof(
-        # No server can be asked for it again: a run that resumes must learn that it is gone.
+        # A random name: no server can rejoin a snapshot, so a run that resumes must find it gone.
         snapshot=secrets.token_hex(8),
         lock=kind,
         lock_held_milliseconds=str(lock.milliseconds),
@@ -110,7 +111,7 @@ def _proof(sessions: Sequence[Session], lock: HeldLock, *, kind: str, position: 
 
 
 def is_stopped_replica(asking: Session, version: ServerVersion) -> bool:
-    """Whether nobody writes here: no source is applied, and clients may only read."""
+    """Whether nothing writes here: the replica applies no changes, and clients may only read."""
     seen = databases.state(asking, version)
     # MariaDB spells it in words since 12.
     is_read_only = asking.variable("read_only") not in ("", "0", "OFF")
@@ -118,13 +119,16 @@ def is_stopped_replica(asking: Session, version: ServerVersion) -> bool:
 
 
 def _position(holder: Session, version: ServerVersion) -> str:
-    """How far the server had come, as far as this login may know."""
+    """The server's GTID position, as far as this login may see it."""
     question = "SELECT @@gtid_binlog_pos" if version.mariadb else "SELECT @@gtid_executed"
     return holder.value(question)
 
 
 def _binlog(sessions: Sequence[Session]) -> dict[str, str]:
-    """Where in the binary log all of them are; nothing where the server does not say."""
+    """The binary log position that all sessions share; empty where the server reports none.
+
+    Raises `SnapshotLost` where their positions differ.
+    """
     seen = {tuple(session.text("SHOW STATUS LIKE 'Binlog\\_snapshot\\_%'")) for session in sessions}
     if len(seen) != 1:
         raise SnapshotLost(
@@ -136,7 +140,7 @@ def _binlog(sessions: Sequence[Session]) -> dict[str, str]:
 
 
 def _compared(found: MysqlProof, sessions: Sequence[Session], version: ServerVersion) -> MysqlProof:
-    """With what tells that all sessions are at the same place."""
+    """The proof, completed by the evidence that all sessions see the same moment."""
     binlog = _binlog(sessions) if version.mariadb else {}
     if binlog:
         return replace(
@@ -159,7 +163,7 @@ def wait_until_idle(
     sleep: Callable[[float], None] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Return when nothing long is under way; raises `BackupFailed` after `options.wait_seconds`."""
+    """Return when there is no `hindrance`; raises `BackupFailed` after `options.wait_seconds`."""
     ends = monotonic() + options.wait_seconds
     told = ""
     while found := hindrance(asking, version, options):
@@ -178,7 +182,10 @@ def wait_until_idle(
 
 
 def hindrance(asking: Session, version: ServerVersion, options: Options) -> str:
-    """What a lock that was asked for now would wait for; empty where nothing is seen."""
+    """Why the lock should not be requested now: a locked table, a long statement or lag.
+
+    Empty where no reason is visible.
+    """
     if not version.mariadb and (holder := _locker(asking)):
         return holder
     found = asking.text(LONGEST, str(max(1, round(options.long_query_seconds))))
@@ -196,7 +203,7 @@ def hindrance(asking: Session, version: ServerVersion, options: Options) -> str:
 
 
 def _locker(asking: Session) -> str:
-    """A session that holds tables locked; nothing where the login may not see that."""
+    """A session that holds tables locked; empty where there is none or the login may not see it."""
     try:
         found = asking.text(LOCKERS)
     except (GrantMissing, StatementFailed):

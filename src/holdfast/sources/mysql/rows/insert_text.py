@@ -1,9 +1,9 @@
-"""INSERT statements of bounded size: what every way of reading a table ends in.
+"""INSERT statements of bounded size, the output of every way to read a table.
 
-QUOTE and CONCAT copy every value several times: a third of the server's work. Where no value holds
-what needs escaping, plain arguments of GROUP_CONCAT give the very same text. Whether one did hold
-it shows in the text: then there are more quotes than the rows account for, or a backslash, or a
-byte that is no ASCII.
+QUOTE and CONCAT copy every value several times, which is a third of the server's work. Where no
+value needs escaping, plain arguments of GROUP_CONCAT give exactly the same text. The text itself
+shows whether a value needed escaping: it then has more quotes than the rows account for, a
+backslash, or a byte that is not ASCII.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from holdfast.sources.mysql.server.sql import quoted
 from holdfast.sources.mysql.server.tables import Table
 
 MIB = 1 << 20
-# What makes a data part a complete script for any client; docs/restore-mysql.md counts its lines.
+# Makes a data part a complete script for any client; docs/restore-mysql.md counts its lines.
 HEADER = b"""\
 SET NAMES utf8mb4;
 SET SESSION time_zone = '+00:00', foreign_key_checks = 0, unique_checks = 0;
@@ -31,7 +31,7 @@ MOST_RANGES_SKIPPED = 64
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some whole rows as SQL; `sql` is cut where one statement would be too much to hold."""
+    """SQL, and the number of rows that it completes; a long row takes several batches."""
 
     sql: bytes
     rows: int
@@ -39,18 +39,18 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How large things may become."""
+    """Size limits of statements and values, in bytes."""
 
     statement_bytes: int
-    """What is aimed at: larger gains nothing and costs memory on both sides."""
+    """The target size of a statement: larger ones gain nothing and cost memory on both sides."""
     longest_bytes: int
-    """What no statement exceeds; also the server's `group_concat_max_len`."""
+    """The maximum size of a statement's rows; also the server's `group_concat_max_len`."""
     piece_bytes: int
     """Raw bytes of a long value that one statement carries; twice that in hexadecimal."""
 
     @classmethod
     def of(cls, version: ServerVersion) -> Limits:
-        # Half a packet: at restore the statement's head needs room in the same packet.
+        # Half a packet: in a restore the statement's head must fit into the same packet.
         longest = min(version.max_allowed_packet // 2, 4 * MIB)
         return cls(
             statement_bytes=min(MIB, longest // 2),
@@ -60,7 +60,7 @@ class Limits:
 
 
 def mark(table: Table) -> bytes:
-    """The line before a table's rows, for people."""
+    """The comment line before a table's rows, for human readers."""
     return f"-- holdfast: rows of table {json.dumps(table.relation.name)}\n".encode()
 
 
@@ -72,15 +72,15 @@ def insert_head(table: Table) -> bytes:
 def statement(table: Table, rows: bytes) -> bytes:
     """One INSERT of formatted rows.
 
-    A bare carriage return or zero byte can only stand inside a string here; clients that are
-    not in binary mode would drop the one before a line feed and refuse the other.
+    An unescaped carriage return or zero byte occurs only inside a string here. Clients that are
+    not in binary mode would drop a carriage return before a line feed and refuse a zero byte.
     """
     escaped = rows.replace(b"\r", b"\\r").replace(b"\0", b"\\0")
     return b"".join((insert_head(table), escaped, b";\n"))
 
 
 def long_row(table: Table, row: tuple[bytes | None, ...], limits: Limits) -> Iterator[Batch]:
-    """One row as `columns.raw_row` asks for it."""
+    """The statements of one row that was selected by `columns.raw_row`."""
     values: list[bytes] = []
     types = iter(row[len(table.columns) :])
     for number, (column, value) in enumerate(zip(table.columns, row, strict=False)):
@@ -106,10 +106,10 @@ def _gathered(variable: str, value: bytes, piece_bytes: int) -> Iterator[Batch]:
 
 
 def _whole(variable: str, size_bytes: int) -> bytes:
-    """An error unless the value is all there: CONCAT only warns, and gives NULL.
+    """A statement that fails unless the value is complete: CONCAT only warns, and gives NULL.
 
-    What is no locale fails, and the server tells its text; a statement to be prepared would too,
-    but servers may allow none (`max_prepared_stmt_count = 0`).
+    Setting an unknown locale fails, and the server's error shows its text. PREPARE would do that
+    too, but servers may allow no prepared statements (`max_prepared_stmt_count = 0`).
     """
     cause = f"max_allowed_packet is too small for a value of {size_bytes} bytes"
     check = f"IF(LENGTH({variable}) <=> {size_bytes}, @@SESSION.lc_time_names, '{cause}')"
@@ -125,7 +125,7 @@ def present(table: Table, value: bytes | None) -> bytes:
 
 
 def arguments(columns: Sequence[Column]) -> str:
-    """What GROUP_CONCAT is given for a row: `'(',a,',''',b,''')'`."""
+    """The arguments of GROUP_CONCAT for a row: `'(',a,',''',b,''')'`."""
     merged: list[str] = []
     text = "("
     for piece, is_text in _pieces(columns):
@@ -138,12 +138,12 @@ def arguments(columns: Sequence[Column]) -> str:
 
 
 def counts(columns: Sequence[Column]) -> list[str]:
-    """What has to be asked besides, to know how many values are quoted."""
+    """The COUNTs to select as well, which tell how many values are quoted."""
     return [f"COUNT({quoted(column.name)})" for column in columns if _may_be_missing(column)]
 
 
 def is_true(value: bytes, *, rows: int, counted: Sequence[int], columns: Sequence[Column]) -> bool:
-    """Whether `value` is what escaping would have given, too."""
+    """Whether `value` equals the text that escaping would have given."""
     always = sum(1 for column in columns if column.is_quoted and not column.nullable)
     expected = 2 * (rows * always + sum(counted))
     if value.count(b"'") != expected or b"\\" in value:
@@ -152,7 +152,7 @@ def is_true(value: bytes, *, rows: int, counted: Sequence[int], columns: Sequenc
 
 
 class Luck:
-    """Whether the next range is worth a try, learnt from the last ones."""
+    """Decides from the last results whether to try unescaped text for the next range."""
 
     def __init__(self) -> None:
         self._skip = 0
@@ -165,7 +165,7 @@ class Luck:
         return False
 
     def learn(self, *, was_true: bool) -> None:
-        """A text full of quotes costs one try in `MOST_RANGES_SKIPPED`."""
+        """After each failed try, skip twice as many ranges, at most `MOST_RANGES_SKIPPED`."""
         if was_true:
             self._after_next = 1
             return
@@ -178,7 +178,7 @@ def _may_be_missing(column: Column) -> bool:
 
 
 def _pieces(columns: Sequence[Column]) -> Iterator[tuple[str, bool]]:
-    """Expressions, and the text between them."""
+    """The expressions of a row and the literal text between them; the flag marks text."""
     for number, column in enumerate(columns):
         if number:
             yield ",", True

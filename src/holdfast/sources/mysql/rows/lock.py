@@ -1,4 +1,4 @@
-"""The shortest lock that the server offers for opening many sessions at one moment."""
+"""The least restrictive lock of the server under which many sessions can see one moment."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from holdfast.sources.mysql.server.options import DdlPolicy
 from holdfast.sources.mysql.server.session import ServerVersion, Session
 from holdfast.sources.mysql.server.session_settings import METADATA_WAIT_SECONDS
 
-# Whoever writes waits behind a lock that is asked for: no longer than this, and then has a pause.
+# Writers wait behind a lock request: no longer than this, and then they get a pause.
 TRY_SECONDS = 1
 PAUSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockKind:
-    """What to say to take it and to give it back."""
+    """The statements that take a lock and release it."""
 
     name: str
     take: tuple[str, ...]
     release: tuple[str, ...]
 
 
-# START and the stages between are implied steps on the way: only BLOCK_COMMIT stops anybody.
+# The server passes the stages between by itself; only BLOCK_COMMIT makes other sessions wait.
 BACKUP_STAGE = LockKind(
     name="BACKUP STAGE BLOCK_COMMIT",
     take=("BACKUP STAGE START", "BACKUP STAGE BLOCK_COMMIT"),
@@ -56,7 +56,7 @@ STOPPED = LockKind(name="none, as this is a stopped replica", take=(), release=(
 def shortest_lock(
     version: ServerVersion, *, ddl: DdlPolicy = "detect", stopped: bool = False
 ) -> LockKind:
-    """What this server needs; nothing where nobody writes to it."""
+    """The lock that this server needs; none on a stopped replica, to which nothing writes."""
     if stopped:
         return STOPPED
     if version.backup_stages:
@@ -67,10 +67,10 @@ def shortest_lock(
 
 
 class HeldLock:
-    """How long a lock was held, once it is given back.
+    """How long a lock was held; complete once it is released.
 
-    `others_milliseconds` is the longest that anybody waited for it: behind a try that was not
-    granted, or while it was asked for and held.
+    `others_milliseconds` is the longest time that other sessions may have waited: behind a try
+    that was not granted, or while the lock was requested and held.
     """
 
     def __init__(self) -> None:
@@ -93,10 +93,11 @@ def locked(
     wait_seconds: float,
     hindrance: Callable[[], str],
 ) -> Iterator[HeldLock]:
-    """Hold the lock for the block; whatever happens, not longer than `hold_seconds`.
+    """Hold the lock for the block, and never longer than `hold_seconds`.
 
-    It is asked for in short tries for at most `wait_seconds`, and not while there is a
-    `hindrance`. The lock belongs to the session: cutting that gives it back even where we hang.
+    It is requested in short tries for at most `wait_seconds`, and after the first try not while
+    there is a `hindrance`. The lock belongs to the session: cutting the session releases it even
+    where this process hangs in a statement. Raises `BackupFailed` where either time is exceeded.
     """
     lock = HeldLock()
 
@@ -130,7 +131,7 @@ def _take(
     wait_seconds: float,
     hindrance: Callable[[], str],
 ) -> float:
-    """When the last, blocking step of the try that was granted was asked for."""
+    """Take the lock; returns the monotonic time at which its last, blocking statement was sent."""
     ends = time.monotonic() + wait_seconds
     while True:
         because = hindrance() if lock.tries else ""
@@ -149,7 +150,7 @@ def _take(
 
 
 def _tried(session: Session, kind: LockKind, lock: HeldLock) -> float | None:
-    """One try; None, and nothing of it is held, where it was not granted in time."""
+    """One try; returns None and holds nothing where the lock was not granted in time."""
     lock.tries += 1
     began = time.monotonic()
     try:
@@ -167,7 +168,7 @@ def _tried(session: Session, kind: LockKind, lock: HeldLock) -> float | None:
 
 
 def _release(session: Session, kind: LockKind, lock: HeldLock) -> None:
-    """Give back what was taken; servers refuse that where nothing was."""
+    """Release the lock if it was taken; servers refuse to release one that is not held."""
     if not lock.is_begun:
         return
     lock.is_begun = False

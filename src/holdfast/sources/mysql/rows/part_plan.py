@@ -1,4 +1,4 @@
-"""The parts of one database: names, order, and what restore must know of each."""
+"""The parts of one database: names, order, and the details that a restore needs."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def contents(
     limits: Limits,
     packed: bool = True,
 ) -> Contents:
-    """Every part, biggest first; before them the tables that are locked while we read them.
+    """Every part: tables that are locked while they are read first, then the biggest tables first.
 
-    Small tables share parts where `packed`.
+    Small tables share parts where `packed`. The scripts of definitions and rights come last.
     """
     in_turn = sorted((table for table in tables if table.owns_rows), key=_in_turn)
     data = list(_apart([each for each in in_turn if not (packed and is_small(each))]))
@@ -86,7 +86,10 @@ def _packed(small: Sequence[Table], *, after: int) -> Iterator[Data]:
 
 
 def is_small(table: Table) -> bool:
-    """Tables that are locked while they are read stay apart: their locks end the sooner."""
+    """Whether a table may share a part.
+
+    A table that is locked while it is read may not, so that its lock ends sooner.
+    """
     return table.engine == TRANSACTIONAL and table.data_bytes < SMALL_TABLE_BYTES
 
 
@@ -126,5 +129,5 @@ def _text_plans(
 
 
 def grants_of(access: Access) -> MysqlGrants:
-    """Who must exist before the grants can be given, for the details of their part."""
+    """The accounts that must exist before the grants can be applied, as details of their part."""
     return MysqlGrants(accounts=tuple((each.user, each.host) for each in access.accounts))

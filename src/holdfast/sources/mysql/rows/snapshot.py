@@ -62,7 +62,7 @@ class MysqlSnapshot(Snapshot):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What will not come back as it is; all of it once every part was read."""
+        """What a restore will not bring back as it was; complete once every part was read."""
         told = self._summing.json_told
         changed = f"JSON with values of types that only their text comes back of: {told}"
         return (*self._notes, changed) if told else self._notes
@@ -91,7 +91,7 @@ class MysqlSnapshot(Snapshot):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """Where each part comes from: the rows of tables, or a text that is already here."""
+    """What each part is made of: the rows of tables, or a text that was already read."""
 
     plans: tuple[PartPlan, ...]
     tables: Mapping[str, tuple[Table, ...]]
@@ -99,7 +99,7 @@ class Contents:
 
 
 class Pool:
-    """The sessions of one snapshot; one that is lost is never replaced."""
+    """The sessions of one snapshot; a lost session is never replaced."""
 
     def __init__(self, sessions: Sequence[Session]) -> None:
         self._sessions = tuple(sessions)
@@ -109,10 +109,10 @@ class Pool:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """Borrow a session; raises `SnapshotLost` where it is gone, or none is left."""
+        """Borrow a session; raises `SnapshotLost` where its connection is lost, or none is left."""
         session = self._idle.get()
         if session is None:
-            # Whoever waits behind us must be told too.
+            # The next thread that waits must also learn that no session is left.
             self._idle.put(None)
             raise _lost("no session that carried it is left")
         with afterwards(self._give_back, session):
@@ -123,7 +123,7 @@ class Pool:
                 raise _lost(error.message) from error
 
     def _give_back(self, session: Session) -> None:
-        """A session that was cut stays out: its transaction is over."""
+        """Return a session to the pool; one that was cut stays out, as its transaction is over."""
         if session.alive:
             with suppress(HoldfastError):
                 session.run(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
@@ -134,7 +134,7 @@ class Pool:
             self._idle.put(None)
 
     def abandon(self) -> None:
-        """End what is under way, and let nobody borrow any more."""
+        """Cut all sessions, and let no thread borrow one any more."""
         for session in self._sessions:
             session.cut()
         self._idle.put(None)
@@ -148,7 +148,7 @@ def _lost(cause: str) -> SnapshotLost:
 
 
 class RowsStream(PartStream):
-    """A script of the rows of `tables`, one after the other; read once."""
+    """A script of the rows of `tables`, table by table; read once."""
 
     rows: int | None = None
 
@@ -172,12 +172,12 @@ class RowsStream(PartStream):
 
     @property
     def members(self) -> Sequence[Member]:
-        """Where each table's rows lie; a table that is alone has the part to itself."""
+        """The position of each table's rows; empty where the part holds only one table."""
         return self._found if len(self._tables) > 1 else ()
 
     @property
     def checksum(self) -> str:
-        """That of a table that has the part to itself."""
+        """The checksum of the part's only table; empty where the part holds several."""
         return self._found[0].checksum if len(self._tables) == 1 else ""
 
     def __iter__(self) -> Iterator[Buffer]:
@@ -228,23 +228,23 @@ class TextStream(PartStream):
 
 
 class TableGuard(Protocol):
-    """Somebody who looks at tables before and after their rows are read."""
+    """Checks tables before and after their rows are read."""
 
     def before_reading(self, table: Table) -> None:
-        """Raises `SnapshotLost` where it cannot be read as of the snapshot any more."""
+        """Raises `SnapshotLost` where the table can no longer be read as of the snapshot."""
         ...
 
     def after_reading(self, session: Session, tables: Sequence[Table]) -> None:
-        """Raises `BackupFailed` where one is no longer what it was at the snapshot."""
+        """Raises `BackupFailed` where a table is no longer as it was at the snapshot."""
         ...
 
 
 class TableChecksums(Protocol):
-    """Somebody who has the server sum up the content of tables."""
+    """Has the server compute the checksums of tables."""
 
     @property
     def json_told(self) -> str:
-        """Columns whose documents come back with other types, as far as tables were read."""
+        """JSON columns of the tables read so far whose values come back with other types."""
         ...
 
     def checksum(
@@ -252,7 +252,7 @@ class TableChecksums(Protocol):
     ) -> Generator[bytes, None, str]:
         """The checksum of a table whose rows take `size_bytes` as a script, or an empty string.
 
-        Yields an empty buffer now and then while the server is at work: whoever looks at the
-        clock sees that we are, too.
+        Yields an empty buffer periodically while the server computes, so that a watchdog does not
+        take the read for stalled.
         """
         ...

@@ -45,9 +45,9 @@ NAMED = 20
 
 
 class MysqlSource(Source):
-    """One database, read by as many sessions as the snapshot is opened with.
+    """One database, read by as many sessions as the snapshot has workers.
 
-    Where `options` name several, it is the server until `database` says which one of them.
+    Where `options` name several databases, it is the whole server unless `database` names one.
     """
 
     engine = "native"
@@ -102,7 +102,7 @@ class MysqlSource(Source):
 
     def connections_free(self) -> int:
         with session(self.address) as asking:
-            # One session more than there are workers holds the lock.
+            # One more session, besides those of the workers, holds the lock.
             return max(0, _connections_free(asking) - 1)
 
     def plan(self) -> SourcePlan:
@@ -120,7 +120,7 @@ class MysqlSource(Source):
             )
 
     def _examined(self, asking: Session) -> tuple[ServerVersion, list[Table]]:
-        """The server and the tables to take; raises what would keep them from being taken."""
+        """The server and the tables to back up; raises the error that would prevent a backup."""
         version, database = ServerVersion.of(asking), self.address.database
         tables = wanted(read_tables(asking, database), self.options, database)
         require_grants(asking, version, database, locks_tables=bool(loose(tables)))
@@ -146,17 +146,17 @@ class MysqlSource(Source):
             # MySQL has no way to join a snapshot that another session holds.
             raise SnapshotLost(f"nobody holds snapshot '{rejoin}' any more")
         with ExitStack() as opened:
-            # Every connection is there before the lock is asked for: logging in takes longest.
+            # All sessions log in before the lock is requested: a login takes longer than the rest.
             holder = opened.enter_context(session(self.address))
             version, tables = self._examined(holder)
             limits = Limits.of(version)
-            # Only tables without a snapshot are kept still, by a session of its own.
+            # A separate session locks the tables of engines without a snapshot.
             locking = opened.enter_context(session(self.address)) if loose(tables) else holder
             kept = KeptStill(locking, tables)
             readers = [opened.enter_context(session(self.address)) for _ in range(workers)]
             try:
                 for each in readers:
-                    # What is longer has to come back cut, with a warning.
+                    # A longer result must come back truncated, with a warning that readers check.
                     each.configure(group_concat_max_len=limits.longest_bytes)
                 wait_until_idle(holder, version, self.options)
                 taken = consistent_snapshot.begin(
@@ -181,7 +181,7 @@ class MysqlSource(Source):
         taken: ConsistentSnapshot,
         kept: KeptStill,
     ) -> MysqlSnapshot:
-        """The snapshot with its parts: definitions are as of right after it was taken."""
+        """The snapshot with its parts; definitions are read right after it was taken."""
         database, limits, options = self.address.database, Limits.of(version), self.options
         found = read_tables(holder, database)
         tables = wanted(found, options, database)
@@ -220,7 +220,7 @@ def _counted(tables: Sequence[Table]) -> str:
 
 
 def definition_only(tables: Sequence[Table]) -> tuple[str, ...]:
-    """What is said of tables whose rows are elsewhere, where there are any."""
+    """A note on the tables whose rows are stored elsewhere; empty where there are none."""
     found = without_rows(tables)
     if not found:
         return ()
@@ -251,6 +251,6 @@ def _packet(version: ServerVersion) -> Finding:
 def _connections_free(asking: Session) -> int:
     connected = asking.text("SHOW GLOBAL STATUS LIKE 'Threads\\_connected'")[0][1]
     most, mine = asking.text("SELECT @@max_connections, @@max_user_connections")[0]
-    # Our own session is one of those connected, and will be gone.
+    # Our own session counts as connected, and will be closed.
     free = int(most) - int(connected) + 1
     return max(0, min(free, int(mine) - 1) if int(mine) else free)

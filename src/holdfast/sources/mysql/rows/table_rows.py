@@ -1,7 +1,7 @@
-"""The rows of one table as INSERT statements, by the way of reading that suits it.
+"""The rows of one table as INSERT statements.
 
-A table with a usable key is read range after range along it, many rows in one value. Any other one
-comes as a single stream.
+A table with a usable key is read in ranges along the key, many rows in one value. Any other table
+is read as a single stream.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from holdfast.sources.mysql.server.sql import quoted, select
 from holdfast.sources.mysql.server.tables import Key, Table
 
 GROWTH = 4
-# Rows of which nothing is known yet: text costs more bytes than InnoDB's own format.
+# The estimate before any row is read: text takes more bytes than InnoDB's own format.
 TEXT_PER_STORED_BYTE = 2
 SMALLEST_ROW_BYTES = 32
 COUNTABLE = WHOLE_NUMBERS - {"decimal"}
-# So many times the rows that were wanted may be in a step at most.
+# A step may hold at most this many times the rows that were wanted.
 MOST_KEYS_PER_ROW = 3.0
 Bound = tuple[str, ...]
 # Hexadecimal doubles, quoting doubles, and latin1 may double again as UTF-8.
@@ -47,7 +47,7 @@ class TableRows:
         self._luck = Luck()
 
     def read(self) -> Iterator[Batch]:
-        """All of them; raises `BackupFailed` naming the table."""
+        """All rows of the table; raises `BackupFailed` naming the table."""
         key = self._table.key
         try:
             yield from self._streamed() if key is None else self._ranges(key)
@@ -55,7 +55,7 @@ class TableRows:
             raise table_failed(str(self._table.relation), error) from error
 
     def _ranges(self, key: Key) -> Iterator[Batch]:
-        """Every row once: the ranges follow each other without a gap or an overlap."""
+        """Every row once: the ranges have no gaps and no overlaps."""
         table, limits = self._table, self._limits
         pace, steps = Pace(table, limits), Steps(key)
         start: Bound | None = None
@@ -69,7 +69,7 @@ class TableRows:
             rows, value, warned = self._range(where)
             steps.learn(start, end, rows)
             if warned and rows > 1:
-                # Something was cut or left out: ask again for less, so that nothing is lost.
+                # The server truncated the result: ask for fewer rows, so that none is lost.
                 pace.halve(rows)
                 continue
             if warned:
@@ -82,7 +82,7 @@ class TableRows:
             start = end
 
     def _range(self, where: str) -> tuple[int, bytes | None, int]:
-        """How many rows, their text, and how many warnings; unescaped where that will do."""
+        """Row count, text and number of warnings of a range; unescaped text where that is safe."""
         columns, luck = self._table.columns, self._luck
         if not columns or not luck.try_next():
             return self._escaped_range(where)
@@ -93,7 +93,7 @@ class TableRows:
         except StatementFailed as error:
             if error.code not in COLLATIONS_MIXED:
                 raise
-            # The escaped text is bytes throughout, and has no collation to agree on.
+            # The escaped text is all bytes, so that no collations are mixed.
             luck.learn(was_true=False)
             return self._escaped_range(where)
         count, value, *counted = answer[0]
@@ -120,7 +120,7 @@ class TableRows:
         return value
 
     def _bound_after(self, key: Key, start: Bound | None, rows: int) -> Bound | None:
-        """The key `rows` rows after `start`; None where the table ends before."""
+        """The key that is `rows` rows after `start`; None where the table ends before that."""
         what = ",".join(column.bound for column in key.columns)
         order = ",".join(quoted(column.name) for column in key.columns)
         along = (
@@ -131,14 +131,14 @@ class TableRows:
         return found[0] if found else None
 
     def _raw(self, where: str) -> Iterator[Batch]:
-        """Rows too long for one statement: long values gathered in variables, piece by piece."""
+        """Rows too long for one statement: long values are built in variables, piece by piece."""
         what = ",".join(raw_row(self._table.columns))
         with self._session.streamed(self._select(what, where)) as rows:
             for row in rows:
                 yield from long_row(self._table, row, self._limits)
 
     def _streamed(self) -> Iterator[Batch]:
-        """Every row once, in the server's order; one too long comes column by column."""
+        """Every row once, in the server's order; a row that is too long comes column by column."""
         gathered: list[bytes] = []
         size_bytes, wanted_bytes = 0, self._limits.statement_bytes
         with self._session.streamed(self._all_rows()) as rows:
@@ -158,11 +158,12 @@ class TableRows:
             yield Batch(statement(self._table, b",\n".join(rows)), len(rows))
 
     def _row(self, columns: Sequence[bytes | None]) -> Row:
-        # A missing text without its columns would be a row lost.
+        # Without columns, a NULL text would silently lose the row.
         return tuple(columns) if columns else (present(self._table, None),)
 
     def _all_rows(self) -> str:
-        """Text of a row and NULLs, or NULL and its columns where the text would be too long."""
+        """The query for each row's text and NULLs, or for NULL and its columns where the text
+        would be too long."""
         columns = self._table.columns
         text = row_text(columns)
         long = [column for column in columns if column.long]
@@ -178,7 +179,7 @@ class TableRows:
 
 
 class Pace:
-    """How many rows to ask for next, learnt from what the last ones weighed."""
+    """How many rows to ask for next, adapted to the size of the last ones."""
 
     def __init__(self, table: Table, limits: Limits) -> None:
         self._wanted_bytes = limits.statement_bytes
@@ -186,7 +187,7 @@ class Pace:
         self.rows = max(1, self._wanted_bytes // guess)
 
     def learn(self, *, rows: int, size_bytes: int) -> None:
-        """Aim at the wanted size, but grow slowly: the next rows may be larger."""
+        """Aim at the wanted size, but grow at most `GROWTH`-fold: the next rows may be larger."""
         fitting = rows * self._wanted_bytes // max(size_bytes, 1)
         self.rows = max(1, min(fitting, self.rows * GROWTH))
 
@@ -195,9 +196,9 @@ class Pace:
 
 
 class Steps:
-    """Where a range ends along a whole-number key with few gaps, without asking the server.
+    """Computes where a range ends along an integer key with few gaps, without asking the server.
 
-    With few gaps only: a step over many would not say how many rows it may meet.
+    Where gaps are many, the number of rows in a step could not be predicted.
     """
 
     def __init__(self, key: Key) -> None:
@@ -205,7 +206,7 @@ class Steps:
         self._keys_per_row = math.inf
 
     def after(self, start: Bound | None, rows: int) -> Bound | None:
-        """The end of the next range; None where the server has to be asked."""
+        """The end of the next range; None where the server must be asked."""
         if start is None or self._keys_per_row > MOST_KEYS_PER_ROW:
             return None
         return (str(int(start[0]) + max(1, round(rows * self._keys_per_row))),)
@@ -217,7 +218,10 @@ class Steps:
 
 
 def between(columns: Sequence[Column], start: Bound | None, end: Bound | None) -> str:
-    """WHERE for `start <= key < end`, spelt out because servers use no index for row values."""
+    """The WHERE clause for `start <= key < end`.
+
+    Column by column, because servers use no index for comparisons of row values.
+    """
     conditions = []
     if start is not None:
         conditions.append(_compared(columns, start, strictly=">", at_last=">="))

@@ -1,4 +1,4 @@
-"""One connection to a server, in bytes, that can be cut from another thread; and which it is."""
+"""One session on a server, which another thread can cut, and the server's version."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from holdfast.sources.mysql.server.connection import (
 from holdfast.sources.mysql.server.session_settings import Purpose
 
 CONNECT_SECONDS = 10.0
-# How often whoever waits for a long statement hears that it is still under way.
+# How often `Session.awaited` yields while a long statement runs.
 LOOK_SECONDS = 5.0
 Row = tuple[bytes | None, ...]
 # Values go in as literals and come out as the server's own bytes: no decoders.
@@ -79,14 +79,14 @@ class ServerVersion:
 
 
 class _Connection(pymysql.Connection):
-    """PyMySQL's connection, which can also be cut."""
+    """A PyMySQL connection that another thread can cut."""
 
     def cut(self) -> None:
-        """Shut the socket down under whoever is reading from it.
+        """Shut the socket down while another thread reads from it.
 
-        A duplicate, because the socket object itself belongs to the reading thread.
+        Uses a duplicate, because the socket object itself belongs to the reading thread.
         """
-        # None where it was closed meanwhile.
+        # The socket is None where the connection was closed in the meantime.
         with suppress(OSError, AttributeError):
             descriptor = os.dup(self._sock.fileno())  # type: ignore[attr-defined]  # not in the stubs
             with socket.socket(fileno=descriptor) as duplicate:
@@ -102,23 +102,23 @@ class _Connection(pymysql.Connection):
         return bool(waiting.poll(within_seconds * 1000))
 
     def answer(self) -> tuple[list[Row], int]:
-        """All rows of what was asked, and how many warnings the server had."""
+        """All rows of the answer to `ask`, and the number of warnings."""
         self._read_query_result()  # type: ignore[attr-defined]  # not in the stubs
         result = self._result  # type: ignore[attr-defined]  # not in the stubs
         return list(result.rows or ()), int(result.warning_count)
 
     def forget_result(self) -> None:
-        """Else PyMySQL would want the rest of an unfinished result when it is collected."""
+        """Keep PyMySQL from reading the rest of an unfinished result when it is collected."""
         result = self._result  # type: ignore[attr-defined]  # not in the stubs
         if result is not None:
             result.unbuffered_active = False
 
 
 class Session:
-    """One login: short questions as text, large answers as bytes.
+    """One login: short answers as text, large ones as bytes.
 
-    `preparation` is the statement that gave it its settings: a stock program that begins with
-    the same one reads or loads as we do.
+    `preparation` is the statement that set its variables: a stock program that begins with the
+    same statement reads or loads in the same way.
     """
 
     def __init__(self, connection: _Connection) -> None:
@@ -160,7 +160,7 @@ class Session:
         return opened
 
     def _prepare(self, purpose: Purpose) -> None:
-        """Give every variable that matters its value: a new session has the server's own."""
+        """Set every variable that matters: a new session has the server's global values."""
         self.run(session_settings.FIRST)
         present = {row[0]: row[1] for row in self.text("SHOW SESSION VARIABLES")}
         try:
@@ -171,7 +171,7 @@ class Session:
             wanted = session_settings.indispensable(purpose, present)
             if purpose == "loading" and wanted:
                 raise _cannot_prepare(self.value("SELECT CURRENT_USER()"), wanted) from error
-            # What is left out here ends a read with an error at worst.
+            # Without the variables left out here, a statement fails with an error at worst.
             allowed = {name: value for name, value in present.items() if name not in refused}
             self.preparation = session_settings.statement(purpose, allowed)
             self.run(self.preparation)
@@ -182,7 +182,7 @@ class Session:
             self.run(f"SET SESSION {name} = {value}")
 
     def run(self, sql: str) -> None:
-        """Carry out a statement that answers nothing of interest."""
+        """Execute a statement and ignore its answer."""
         self.fetch(sql)
 
     def text(self, sql: str, *values: str) -> list[tuple[str, ...]]:
@@ -191,7 +191,7 @@ class Session:
         return [tuple((value or b"").decode() for value in row) for row in rows]
 
     def named(self, sql: str) -> list[dict[str, str]]:
-        """All rows as text under the names of their columns."""
+        """All rows as text, by the names of their columns."""
         try:
             with self._connection.cursor() as cursor:
                 cursor.execute(sql)
@@ -215,7 +215,7 @@ class Session:
         return rows[0][1] if rows else ""
 
     def fetch(self, sql: str, values: Sequence[str] = ()) -> tuple[list[Row], int]:
-        """All rows as bytes, and how many warnings the server had."""
+        """All rows as bytes, and the number of warnings."""
         try:
             with self._connection.cursor() as cursor:
                 cursor.execute(sql, tuple(values) or None)
@@ -225,7 +225,7 @@ class Session:
             raise translated(error) from error
 
     def awaited(self, sql: str) -> Generator[bytes, None, tuple[list[Row], int]]:
-        """What `fetch` gives, of a statement that takes long: yields `b""` now and then meanwhile.
+        """What `fetch` returns, for a long statement: yields `b""` periodically while it runs.
 
         Leaving before the end cuts the connection.
         """
@@ -260,7 +260,7 @@ class Session:
 
         def end() -> None:
             if not ended:
-                # What is still on its way could only be read to its end: that may be hours.
+                # The rest of the result could only be read to its end, which may take hours.
                 self.cut()
                 self._connection.forget_result()
             with suppress(pymysql.Error, OSError):
@@ -271,7 +271,7 @@ class Session:
             yield rows()
 
     def _refuse_cut_values(self) -> None:
-        """Raise `StatementFailed` where the server gave NULL for what it could not hold."""
+        """Raise `StatementFailed` where the server gave NULL for a value that it could not hold."""
         for _, code, text in self.text("SHOW WARNINGS"):
             if int(code) in VALUE_CUT:
                 raise StatementFailed(int(code), text)
@@ -281,7 +281,7 @@ class Session:
         return self._connection.open and not self._cut
 
     def cut(self) -> None:
-        """End the connection under a running statement; from any thread."""
+        """End the connection, also while a statement runs; from any thread."""
         self._cut = True
         self._connection.cut()
 
@@ -303,7 +303,7 @@ def _cannot_prepare(user: str, refused: Mapping[str, str]) -> GrantMissing:
 def session(
     address: Address, *, database: str | None = None, purpose: Purpose = "reading"
 ) -> Iterator[Session]:
-    """A session for the length of the block; `database=""` is none at all."""
+    """A session for the length of the block; `database=""` selects no database."""
     opened = Session.open(address, database=database, purpose=purpose)
     with afterwards(opened.close):
         yield opened
