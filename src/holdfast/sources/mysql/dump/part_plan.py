@@ -1,4 +1,4 @@
-"""The parts of a dumped database, and what its dump program keeps faithfully or not."""
+"""The parts of a dumped database, and what its dump program does not keep faithfully."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from holdfast.sources.mysql.server.sql import quoted, slug
 from holdfast.sources.mysql.server.tables import TRANSACTIONAL, Table
 
 KEEPS_HISTORY = (10, 11)
-# What the native engine takes to hold one moment for several sessions; a dump has but one.
+# Rights with which the native engine holds one moment for several sessions; a dump has only one.
 ONE_MOMENT = {"RELOAD", "BACKUP_ADMIN"}
-# In these some characters have two codes, and come back from utf8mb4 as one of them.
+# In these some characters have two codes; converted from utf8mb4, only one of them comes back.
 AMBIGUOUS_CHARSETS = frozenset(
     ("big5", "cp932", "eucjpms", "euckr", "gb18030", "gb2312", "gbk", "sjis", "ujis")
 )
@@ -42,7 +42,7 @@ XBSTREAM = "xbstream"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dumped:
-    """What to store, and where each part comes from: a table's dump, a text, or a whole dump."""
+    """The parts, and what each is made of: a dump of one table, a text, or a dump of all."""
 
     plans: tuple[PartPlan, ...]
     tables: Mapping[str, Table]
@@ -60,8 +60,8 @@ def by_table(
 ) -> Dumped:
     """Definitions as the native engine keeps them, and a dump of rows for each table.
 
-    The digest of its definition stands with each part: a resumed run takes a table that was
-    altered since anew.
+    Each data part records the digest of its table's definition: a resumed run dumps a table again
+    that was altered since.
     """
     found = native_contents(
         tables, definitions=definitions, access=access, limits=limits, packed=False
@@ -112,7 +112,7 @@ def _text(name: str, text: bytes, access: Access) -> PartPlan:
 def rights(
     version: ServerVersion, database: str, tables: Sequence[Table], *, as_tables: bool
 ) -> tuple[Need, ...]:
-    """What the login needs, where it dumps these."""
+    """The rights that a login needs to dump these tables."""
     least = [need for need in needs(version, database) if need.right not in ONE_MOMENT]
     if version.mariadb and not as_tables:
         why = "to describe views that call functions"
@@ -124,7 +124,7 @@ def rights(
 
 
 def refuse_unfaithful(tables: Sequence[Table], program: Program, *, as_tables: bool) -> None:
-    """Raise `Unsupported` for tables that would come back as something else, or torn."""
+    """Raise `Unsupported` for tables that the dump would change or hold inconsistently."""
     torn = [] if as_tables else [table for table in tables if not transactional(table)]
     if torn:
         raise Unsupported(
@@ -148,7 +148,7 @@ def refuse_unfaithful(tables: Sequence[Table], program: Program, *, as_tables: b
 
 
 def refuse_libraries(asking: Session, database: str, *, as_tables: bool) -> None:
-    """Raise `Unsupported` where routines use libraries, which no dump program knows of."""
+    """Raise `Unsupported` for a whole dump of a database with libraries, which it would lack."""
     if as_tables or not asking.text("SHOW TABLES FROM information_schema LIKE 'LIBRARIES'"):
         return
     names = [name for (name,) in asking.text(LIBRARIES, database)]
@@ -161,7 +161,7 @@ def refuse_libraries(asking: Session, database: str, *, as_tables: bool) -> None
 
 
 def transactional(table: Table) -> bool:
-    """Whether a dump of it needs no lock: tables without rows of their own are not read."""
+    """Whether a dump of the table needs no lock: InnoDB, or no rows of its own to read."""
     return table.engine == TRANSACTIONAL or not table.owns_rows
 
 
@@ -170,9 +170,9 @@ def versioned(table: Table) -> bool:
 
 
 def inexact(tables: Sequence[Table], *, kind: str) -> dict[str, list[str]]:
-    """Columns whose values may come back as others: those that are rounded, those converted.
+    """Columns whose values may come back changed: rounded, converted, or JSON.
 
-    `kind` is that of the server: MariaDB takes bytes in ascii that are none of its characters, and
+    `kind` is that of the server: MariaDB accepts bytes in ascii that are no characters of it, and
     keeps JSON as text.
     """
     converted = AMBIGUOUS_CHARSETS | ({ASCII} if kind == MARIADB else set())
@@ -194,7 +194,7 @@ def inexact(tables: Sequence[Table], *, kind: str) -> dict[str, list[str]]:
 
 
 def notes(tables: Sequence[Table], *, kind: str) -> list[str]:
-    """What is worth knowing before a night relies on it."""
+    """Notes for a plan: columns that come back changed, and tables that are locked."""
     said = []
     for what, columns in inexact(tables, kind=kind).items():
         more = f" and {len(columns) - TABLES_NAMED} more" if len(columns) > TABLES_NAMED else ""
@@ -207,10 +207,10 @@ def notes(tables: Sequence[Table], *, kind: str) -> list[str]:
 
 
 class DumpDdlCheck:
-    """Remembers definitions; asked again after a table's rows were read, from any thread.
+    """Compares definitions before and after a table's rows were read; from any thread.
 
-    Rows are dumped by a session of their own, at a moment of their own: only what stands the
-    same on both sides of it is known to fit them.
+    Rows are dumped by another session at a moment of its own: only a definition that is the same
+    before and after is known to fit them.
     """
 
     def __init__(self, session: Session, tables: Sequence[Table]) -> None:
@@ -220,7 +220,7 @@ class DumpDdlCheck:
         self.digests = {table.relation.name: self._digest(table) for table in tables}
 
     def require_unaltered(self, table: Table) -> None:
-        """Raise `BackupFailed` naming the table where it is another one by now."""
+        """Raise `BackupFailed` naming the table where its definition has changed."""
         with self._lock:
             if self._digest(table) == self.digests[table.relation.name]:
                 return

@@ -1,4 +1,4 @@
-"""A dump and, where one was asked for, a compressor beside it: begun, watched, reaped together."""
+"""Runs a dump program and, where configured, a compressor beside it; both are reaped together."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ ALTERED = ("(1412)", "1412:", "(1146)", "1146:", "Couldn't find table")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipes:
-    """Every pipe of one backup; all can be ended at once.
+    """The pipes of one backup, which can all be ended at once.
 
-    `login` are options that the dump program takes besides those of the `address`.
+    `login` holds options for the dump program beside or instead of those of the `address`.
     """
 
     address: Address
@@ -47,9 +47,9 @@ class Pipes:
         *,
         done: Callable[[], None] = lambda: None,
     ) -> Iterator[DumpStream]:
-        """Run the dump that `argv` makes of the login's descriptor; gone when the block ends.
+        """Run the command that `argv` returns for the login's descriptor; reaped with the block.
 
-        `done` is called when the dump has come to its end, and may still refuse it.
+        `done` is called after a complete dump, and may raise to refuse it.
         """
         aborted = self.endings.aborted
         with ExitStack() as opened:
@@ -75,7 +75,7 @@ class Pipes:
 
 
 class DumpStream(PartStream):
-    """What a dump program prints; read once."""
+    """The output of a dump program; read once."""
 
     def __init__(
         self, dump: Child, subject: str, *, aborted: threading.Event, done: Callable[[], None]
@@ -102,7 +102,7 @@ class DumpStream(PartStream):
 
 
 class CompressedDumpStream(DumpStream):
-    """The same, whose plain bytes go through a program."""
+    """The output of a dump program whose plain bytes another program compresses."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class CompressedDumpStream(DumpStream):
 
 
 class _Named:
-    """A compressor whose failure says what it was at work on."""
+    """A compressor whose errors name what it was compressing."""
 
     def __init__(self, stage: CompressionStage, subject: str, aborted: threading.Event) -> None:
         self._stage = stage
@@ -146,7 +146,7 @@ class _Named:
 
 
 def failure(error: ChildFailed, subject: str, aborted: threading.Event) -> BackupFailed:
-    """Which program failed at what, and why; where the run was ended, that."""
+    """The error for a program that failed while it read `subject`, or for a run that was ended."""
     if aborted.is_set():
         return BackupFailed(f"cannot go on backing up {subject}: the run was ended")
     hint = ""
@@ -157,15 +157,15 @@ def failure(error: ChildFailed, subject: str, aborted: threading.Event) -> Backu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compressing:
-    """A program and its level."""
+    """A compression program and its level."""
 
     program: Compressor
     level: int
 
     def argv(self) -> list[str]:
-        """From standard input to standard output; raises `ToolMissing`."""
+        """The command that compresses standard input to standard output; raises `ToolMissing`."""
         path = located((self.program.value,), PACKAGES[self.program])
-        # One thread each: the table is what is worked on side by side, and threads are tasks.
+        # One thread each: tables are dumped in parallel already, and threads count as tasks.
         options = {
             Compressor.GZIP: ["-c", f"-{self.level}"],
             Compressor.PIGZ: ["-c", f"-{self.level}", "-p", "1"],
@@ -181,8 +181,8 @@ class Compressing:
 class ChildCompression:
     """Obeys `ports.source.CompressionStage`: plain bytes into a child, compressed ones out of it.
 
-    Both ends of the child are served by one thread: it never waits to write while the child
-    waits to be read. Raises `ChildFailed` where the child ends before its input does, or badly.
+    One thread serves both ends of the child: it never waits to write while the child waits to be
+    read. Raises `ChildFailed` where the child ends before its input does, or with an error.
     """
 
     def __init__(self, child: Child) -> None:
@@ -221,7 +221,7 @@ class ChildCompression:
             raise self._gone() from None
 
     def _gone(self) -> ChildFailed:
-        """Its own status says why, and if that is 0 it is a lie."""
+        """The error of a child that ended too early, also where its exit status is 0."""
         try:
             self._child.finish()
         except ChildFailed as error:

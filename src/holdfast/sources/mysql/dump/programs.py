@@ -1,4 +1,4 @@
-"""The server's own programs: which are on this host, which suit the server, their arguments."""
+"""The stock programs: which are on this host, which suit the server, and their arguments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNPACKER = "mbstream"
 BACKUP_PACKAGE = "mariadb-backup"
 _VERSION = re.compile(r"(?P<mariadb>\d+\.\d+\.\d+)-MariaDB|server (?P<based>\d+\.\d+\.\d+)")
 _MYSQL_VERSION = re.compile(r"Ver (?P<mysql>\d+\.\d+\.\d+)")
-# The last line of a dump that came to its end.
+# The last line of a complete dump.
 COMPLETED = b"-- Dump completed"
 # `--complete-insert`: rows name their columns, so invisible and generated ones come out right.
 # No DROP TABLE: a dump piped into the wrong database must not empty it.
@@ -43,7 +43,7 @@ WITH_HISTORY = "--dump-history"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One program, where it is, and what it says it is."""
+    """One program: its path, and the kind and version that it reports."""
 
     name: str
     path: str
@@ -88,7 +88,10 @@ def find_backup(version: ServerVersion) -> Program:
 
 
 def find_unpacking(server_version: str) -> tuple[Program, str]:
-    """What prepares a copy made from `server_version`, and the path of what unpacks it."""
+    """The program that prepares a copy from `server_version`, and the path of its unpacker.
+
+    Raises `ToolMissing`.
+    """
     unpacker = located((UNPACKER,), BACKUP_PACKAGE)
     program = _first((BACKUP_PROGRAM,), BACKUP_PACKAGE)
     wanted = tuple(int(number) for number in re.findall(r"\d+", server_version)[:2])
@@ -102,7 +105,7 @@ def find_unpacking(server_version: str) -> tuple[Program, str]:
 
 
 def located(names: Sequence[str], package: str) -> str:
-    """The path of the first of `names` that is here; raises `ToolMissing`."""
+    """The path of the first of `names` that is installed; raises `ToolMissing`."""
     for name in names:
         if path := shutil.which(name):
             return path
@@ -114,7 +117,7 @@ def _first(names: Sequence[str], package: str) -> Program:
     try:
         with running([path, "--version"]) as child:
             said = b"".join(child.chunks()).decode(errors="replace")
-            # mariadb-backup tells it there.
+            # mariadb-backup prints its version to stderr.
             said += child.stderr
     except ChildFailed as error:
         raise ToolMissing(
@@ -124,7 +127,7 @@ def _first(names: Sequence[str], package: str) -> Program:
 
 
 def described(path: str, said: str) -> Program:
-    """What `--version` answered; raises `ToolMissing` where that names no version."""
+    """The program that printed `said` for `--version`; raises `ToolMissing` without a version."""
     mariadb = _VERSION.search(said)
     mysql = _MYSQL_VERSION.search(said)
     name = path.rpartition("/")[2]
@@ -138,7 +141,7 @@ def described(path: str, said: str) -> Program:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DumpCommand:
-    """One kind of dump, of one database."""
+    """The command lines to dump one database."""
 
     program: Program
     database: str
@@ -154,9 +157,9 @@ class DumpCommand:
     def whole(
         self, *, login: int, history: bool = False, without_rows: Sequence[str] = ()
     ) -> list[str]:
-        """Everything in the database, as of one moment; of some tables only the definition."""
+        """The whole database as of one moment; of tables `without_rows` only the definition."""
         past = (WITH_HISTORY,) if history else ()
-        # MySQL's program knows by itself, and has no such option.
+        # MySQL's program leaves out such rows by itself, and has no such option.
         bare = [
             f"--ignore-table-data={self.database}.{name}"
             for name in without_rows
@@ -166,9 +169,9 @@ class DumpCommand:
         return [*self._head(login), *how, "--", self.database]
 
     def _head(self, login: int) -> list[str]:
-        # A dump into another server must not change what that server thinks it has replicated.
+        # Loading the dump into another server must not change that server's GTID set.
         own = ("--set-gtid-purged=OFF",) if self.program.kind == MYSQL else ()
-        # First by the program's own rule; nothing of the host's files is read besides.
+        # The program wants this option first; it then reads no other option file of the host.
         return [
             self.program.path,
             f"--defaults-file=/dev/fd/{login}",
@@ -178,10 +181,10 @@ class DumpCommand:
 
 
 def prepared_login(address: Address, kind: str, preparation: str) -> dict[str, str]:
-    """Options for the file that a program of `kind` reads its login from.
+    """Options for a program's login file that make its session begin with `preparation`.
 
-    MariaDB's programs know no such option, but their library does, as part of a connection string
-    in the place of a host: names and values with semicolons between them.
+    MariaDB's programs lack `init-command`. Their library accepts it in a connection string in place
+    of the host: names and values separated by semicolons.
     """
     if kind != MARIADB:
         return {"init-command": preparation}

@@ -1,4 +1,4 @@
-"""A MySQL or MariaDB database as its own dump program writes it, read through pipes."""
+"""A MySQL or MariaDB database as the server's stock dump program prints it, read through pipes."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ DATABASE_COLLATION = """
 
 
 class MysqlToolsSource(Source):
-    """One dump for the database, or `as_tables` one for each table.
+    """One dump of the database, or one of each table where `as_tables`.
 
-    With `selection` it is the server until `database` says which of its databases. With
-    `compressing` a program of the host compresses each dump, else the pipeline does.
+    With `selection` it is the whole server unless `database` names one of its databases. With
+    `compressing` a program of the host compresses each dump, otherwise the pipeline does.
     """
 
     engine = "tools"
@@ -60,7 +60,7 @@ class MysqlToolsSource(Source):
         compressing: Compressing | None = None,
         clock: Callable[[], datetime] = now,
     ) -> None:
-        # What the two engines ask the server in the same words.
+        # The questions to the server that both engines share.
         self._native = MysqlSource(
             dsn, password=password, options=Options(databases=selection), database=database
         )
@@ -223,7 +223,7 @@ class MysqlToolsSource(Source):
         return Consistency.PER_TABLE if self._as_tables else Consistency.PER_DATABASE
 
     def _examined(self, asking: Session) -> _Found:
-        """Everything that can be wrong before a byte is read; raises what `check` raises."""
+        """Check all that can be checked before a byte is read; raises what `check` raises."""
         version = ServerVersion.of(asking)
         program = find_dump(version)
         if self._compressing:
@@ -248,7 +248,7 @@ class MysqlToolsSource(Source):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """What a look at the server and at this host told."""
+    """What the checks found on the server and on this host."""
 
     version: ServerVersion
     program: Program
@@ -257,7 +257,7 @@ class _Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DumpSnapshot(Snapshot):
-    """Each dump opens a moment of its own; see `consistency`."""
+    """The dumps of one backup; each sees a moment of its own, see `consistency`."""
 
     server: Server = field()
     consistency: Consistency = field()

@@ -34,9 +34,9 @@ LINK_SUFFIX = ".isl"
 
 
 class DatadirTarget(Target):
-    """The address is `file:///ABSOLUTE/PATH`.
+    """A directory to unpack a physical backup into, named as `file:///ABSOLUTE/PATH`.
 
-    What is in the directory is never removed, `overwrite` or not: it may be a server's only data.
+    Existing files are never removed, `overwrite` or not: they may be a server's only data.
     """
 
     def __init__(self, url: str) -> None:
@@ -65,7 +65,7 @@ class DatadirTarget(Target):
 
     @contextmanager
     def _own_folder(self, part: Part) -> Iterator[None]:
-        """The empty directory, empty again if it could not be filled."""
+        """Provide the empty directory; where the block fails, clear it, and remove a new one."""
         made = self._made()
         free = shutil.disk_usage(self._folder).free
         try:
@@ -134,15 +134,18 @@ class DatadirTarget(Target):
             ) from error
 
     def _forget_elsewhere(self) -> None:
-        """A table with a DATA DIRECTORY is in the copy like all others, and a link in a file says
-        where it was: there the server may be that it was taken from."""
+        """Remove the links of tables with a DATA DIRECTORY.
+
+        The copy holds such a table like all others. Its link file names the original folder, which
+        the source server may still use.
+        """
         for place, _, files in os.walk(self._folder):
             for name in files:
                 if name.lower().endswith(LINK_SUFFIX):
                     (Path(place) / name).unlink()
 
     def _prepare(self, program: Program) -> None:
-        """Bring the copied files to one moment by InnoDB's own log."""
+        """Make the copied files consistent by applying InnoDB's log."""
         argv = [program.path, "--no-defaults", "--prepare", f"--target-dir={self._folder}"]
         try:
             with running(argv, stdout=False) as child:
@@ -156,7 +159,7 @@ class DatadirTarget(Target):
             )
 
     def _hand_over(self) -> None:
-        """Everything belongs to whom the directory belongs to; only root can give away."""
+        """Give all files to the owner of the directory; only root can do that."""
         owner = self._folder.stat()
         if os.geteuid() != 0 or owner.st_uid == 0:
             return
@@ -166,7 +169,7 @@ class DatadirTarget(Target):
 
 
 def _only_part(request: RestoreRequest, folder: str) -> tuple[Part, MysqlServerFiles]:
-    """The physical part; raises `Unsupported` where there is none, or not all of it is wanted."""
+    """The physical part; raises `Unsupported` where there is none, or for a refused option."""
     for part in request.parts:
         if isinstance(part.details, MysqlServerFiles):
             request.require_obeyed(Way.DATADIR, into=f"'{folder}'")

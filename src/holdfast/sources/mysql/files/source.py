@@ -1,4 +1,4 @@
-"""A MariaDB server as `mariadb-backup` copies its files: all databases, one stream."""
+"""A MariaDB server whose files `mariadb-backup` copies: all databases in one stream."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from holdfast.sources.mysql.server.connection import Address, login_file
 from holdfast.sources.mysql.server.privileges import Need
 from holdfast.sources.mysql.server.session import ServerVersion, Session, session
 
-# The first file of every InnoDB; where it cannot be read, nothing else can.
+# InnoDB's first file: a login that cannot read it cannot read the others.
 FIRST_FILE = "ibdata1"
-# A server has some hundred variables, and a thousand of status.
+# Far more rows than a server's variables and status have: some hundreds, and a thousand.
 LEAST_LIMIT = 1_000_000
 RIGHTS = (
     Need(right="RELOAD", database="", why="to flush logs and hold commits off"),
@@ -60,12 +60,12 @@ MOST_THREADS = 4
 # Called xtrabackup_* before MariaDB 11.1.
 _CHECKPOINTS = re.compile(r"(?:mariadb_backup|xtrabackup)_checkpoints")
 _INFO = re.compile(r"(?:mariadb_backup|xtrabackup)_info")
-# What the records call the database of a backup that holds all of them.
+# The database name in the records of a backup that holds all databases.
 WHOLE_SERVER = "all-databases"
 
 
 class MysqlPhysicalSource(Source):
-    """A whole server; the database in `dsn` is only where we log in."""
+    """A whole server; the database in `dsn` only serves to log in."""
 
     engine = "tools"
     database = WHOLE_SERVER
@@ -161,7 +161,7 @@ class _Found:
 
 @dataclass(slots=True, kw_only=True)
 class PhysicalSnapshot(Snapshot):
-    """What proves its moment is known once its one part has been read."""
+    """A copy of a server's files; its proof and time are known once its only part was read."""
 
     server: Server = field()
     address: Address
@@ -216,7 +216,7 @@ class PhysicalSnapshot(Snapshot):
 
 
 class FileStream(PartStream):
-    """What `mariadb-backup` streams; it tells its snapshot what moment the files are of."""
+    """The output of `mariadb-backup`; at its end it sets the proof and time of its snapshot."""
 
     def __init__(self, child: Child, snapshot: PhysicalSnapshot) -> None:
         self._child = child
@@ -242,7 +242,7 @@ class FileStream(PartStream):
 
 
 def proof_in(files: dict[str, bytes]) -> MysqlCopyProof:
-    """What the copy says of itself; raises `BackupFailed` where it does not say how far it is."""
+    """The proof from the copy's own files; raises `BackupFailed` where they name no last LSN."""
     told: dict[str, str] = {}
     for content in files.values():
         for line in content.decode(errors="replace").splitlines():
@@ -270,9 +270,10 @@ class ServerFiles:
 
 
 def find_files(asking: Session, address: Address) -> ServerFiles:
-    """The server's files, every folder looked into.
+    """The server's data directory, and its size after listing every folder.
 
-    Raises `Unsupported` where they are not on this host, `GrantMissing` where we may not read.
+    Raises `Unsupported` where the files are not on this host, and `GrantMissing` where this user
+    may not read them.
     """
     folder = Path(asking.value("SELECT @@datadir"))
     if not address.unix_socket:
@@ -294,7 +295,7 @@ def find_files(asking: Session, address: Address) -> ServerFiles:
 
 
 def _size_of(folder: Path) -> int:
-    """All of it in bytes; raises `OSError` for a folder that may not be listed."""
+    """The size of all files in bytes; raises `OSError` for a folder that may not be listed."""
 
     def refuse(error: OSError) -> None:
         raise error
@@ -305,13 +306,13 @@ def _size_of(folder: Path) -> int:
             try:
                 total += (Path(place) / name).lstat().st_size
             except FileNotFoundError:
-                # The server comes and goes with its temporary files.
+                # The server may remove a temporary file at any time.
                 continue
     return total
 
 
 def require_mariadb(version: ServerVersion) -> None:
-    """Raise `Unsupported` for a server whose files `mariadb-backup` does not know."""
+    """Raise `Unsupported` for a server whose files `mariadb-backup` cannot copy."""
     if not version.mariadb:
         raise Unsupported(
             f"cannot copy the files of a {version.kind} server: mariadb-backup knows MariaDB only",
@@ -322,7 +323,7 @@ def require_mariadb(version: ServerVersion) -> None:
 def require_no_limit(asking: Session) -> None:
     """Raise `Unsupported` where `mariadb-backup` would see only some of the server's variables.
 
-    No statement of ours comes before its own.
+    Its session has the server's global limit: we cannot send a statement before its own.
     """
     limit = int(asking.value("SELECT @@GLOBAL.sql_select_limit"))
     if limit < LEAST_LIMIT:

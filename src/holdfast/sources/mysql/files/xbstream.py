@@ -1,7 +1,7 @@
-"""Small files out of an xbstream while it passes; format: chunks of files, one after another.
+"""Extracts small files from an xbstream as it passes; an xbstream is a sequence of file chunks.
 
-A chunk is `XBSTCK01`, a byte of flags, a byte for its type, the length of a path and the path;
-a chunk of data goes on with length, offset and checksum of its data (little-endian) and the data.
+A chunk is `XBSTCK01`, a byte of flags, a byte for its type, the length of a path and the path.
+A data chunk continues with length, offset and checksum of its data (little-endian) and the data.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ PAYLOAD = b"P"
 END_OF_FILE = b"E"
 _HEAD = struct.Struct("<8sccI")
 _DATA = struct.Struct("<QQI")
-# Beyond this it is none of the small files that are looked for.
+# A larger file is none of the small files that we look for.
 MOST_BYTES = 1 << 20
 MOST_PATH_BYTES = 4096
 
 
 class NotUnderstood(Exception):
-    """What passes is no xbstream of the kind described above."""
+    """The stream is not an xbstream in the format described above, or has a refused path."""
 
 
 @dataclass(slots=True)
 class _Chunk:
-    """The chunk whose data is passing."""
+    """The chunk whose data is passing; `left` counts its remaining bytes."""
 
     path: str
     left: int
 
 
 class Catcher:
-    """Keeps the content of every file that `wanted` says yes to; feed it the whole stream.
+    """Keeps the first `MOST_BYTES` of every file that `wanted` accepts; feed it the whole stream.
 
-    `seen` is told each path before the bytes that follow it are looked at, and may raise.
+    `seen` is called with each path before the bytes that follow it are processed, and may raise.
     """
 
     def __init__(
@@ -50,18 +50,18 @@ class Catcher:
         self._chunk: _Chunk | None = None
 
     def feed(self, buffer: Buffer) -> None:
-        """Raises `NotUnderstood`."""
+        """Process the next bytes of the stream; raises `NotUnderstood`."""
         left = memoryview(buffer)
         while left:
             left = self._begun(left) if self._chunk is None else self._passed(self._chunk, left)
 
     @property
     def whole(self) -> bool:
-        """Whether the stream stands between two chunks: nothing is cut off."""
+        """Whether the stream is between two chunks, so that no chunk is truncated."""
         return self._chunk is None and not self._head
 
     def _begun(self, left: memoryview) -> memoryview:
-        """Take what a chunk's head lacks; the rest is its data, or the next chunk."""
+        """Take what a chunk's head still lacks; returns the rest: its data or the next chunk."""
         needed = _head_bytes(self._head) - len(self._head)
         self._head += bytes(left[:needed])
         left = left[needed:]
@@ -83,7 +83,7 @@ class Catcher:
 
 
 def _head_bytes(known: bytes) -> int:
-    """How long the head of this chunk is, as far as what is known of it tells."""
+    """The length of a chunk's head, as far as its known bytes tell."""
     if len(known) < _HEAD.size:
         return _HEAD.size
     kind: bytes
@@ -95,7 +95,7 @@ def _head_bytes(known: bytes) -> int:
 
 
 def _chunk(head: bytes) -> _Chunk | None:
-    """The chunk whose data follows a whole head; None where there is no data."""
+    """The chunk whose data follows a complete head; None where there is no data."""
     _, _, kind, path_bytes = _HEAD.unpack_from(head)
     if kind == END_OF_FILE:
         return None
@@ -110,8 +110,9 @@ def _path(head: bytes) -> bytes:
 
 
 def kept_beneath(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same stream as long as each of its files stays in the folder that it is unpacked into:
-    `mbstream` goes wherever a path leads. Raises `NotUnderstood` before it is given such a path.
+    """The same stream, as long as each of its files stays in the folder that it is unpacked into.
+
+    `mbstream` follows any path. Raises `NotUnderstood` before it receives one that leads out.
     """
     catcher = Catcher(lambda _: False, seen=_require_beneath)
     for chunk in chunks:
@@ -121,6 +122,6 @@ def kept_beneath(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _require_beneath(path: bytes) -> None:
     segments = path.split(b"/")
-    # It takes a path up to its first zero byte, and a tilde for somebody's home.
+    # `mbstream` ends a path at its first zero byte, and takes a tilde for a home folder.
     if b"\0" in path or path.startswith(b"~") or {b"", b".", b".."} & {*segments}:
         raise NotUnderstood(f"a file of it would be {path!r}, which leads out of the folder")

@@ -1,4 +1,4 @@
-"""What can be known to fail before a restore changes anything."""
+"""Finds what would make a restore fail, before it changes anything."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from holdfast.sources.mysql.server.connection import Address
 from holdfast.sources.mysql.server.privileges import EVERYTHING, Held, held
 from holdfast.sources.mysql.server.session import ServerVersion, Session
 
-# A statement is sent whole: its longest text, and its head.
+# A statement is sent in one packet: its head needs room beside its longest text.
 HEAD_BYTES = 1 << 16
 
 
@@ -25,7 +25,7 @@ def require(asking: Session, address: Address, request: RestoreRequest) -> None:
 
 
 def _require_form(address: Address, request: RestoreRequest) -> None:
-    """Archives of the stock tools come back whole, and files not at all, through a server."""
+    """Refuse a server's files, which only a folder can hold, and options that are not obeyed."""
     archives = [part for part in request.parts if part.kind is PartKind.ARCHIVE]
     if any(not isinstance(part.details, MysqlDump) for part in archives):
         raise Unsupported(
@@ -36,7 +36,7 @@ def _require_form(address: Address, request: RestoreRequest) -> None:
 
 
 def _require_rights(asking: Session, address: Address) -> None:
-    """Definers, grants and accounts belong to others: only an administrator can bring them back."""
+    """Definers, grants and accounts belong to others: only an administrator can restore them."""
     if Held(EVERYTHING, "*") in held(asking):
         return
     # MySQL 8 spells ALL out, and so do administrators made by hand.

@@ -1,4 +1,4 @@
-"""Who may do what with a database: grants that fit any database name, and the accounts."""
+"""The grants on a database, written to fit any database name, and the accounts that hold them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from holdfast.sources.mysql.server.connection import StatementFailed
 from holdfast.sources.mysql.server.session import ServerVersion, Session
 from holdfast.sources.mysql.server.sql import Item, quoted, script
 
-# Everybody has it where there is such a thing, and nobody makes it.
+# A role that every account has, where the server knows it; it cannot be created.
 PUBLIC = "PUBLIC"
 MARIADB_MEMBERS = "SELECT Role, '', User, Host, Admin_option FROM mysql.roles_mapping"
 MARIADB_DEFAULTS = """
@@ -58,7 +58,7 @@ def memberships(session: Session, version: ServerVersion) -> list[Membership]:
 
 
 def defaults(session: Session, version: ServerVersion) -> list[Membership]:
-    """Roles that are on as soon as their member logs in."""
+    """Roles that are active as soon as their member logs in."""
     return _read(session, MARIADB_DEFAULTS if version.mariadb else MYSQL_DEFAULTS)
 
 
@@ -70,7 +70,7 @@ def _read(session: Session, question: str) -> list[Membership]:
 
 
 def of_roles(found: Iterable[Membership], roles: Collection[Account]) -> list[Membership]:
-    """Every membership through which somebody comes to one of `roles`, over others if need be."""
+    """Every membership that gives an account one of `roles`, directly or through other roles."""
     all_of_them = list(found)
     reached = set(roles)
     while True:
@@ -86,21 +86,21 @@ def granted(membership: Membership) -> str:
 
 
 def by_default(member: Account, roles: Sequence[Account], *, mariadb: bool) -> str:
-    """MariaDB knows one for each account, MySQL several."""
+    """The statement that sets default roles: MariaDB has one per account, MySQL several."""
     if mariadb:
         return f"SET DEFAULT ROLE {roles[0]} FOR {member}"
     return f"ALTER USER {member} DEFAULT ROLE {', '.join(map(str, roles))}"
 
 
 def without_default_role(created: str) -> str:
-    """An account as it can be made before the roles that it has by default."""
+    """CREATE USER without default roles, so that the account can be created before them."""
     return _DEFAULT_ROLE.sub("", created, count=1)
 
 
 def mended(script: str) -> str:
-    """A script of accounts as it was once written, so that it can be carried out.
+    """Repair a script of accounts that an earlier version of holdfast wrote.
 
-    It made PUBLIC, which nobody can, and accounts before the roles that they have by default.
+    It created PUBLIC, which is impossible, and accounts before their default roles.
     """
     lines, later = [], []
     for line in script.splitlines(keepends=True):
@@ -119,12 +119,12 @@ GRANTEES = """
     UNION SELECT User, Host FROM mysql.tables_priv WHERE Db = %s
     UNION SELECT User, Host FROM mysql.columns_priv WHERE Db = %s
     UNION SELECT User, Host FROM mysql.procs_priv WHERE Db = %s"""
-# Whom MySQL lets into every database but this one (`partial_revokes`).
+# Accounts that MySQL admits to every database but this one (`partial_revokes`).
 KEPT_OUT = """
     SELECT User, Host FROM mysql.user
     WHERE JSON_CONTAINS(user_attributes->'$.Restrictions[*].Database', JSON_QUOTE(%s))
     ORDER BY User, Host"""
-# Without it an old MariaDB would make an account, with no password, out of a GRANT.
+# Without this mode, GRANT on an old MariaDB would create an account without a password.
 GRANTS_HEAD = """\
 SET NAMES utf8mb4;
 SET SESSION sql_mode = '';
@@ -140,13 +140,13 @@ class Access:
     grants: bytes
     globals: bytes
     accounts: tuple[Account, ...]
-    """Who must exist before `grants` can be applied."""
+    """The accounts that must exist before `grants` can be applied."""
     notes: tuple[str, ...] = ()
-    """What will not come back, in words."""
+    """What a restore will not bring back."""
 
 
 def read_access(session: Session, database: str, version: ServerVersion) -> Access:
-    """Grants on `database` and below; what accounts hold server-wide is not its own."""
+    """The grants on `database` and its objects; server-wide rights of accounts are left out."""
     found = {Account(*row) for row in session.text(GRANTEES, *[database] * 4)}
     holders = sorted(account for account in found if account.user or account.host)
     members = of_roles(memberships(session, version), holders)
@@ -172,7 +172,7 @@ def read_access(session: Session, database: str, version: ServerVersion) -> Acce
 
 
 def kept_out(session: Session, database: str, version: ServerVersion) -> tuple[str, ...]:
-    """A note on accounts that have rights on the whole server, and not those on this database."""
+    """A note on accounts with server-wide rights that are revoked on this database."""
     if version.mariadb or not session.variable("partial_revokes"):
         return ()
     found = [str(Account(*row)) for row in session.text(KEPT_OUT, database)]
@@ -193,8 +193,7 @@ def _account_items(
     accounts: Sequence[Account],
     members: Sequence[Membership],
 ) -> Iterator[Item]:
-    """Accounts, then roles, then who holds them, then which are on by default: each needs those
-    before it."""
+    """Accounts, then roles, then memberships, then default roles: each needs those before it."""
     for account in accounts:
         if not account.role:
             yield _item("account", str(account), _created(session, account))
@@ -221,7 +220,7 @@ def _lines(session: Session, account: Account) -> list[str]:
     try:
         return [line for (line,) in session.text(f"SHOW GRANTS FOR {account}")]
     except StatementFailed:
-        # Left over in the grant tables after its account was removed by hand.
+        # Its rows were left in the grant tables after the account was removed by hand.
         return []
 
 
@@ -235,7 +234,7 @@ def _created(session: Session, account: Account) -> str:
 
 
 def relative_grant(line: str, database: str) -> str:
-    """A line of SHOW GRANTS as said inside the database; empty where it is about another."""
+    """A line of SHOW GRANTS without the database's name; empty where it is about another one."""
     escaped = database.replace("_", r"\_").replace("%", r"\%")
     names = "|".join(re.escape(quoted(name)) for name in dict.fromkeys((database, escaped)))
     match = re.fullmatch(

@@ -1,4 +1,4 @@
-"""How the server is asked to write each type down, so that reading it back loses nothing."""
+"""Expressions that make the server print each type so that reading it back loses nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from holdfast.sources.mysql.server import typed_json
 from holdfast.sources.mysql.server.sql import quoted
 
 WHOLE_NUMBERS = {"tinyint", "smallint", "mediumint", "int", "bigint", "decimal"}
-# As numbers: exact in every character set, and 0 stays the error value that it is.
+# Printed as numbers: exact in every character set, and 0 remains the error value.
 NUMBERED = {"bit", "enum", "set"}
 TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext"}
 BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "vector"}
@@ -26,12 +26,12 @@ SHAPES = {
 }
 MOMENTS = {"date", "time", "datetime", "timestamp", "year"}
 LONG = {"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "json", *SHAPES}
-# In these every byte sequence that a server takes has one code and one character in Unicode. In
-# others (sjis, gbk, cp932 ...) some have two, or some bytes are no character at all and are
-# stored all the same: their bytes are written down instead.
+# In these every byte sequence that a server accepts is exactly one character in Unicode. In others
+# (sjis, gbk, cp932 ...) some characters have two codes, or the server stores bytes that are no
+# character: such columns are printed as bytes.
 UTF8_CHARSETS = {"utf8mb4", "utf8mb3", "utf8"}
 READABLE_CHARSETS = {*UTF8_CHARSETS, "latin1"}
-# MariaDB takes bytes from 0x80 in it; without one its bytes are those of UTF-8.
+# MariaDB accepts bytes from 0x80 in it; without such bytes the text is valid UTF-8.
 ASCII = "ascii"
 KEY_TYPES = WHOLE_NUMBERS | {
     "char",
@@ -64,7 +64,7 @@ class Column:
 
     @property
     def is_json(self) -> bool:
-        """Whether its values may be more than their text: MariaDB has no such columns."""
+        """Whether its values may have types that their text does not show; never so in MariaDB."""
         return self.data_type == "json"
 
     @property
@@ -78,16 +78,16 @@ class Column:
         if self.data_type in WHOLE_NUMBERS:
             return self._or_null(name)
         if self.data_type == "float":
-            # Alone it is printed with six digits, as a DOUBLE with all it needs; quoted,
-            # because the number -0 has lost its sign before it is stored.
+            # A FLOAT is printed with six digits, a DOUBLE with all that it needs. Quoted,
+            # because the number -0 would lose its sign before it is stored.
             return f"QUOTE({name}*1e0)"
         if self.data_type == "double":
-            # Alone: MySQL prints a computed DOUBLE in 22 characters, which may take 24.
+            # The bare column: MySQL cuts a computed DOUBLE at 22 characters, and it may need 24.
             return f"QUOTE({name})"
         if self.data_type in NUMBERED:
             return self._or_null(f"CAST({name} AS UNSIGNED)")
         if self.data_type in TEXTS and self.charset in READABLE_CHARSETS:
-            # As bytes: QUOTE looks at text character by character, at a third more of CPU time.
+            # As bytes: QUOTE reads text character by character, which costs a third more CPU time.
             return f"QUOTE(CAST({self._as_utf8(name)} AS BINARY))"
         if self.data_type in BYTES | SHAPES | TEXTS:
             return self._or_null(f"CONCAT('x''',HEX({name}),'''')")
@@ -107,7 +107,10 @@ class Column:
 
     @property
     def bare(self) -> str | None:
-        """An expression for what stands between the quotes where nothing in it needs escaping."""
+        """An expression for the text between the quotes, valid where nothing needs escaping.
+
+        None for a type that is always printed by `literal`.
+        """
         name = quoted(self.name)
         if self.data_type in TEXTS and self.charset in READABLE_CHARSETS:
             return self._as_utf8(name)
@@ -124,8 +127,10 @@ class Column:
         return f"CAST({name} AS BINARY)" if self.data_type in TEXTS else name
 
     def restored(self, variable: str, types: bytes | None) -> str:
-        """What to INSERT where a user variable holds the bytes that `raw` gave, and `types` are
-        those that the text of a JSON document leaves out."""
+        """The expression to INSERT where a user variable holds the bytes of `raw`.
+
+        `types` are those that the text of a JSON document leaves out.
+        """
         if not self.is_json:
             return variable
         document = f"CONVERT({variable} USING utf8mb4)"
@@ -159,7 +164,7 @@ def row_text(columns: Sequence[Column]) -> str:
 
 def raw_row(columns: Sequence[Column]) -> list[str]:
     """Expressions for a row too long for one statement: long values as bytes, all others as SQL,
-    and behind them the types of JSON documents, column by column."""
+    then the types of JSON documents, column by column."""
     return [
         *(column.raw if column.long else column.literal for column in columns),
         *(typed_json.types_of_any(column.name) for column in columns if column.is_json),

@@ -1,4 +1,4 @@
-"""Where a server is and who logs in there; the stock clients; what error numbers mean for both."""
+"""The address and login of a server, its stock clients, and what error numbers mean for both."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ class Address:
 
     @classmethod
     def parse(cls, url: str, *, password: str | None = None, whole_server: bool = False) -> Address:
-        """Read `url`; a password given apart wins over one in it. Raises `ConfigInvalid`.
+        """Parse `url`; `password` takes precedence over one in it. Raises `ConfigInvalid`.
 
-        Of a `whole_server` it need not name a database.
+        For a `whole_server`, the URL need not name a database.
         """
         split = urlsplit(url)
         if split.scheme not in SCHEMES:
@@ -104,13 +104,13 @@ def _port(url: str, split: SplitResult) -> int:
 
 
 def _refused(url: str, cause: str) -> ConfigInvalid:
-    """The message leaves out what stands before an `@`: it may hold a password."""
+    """The error leaves out the text before an `@`, which may hold a password."""
     shown = url.rpartition("@")[2]
     return ConfigInvalid(f"cannot use database address '{shown}': {cause}", hint=EXAMPLE)
 
 
 class ConnectionLost(HoldfastError):
-    """The connection ended under a statement; the snapshot turns this into `SnapshotLost`."""
+    """The connection ended during a statement; the snapshot turns this into `SnapshotLost`."""
 
 
 class StatementFailed(HoldfastError):
@@ -122,7 +122,7 @@ class StatementFailed(HoldfastError):
 
 
 def translated(error: BaseException) -> HoldfastError:
-    """What a failed statement means to its caller."""
+    """Translate a driver's error: the connection is lost, a right is missing, or it was refused."""
     code, text = code_of(error), text_of(error)
     if code in CONNECTION_LOST:
         return ConnectionLost(f"the connection is gone: {text}")
@@ -135,7 +135,7 @@ def translated(error: BaseException) -> HoldfastError:
 
 
 def cannot_connect(address: Address, error: BaseException) -> HoldfastError:
-    """Why a login failed, and what would mend it."""
+    """The error for a failed login, with a hint how to fix it."""
     code = code_of(error)
     what = f"cannot connect to '{address}': {text_of(error)}"
     if code in LOGIN_DENIED:
@@ -161,7 +161,7 @@ def _login_hint(address: Address) -> str:
 
 
 def table_failed(table: str, error: StatementFailed) -> BackupFailed:
-    """A table could not be read; where it was altered under us, say that."""
+    """The error for a table that could not be read; the hint says if it was altered."""
     what = f"cannot read table '{table}': {error.message}"
     if error.code in (TABLE_CHANGED, TABLE_GONE):
         return BackupFailed(
@@ -173,7 +173,7 @@ def table_failed(table: str, error: StatementFailed) -> BackupFailed:
 
 
 def code_of(error: BaseException) -> int:
-    """The server's number; 0 where the connection broke without one."""
+    """The server's error number; 0 where the connection broke without one."""
     first = error.args[0] if error.args else 0
     return first if isinstance(first, int) and not isinstance(error, OSError) else 0
 
@@ -183,9 +183,9 @@ def text_of(error: BaseException) -> str:
 
 
 class Clients:
-    """Clients at work on one database; all of them can be ended at once.
+    """Runs stock clients on one database, and can end all of them at once.
 
-    Each begins with the statement `preparation`: what a session of ours was prepared with.
+    Each client begins with the statement `preparation`, which also prepared our own session.
     """
 
     def __init__(self, address: Address, *, preparation: str) -> None:
@@ -197,7 +197,7 @@ class Clients:
         self._stopped = False
 
     def run(self, script: Proven) -> None:
-        """Carry out `script` to its end; raises `ChildFailed`, or `Stopped` after `stop`."""
+        """Run `script` to its end; raises `ChildFailed`, or `Stopped` after `stop`."""
         with login_file(self._address, more={"init-command": self._preparation}) as descriptor:
             argv = _command(self._program, descriptor, self._address)
             client = running(argv, stdin=True, stdout=False, pass_fds=(descriptor,))
@@ -205,7 +205,7 @@ class Clients:
                 self._feed(child, script)
 
     def stop(self) -> None:
-        """End every client, and let none begin; from any thread."""
+        """End every client, and start no more; from any thread."""
         with self._lock:
             self._stopped = True
             children = list(self._running)
@@ -236,11 +236,11 @@ class Clients:
 
 
 class Stopped(Exception):
-    """The restore is over because of another script; this one did not fail by itself."""
+    """The restore was stopped because another script failed; this script did not fail itself."""
 
 
 def find_client() -> str:
-    """The path of a client; raises `ToolMissing`."""
+    """The path of a stock client; raises `ToolMissing`."""
     for name in CLIENTS:
         if path := shutil.which(name):
             return path
@@ -250,15 +250,15 @@ def find_client() -> str:
 def _command(program: str, descriptor: int, address: Address) -> list[str]:
     return [
         program,
-        # First by the client's own rule; nothing of the host's files is read besides.
+        # The client wants this option first; it then reads no other option file of the host.
         f"--defaults-file=/dev/fd/{descriptor}",
         f"--database={address.database}",
         "--default-character-set=utf8mb4",
         "--max-allowed-packet=1G",
-        # Of the client's own commands only those for a delimiter and a character set are left:
+        # Of the client's own commands, this leaves only those for delimiter and character set:
         # none that runs a program, or reads or writes a file.
         "--binary-mode",
-        # Else the server, or whoever wrote the script, could ask for any file of this host.
+        # Otherwise the server, or the author of the script, could request any file of this host.
         "--local-infile=0",
         "--comments",
         "--batch",
@@ -268,20 +268,20 @@ def _command(program: str, descriptor: int, address: Address) -> list[str]:
 
 @contextmanager
 def login_file(address: Address, *, more: Mapping[str, str] | None = None) -> Iterator[int]:
-    """An option file in memory, by its descriptor, that only this process and its children read.
+    """The descriptor of an option file in memory, which only this process and its children read.
 
-    It holds the login, and `more` options in its stead or beside it.
+    The file holds the login and the options `more`, which override those of the login.
     """
     descriptor = os.memfd_create("holdfast-login")
     with afterwards(os.close, descriptor):
-        # The client ignores a file that anybody may write to.
+        # The client ignores an option file that is writable by everybody.
         os.fchmod(descriptor, 0o600)
         os.write(descriptor, login_options(address, more=more).encode())
         yield descriptor
 
 
 def login_options(address: Address, *, more: Mapping[str, str] | None = None) -> str:
-    """An option file for a client."""
+    """The text of an option file for a client."""
     options = {"user": address.user, "password": address.password}
     if address.unix_socket:
         options |= {"protocol": "socket", "socket": address.unix_socket}
@@ -290,11 +290,11 @@ def login_options(address: Address, *, more: Mapping[str, str] | None = None) ->
     if address.ssl_ca:
         options["ssl-ca"] = address.ssl_ca
     else:
-        # As our own sessions do: encrypted where offered, proven only where a CA is given.
+        # Like our own sessions: encrypted where offered, verified only where a CA is given.
         options["loose-ssl-verify-server-cert"] = "0"
     options |= more or {}
     lines = [f'{name}="{_escaped(value)}"' for name, value in options.items()]
-    # Read by the client of MariaDB alone, and known to it since May 2024: the same once more.
+    # Only MariaDB's client reads this section, and since May 2024 its sandbox bans those commands.
     return "\n".join(["[client]", *lines, "[mariadb-client]", "loose-sandbox", ""])
 
 

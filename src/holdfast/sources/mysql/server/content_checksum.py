@@ -1,9 +1,9 @@
-"""The content of a table as one number that the server computes, equal where the rows are.
+"""The checksum of a table's content, which the server computes: equal rows give equal numbers.
 
-It shares nothing with how rows are read for a backup: another expression, all rows in one question.
-Each row becomes text in which every value is bounded, of that the first 64 bits of its SHA-256, and
-their sum over all rows, in whatever order. Not MD5, which MySQL has no more, nor the server's own
-CHECKSUM TABLE, whose numbers depend on its version and say the same of different rows.
+It shares nothing with how a backup reads rows: another expression, all rows in one query. Each row
+becomes a text in which every value is delimited. The checksum is the sum, in any order, of the
+first 64 bits of the SHA-256 of these texts. MD5 is no choice, as MySQL no longer has it. The
+server's own CHECKSUM TABLE depends on its version, and gives some different rows the same number.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from holdfast.sources.mysql.server.sql import quoted, select
 from holdfast.sources.mysql.server.tables import Table
 
 METHOD = "mysql-rows/1"
-# The same, but for documents of MySQL the types of their values too: tables without any have the
-# first method's numbers.
+# The same, with the types of the values in MySQL's JSON documents. Tables without JSON columns use
+# the first method.
 WITH_TYPES = "mysql-rows/2"
 METHODS = (METHOD, WITH_TYPES)
 TOO_SMALL = "max_allowed_packet is too small for one of its rows"
 LARGER = "SET GLOBAL max_allowed_packet = 67108864"
-# What no other value's text begins with.
+# The text of NULL; no other value's text begins with it.
 NULL = "'N'"
 
 
 class Content:
     """Obeys `rows.snapshot.TableChecksums` for the tables that were chosen.
 
-    `strange_json` counts, by their columns, documents of MySQL with values of types that are not
-    known here, and that come back as what their text says.
+    `strange_json` counts, by column, MySQL's JSON documents with values of unknown types. A restore
+    brings such values back as their text says.
     """
 
     def __init__(self, chosen: Chosen) -> None:
@@ -68,14 +68,14 @@ class Content:
 
     @property
     def json_told(self) -> str:
-        """The columns with such documents, for a proof and a note."""
+        """The columns that `strange_json` counts, for a proof and a note."""
         with self._lock:
             found = sorted(self.strange_json.items())
         return ", ".join(f"{column} ({count})" for column, count in found)
 
 
 def strange_json(table: Table, column: Column) -> str:
-    """How many documents hold a value that is more than its text and cannot be written down."""
+    """The query that counts documents with a value whose type is unknown and not in its text."""
     name = column.name
     is_strange = typed_json.since(f"{typed_json.unknown(name)} > 0 AND", "", "")
     where = f"WHERE {typed_json.is_more_than_text(name)} AND {is_strange} TRUE"
@@ -83,34 +83,34 @@ def strange_json(table: Table, column: Column) -> str:
 
 
 def method_for(table: Table) -> str:
-    """The method that says most of such a table."""
+    """The most precise method for the table."""
     return WITH_TYPES if any(column.is_json for column in table.columns) else METHOD
 
 
 def question(table: Table, method: str = METHOD) -> str:
-    """How many rows there are, and their sum by one of the `METHODS`."""
+    """The query for the number of rows and their sum by one of the `METHODS`."""
     pieces = ",".join(piece(column, method) for column in table.columns)
-    # Without a column rows are equal, and their number says all.
+    # Rows without a column are all equal: their number is enough.
     text = f"CONCAT_WS(',',{pieces})" if pieces else "''"
     number = f"CAST(CONV(LEFT(SHA2({text},256),16),16,10) AS UNSIGNED)"
     return select(f"COUNT(*),SUM({number})", table.relation.name)
 
 
 def counted(rows: list[Row]) -> tuple[int, int]:
-    """What the server answered to `question`."""
+    """The number of rows and their sum, from the answer to `question`."""
     count, total = rows[0]
     return int(count or b"0"), int(total or b"0")
 
 
 def piece(column: Column, method: str = METHOD) -> str:
-    """One value as text that says where it ends: numbers hold no comma, others their length."""
+    """One value as delimited text: numbers hold no comma, other values have a known length."""
     text = _document(column.name, method) if column.is_json else _text(column)
     return f"IFNULL({text},{NULL})"
 
 
 def _document(name: str, method: str) -> str:
     if method == METHOD:
-        # As any server has it that was given its text.
+        # As it is on a server that was given only its text.
         return f"SHA2(CAST({typed_json.again(name)} AS CHAR CHARACTER SET utf8mb4),256)"
     types = f"IFNULL(SHA2({typed_json.types_of_any(name)},256),'')"
     return f"CONCAT(SHA2({typed_json.text(name)},256),{types})"
@@ -121,16 +121,16 @@ def _text(column: Column) -> str:
     if kind in WHOLE_NUMBERS | MOMENTS | {"double"}:
         return f"CONCAT({name})"
     if kind == "float":
-        # Six digits and the sign, also of a zero; then all digits, which MySQL cuts off after 22
-        # characters unless the sign stands apart.
+        # Six digits with the sign, also of a zero; then all digits without the sign, as MySQL
+        # cuts the text at 22 characters.
         return f"CONCAT({name},'=',ABS({name}*1e0))"
     if kind == "bit":
         return f"CONCAT(CAST({name} AS UNSIGNED))"
     if kind in ("enum", "set"):
-        # By number too: '' may be a member, or the error value.
+        # Also by number, as '' may be a member or the error value.
         return f"CONCAT(CAST({name} AS UNSIGNED),'=',{_bounded(f'CAST({name} AS BINARY)')})"
     if column.long or kind == "vector":
-        # All of a row has to fit into a packet: what may be long is there by its own digest.
+        # A row's text must fit into a packet: a digest stands for a value that may be long.
         return f"SHA2({name},256)"
     if kind in TEXTS | BYTES:
         return _bounded(f"CAST({name} AS BINARY)")

@@ -1,4 +1,4 @@
-"""Which databases of a server a job covers, and how far it lags as a replica."""
+"""Which databases of a server a job covers, and the server's replication lag."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from holdfast.sources.mysql.server.session import ServerVersion, Session, sessio
 
 RUNNING = ("slave_sql_running", "replica_sql_running")
 BEHIND = ("seconds_behind_master", "seconds_behind_source")
-# The server's own: accounts and rights come with the databases that they are about.
+# The server's own databases: accounts and rights are backed up with the databases they concern.
 SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")
 DATABASES = """
     SELECT s.schema_name
@@ -23,7 +23,7 @@ DATABASES = """
 
 
 def chosen(selection: Selection, address: Address) -> list[str]:
-    """The names that fit, biggest first; raises `DatabaseUnreachable` where none does."""
+    """The selected names, biggest database first; raises `DatabaseUnreachable` if none fits."""
     with session(address, database="") as asking:
         known = [name for name in _by_size(asking) if name.lower() not in SYSTEM]
     names = selection.of(known)
@@ -37,8 +37,10 @@ def chosen(selection: Selection, address: Address) -> list[str]:
 
 
 def _by_size(asking: Session) -> list[str]:
-    """All databases; by their names where one has a table that the server cannot open to tell its
-    size, as its rows are elsewhere."""
+    """All databases, biggest first; by name where a table's size cannot be read.
+
+    The server must open a table to tell its size, and cannot where the rows are stored elsewhere.
+    """
     try:
         rows = asking.text(DATABASES)
     except StatementFailed:
@@ -47,7 +49,7 @@ def _by_size(asking: Session) -> list[str]:
 
 
 def lag_seconds(address: Address) -> float | None:
-    """How far the server is behind its primary; what cannot be seen is None."""
+    """How far the server is behind its primary; None where that cannot be seen."""
     try:
         with session(address, database="") as asking:
             return state(asking, ServerVersion.of(asking)).lag_seconds
@@ -57,7 +59,7 @@ def lag_seconds(address: Address) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replication:
-    """What the server tells of its own sources; `applies` is False where all are stopped."""
+    """The server's state as a replica; `applies` is False where all of its sources are stopped."""
 
     is_replica: bool
     applies: bool
@@ -68,7 +70,7 @@ NONE = Replication(is_replica=False, applies=False, lag_seconds=None)
 
 
 def state(asking: Session, version: ServerVersion) -> Replication:
-    """Of all sources the one furthest behind; `NONE` where the login may not know."""
+    """The state as a replica, with the largest lag of all sources; `NONE` where not visible."""
     question = "SHOW ALL SLAVES STATUS" if version.mariadb else "SHOW REPLICA STATUS"
     try:
         rows = asking.named(question)
@@ -78,7 +80,7 @@ def state(asking: Session, version: ServerVersion) -> Replication:
 
 
 def of_status(rows: list[dict[str, str]]) -> Replication:
-    """Read the rows that SHOW REPLICA STATUS answers, names in any case."""
+    """Parse the rows of SHOW REPLICA STATUS; column names may be in any case."""
     if not rows:
         return NONE
     sources = [{name.lower(): value for name, value in row.items()} for row in rows]

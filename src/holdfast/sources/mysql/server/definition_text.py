@@ -1,4 +1,4 @@
-"""Definitions as the server prints them, made to fit a database of any name and to be loaded fast.
+"""Changes definitions that the server prints to fit a database of any name and to load fast.
 
 Secondary indexes can be taken out of a table, to be built over all of its rows at once.
 """
@@ -34,7 +34,7 @@ _LIBRARY = _IDENTIFIER + rb"\." + _IDENTIFIER + rb"(?: AS " + _IDENTIFIER + rb")
 _LIBRARIES = re.compile(
     rb"\n    LANGUAGE \w+\n    USING \((?P<libraries>" + _LIBRARY + rb"(?:, " + _LIBRARY + rb")*)\)"
 )
-# The first of it is the head's: what the author typed comes after it.
+# The first match is the comment of the head: the text that the author typed comes after it.
 _COMMENT = re.compile(rb"(?:\n    | )COMMENT '(?P<text>(?:[^'\\]|\\.|'')*)'(?=\n| DO )", re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _MEANT = {b"n": b"\n", b"r": b"\r", b"0": b"\0"}
@@ -60,13 +60,13 @@ _KEY = re.compile(rb"  KEY `(?:[^`]|``)+` ")
 _COUNTED = re.compile(rb"  (`(?:[^`]|``)+`) .*\bAUTO_INCREMENT\b")
 _TEXT = re.compile(rb"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
 _QUOTED = re.compile(_TEXT.pattern + rb"|`(?:[^`]|``)*`", re.DOTALL)
-# Beside one of these the indexes would come back in another order.
+# In a table with one of these, the indexes would come back in another order.
 _HINDERING = (b"  SPATIAL KEY ", b"  VECTOR KEY ")
 
 
 @contextmanager
 def as_stored(session: Session) -> Iterator[None]:
-    """Definitions in the bytes that their authors sent: converted, some could not come back."""
+    """Read definitions in the bytes that their authors sent: conversion would damage some."""
     session.run("SET character_set_results = binary")
     with afterwards(session.run, "SET character_set_results = utf8mb4"):
         yield
@@ -75,7 +75,7 @@ def as_stored(session: Session) -> Iterator[None]:
 def shown_by_server(
     session: Session, kind: str, name: str, *, column: int
 ) -> tuple[bytes, list[bytes]]:
-    """The statement that SHOW CREATE gives, and all its columns."""
+    """The statement that SHOW CREATE returns, and all columns of its row; raises `BackupFailed`."""
     try:
         rows, _ = session.fetch(f"SHOW CREATE {kind} {quoted(name)}")
     except StatementFailed as error:
@@ -93,10 +93,10 @@ def shown_by_server(
 
 
 def without_database(sql: bytes, database: str) -> bytes:
-    """A printed definition without its own database's name, strings left alone.
+    """A printed definition without the name of its own database; strings stay unchanged.
 
-    The server names it before sequences, and throughout a view that also reads another
-    database: before tables, and as the first of three in a column's name.
+    The server prints that name before sequences. In a view that also reads another database, it
+    prints it before tables, and as the first of the three names of a column.
     """
     own = re.escape(quoted(database).encode())
     pattern = re.compile(
@@ -124,9 +124,9 @@ def own_libraries(routine: bytes, database: str) -> bytes:
 
 
 def plain_comment(program: bytes, *, sql_mode: str) -> bytes:
-    """A routine or event whose comment is escaped as its own mode reads it.
+    """A routine or event whose comment is escaped as its own SQL mode expects.
 
-    Servers print backslashes before special characters, whatever the mode is that it is made with.
+    Servers print backslashes before special characters, whatever that mode is.
     """
     if "NO_BACKSLASH_ESCAPES" not in sql_mode:
         return program
@@ -144,7 +144,7 @@ def sequences_read(sql: bytes) -> set[str]:
 
 
 def with_row_format(table: bytes) -> bytes:
-    """A printed table of InnoDB in the format that takes the longest keys, unless it names one."""
+    """A printed InnoDB table with the row format for the longest keys, unless it names one."""
     found = _OPTIONS.search(table)
     if found is None or b"ROW_FORMAT=" in found["rest"]:
         return table
@@ -177,17 +177,17 @@ def tables_read(view: bytes) -> set[str]:
 
 
 def without_definer(view: bytes) -> bytes:
-    """A printed view, to belong to whoever makes it."""
+    """A printed view without its definer, which becomes the user who creates the view."""
     return _DEFINER.sub(rb"\1", view, count=1)
 
 
 def replacing(view: bytes) -> bytes:
-    """The statement that puts a printed view in the place of one that is there."""
+    """The statement that replaces an existing view by a printed one."""
     return view.replace(b"CREATE ", b"CREATE OR REPLACE ", 1)
 
 
 def in_order(views: Mapping[str, bytes]) -> list[str]:
-    """Names of `views` so that each comes after those that it reads."""
+    """The names of `views`, each after those that it reads."""
     ordered: dict[str, None] = {}
     waiting: set[str] = set()
 
@@ -209,9 +209,9 @@ def _sorted_views(names: Iterable[str], views: Mapping[str, bytes]) -> list[str]
 
 
 def split(definition: bytes) -> tuple[bytes, tuple[bytes, ...]]:
-    """The definition without its plain secondary indexes, and those; all of it where one is needed.
+    """The definition without its plain secondary indexes, and those; unchanged if one is needed.
 
-    Servers print one column or index a line, so nothing has to be understood but lines.
+    Servers print one column or index per line, so only lines need to be recognised.
     """
     lines = definition.split(b"\n")
     keys = tuple(line.strip().rstrip(b",") for line in lines if _KEY.match(line))
@@ -224,12 +224,15 @@ def split(definition: bytes) -> tuple[bytes, tuple[bytes, ...]]:
 
 
 def waits(table: Table) -> bool:
-    """Small tables gain nothing, and others than InnoDB build their indexes in their own way."""
+    """Whether the table's indexes are built after its rows.
+
+    Small tables gain nothing, and engines other than InnoDB build indexes in their own way.
+    """
     return table.engine == TRANSACTIONAL and table.data_bytes >= SMALL_TABLE_BYTES
 
 
 def built(name: str, keys: tuple[bytes, ...]) -> Item:
-    """All of a table's late indexes in one statement, for which its rows are read once."""
+    """One statement for all deferred indexes of a table, so that its rows are read once."""
     added = b",\n".join(b"  ADD " + key for key in keys)
     sql = f"ALTER TABLE {quoted(name)}\n".encode() + added + b";\n"
     return Item(kind="indexes", name=name, table=name, sql=sql)
@@ -240,7 +243,7 @@ def _must_stay_whole(definition: bytes, lines: list[bytes]) -> bool:
         return True
     plain = [_QUOTED.sub(b"``", line) for line in lines]
     if any(line.startswith(_HINDERING) or b" FOREIGN KEY (" in line for line in plain):
-        # A foreign key leans on an index of its own table, and would make one.
+        # A foreign key needs an index of its own table, and would create one.
         return True
     typed = (_TEXT.sub(b"''", line) for line in lines)
     counted = next((match[1] for line in typed if (match := _COUNTED.match(line))), None)

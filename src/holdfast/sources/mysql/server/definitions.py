@@ -1,4 +1,4 @@
-"""What a database is besides its rows: tables, sequences, views, routines, triggers, events."""
+"""The definitions of a database: tables, sequences, views, routines, triggers, events."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROUTINE_KINDS = ("FUNCTION", "PROCEDURE", "PACKAGE", "PACKAGE BODY")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definitions:
-    """The scripts of one database, and what is worth knowing about them."""
+    """The scripts that define one database, and facts about it."""
 
     pre_data: bytes
     indexes: bytes
@@ -47,13 +47,13 @@ class Definitions:
     collation: str
     broken_views: tuple[str, ...]
     tables: Mapping[str, bytes]
-    """How the server itself prints each table."""
+    """The definition of each table as the server prints it, by name."""
     passing_events: tuple[str, ...] = ()
-    """Those that are dropped once they have run."""
+    """Events that the server drops once they have run."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What will not come back, in words."""
+        """Notes on what a restore may not bring back."""
         lists = {
             "views that cannot be read, kept as text": self.broken_views,
             "events that only come back before their time": self.passing_events,
@@ -71,7 +71,7 @@ def read_definitions(
 ) -> Definitions:
     """Everything but rows and grants, as it is now.
 
-    Views that read tables which are `left_out` are kept as text, as no server could make them.
+    Views that read tables in `left_out` are kept as text, as no server could create them.
     """
     with as_stored(session):
         character_set, collation = session.text(
@@ -113,7 +113,7 @@ def read_definitions(
 def _tables(
     database: str, tables: Sequence[Table], shown: Mapping[str, bytes]
 ) -> tuple[list[Item], list[Item]]:
-    """Tables by name, and the indexes that wait for their rows, those of the biggest first."""
+    """Tables by name, and indexes to build after the rows, those of the biggest table first."""
     made: list[Item] = []
     late: list[Item] = []
     for table in sorted(tables, key=lambda each: -each.data_bytes):
@@ -141,7 +141,7 @@ def _sequence(session: Session, name: str) -> Item:
 
 
 def _sequence_state(session: Session, name: str) -> Item:
-    """Where the sequence goes on: values once cached by the server are never given twice."""
+    """Set where the sequence continues: after all cached values, so that none is used twice."""
     state = session.text(select("next_not_cached_value, cycle_count", name))
     following, cycles = state[0]
     sql = f"DO SETVAL({quoted(name)}, {following}, 0, {cycles});\n"
@@ -149,7 +149,7 @@ def _sequence_state(session: Session, name: str) -> Item:
 
 
 def _libraries(session: Session, database: str) -> list[Item]:
-    """What MySQL's routines in other languages may import; MariaDB has no such thing."""
+    """The libraries that MySQL routines in other languages may import; MariaDB has none."""
     known = session.text("SHOW TABLES FROM information_schema LIKE 'LIBRARIES'")
     names = session.text(LIBRARIES, database) if known else []
     return [_library(session, name) for (name,) in names]
@@ -185,7 +185,7 @@ def _routine(session: Session, database: str, name: str, *, kind: str, collation
     )
     made_under = values[5].decode()
     if made_under != collation:
-        # Parameters without a character set take the database's own of that day.
+        # A parameter without a character set takes the one that the database has at that moment.
         sql = b"".join(
             (
                 f"ALTER DATABASE COLLATE = {made_under};\n".encode(),
@@ -199,10 +199,10 @@ def _routine(session: Session, database: str, name: str, *, kind: str, collation
 def read_views(
     session: Session, database: str, options: Options, *, left_out: Collection[str]
 ) -> tuple[list[Item], tuple[str, ...]]:
-    """The views that a job covers, and the names of those that cannot be made.
+    """The views that a job covers, and the names of those that cannot be created.
 
-    A view that reads what is `left_out`, or such a view, is one of them. The session must give
-    definitions as they are stored.
+    A view that reads a table in `left_out`, or reads such a view, cannot be created. To be called
+    within `as_stored`.
     """
     question = "SELECT table_name FROM information_schema.views WHERE table_schema = %s"
     known = [name for (name,) in session.text(question, database)]
@@ -215,7 +215,7 @@ def read_views(
     broken = {name for name in names if _broken(session, name)}
     order = definition_text.in_order(texts)
     for name in order:
-        # In this order, a view on such a view comes after it.
+        # In this order, a view that reads a broken view comes after it.
         if not definition_text.tables_read(texts[name]).isdisjoint(absent | broken):
             broken.add(name)
     return _made(order, texts, shown, broken=broken), tuple(sorted(broken))
@@ -228,10 +228,10 @@ def _made(
     *,
     broken: Collection[str],
 ) -> list[Item]:
-    """Every view after those that it reads; those that others read get their definer last.
+    """Every view after those that it reads; views that others read get their definer last.
 
-    No server makes a view that reads one whose definer is gone or lacks rights, though it may have
-    such views. So what others read belongs to whoever restores it until they are there too.
+    No server creates a view that reads one whose definer is missing or lacks rights, though it may
+    have such views. So a view that others read has the restoring user as definer until they exist.
     """
     whole = [name for name in order if name not in broken]
     read = set().union(*(definition_text.tables_read(texts[name]) for name in whole)) & set(whole)
@@ -247,7 +247,7 @@ def _made(
 
 
 def _broken(session: Session, name: str) -> bool:
-    """Whether the view reads what is no longer there; one whose definer is gone can be made."""
+    """Whether the view reads what no longer exists; a missing definer does not break a view."""
     _, warnings = session.fetch(f"SHOW CREATE VIEW {quoted(name)}")
     if not warnings:
         return False
@@ -263,14 +263,14 @@ def _view(name: str, text: bytes, values: list[bytes], *, broken: bool) -> Item:
     ).encode()
     sql = settings + text + b";\n"
     if broken:
-        # A client would end at the error; a restore of ours tries it and says what it found.
+        # A client would stop at the error; our restore tries the view and reports the outcome.
         sql = commented(sql)
         return Item(kind=BROKEN_VIEW, name=name, table=name, sql=sql)
     return Item(kind=VIEW, name=name, table=name, sql=sql)
 
 
 def _triggers(session: Session, database: str, tables: Collection[str]) -> list[Item]:
-    """In the order in which they fire."""
+    """The triggers of `tables`, in the order in which they fire."""
     rows = session.text(
         "SELECT trigger_name, event_object_table FROM information_schema.triggers "
         "WHERE trigger_schema = %s "

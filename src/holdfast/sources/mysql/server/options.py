@@ -1,7 +1,7 @@
-"""What a job wants of this engine, and what it does about what a snapshot does not hold still.
+"""The options of a job, and how it treats what a snapshot does not protect.
 
-Tables of engines without a snapshot are refused by name, or kept still by a lock. Definitions that
-change meanwhile are noticed, or held.
+Tables of engines without a snapshot are refused by name, or locked. Changes of definitions during
+the backup are detected, or blocked.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ DdlPolicy = Literal["block", "detect", "ignore"]
 LoosePolicy = Literal["refuse", "lock"]
 VERSIONED = "SYSTEM VERSIONED"
 TABLES_NAMED = 8
-# Every INSERT moves it on; that is no change of the table.
+# Every INSERT may advance the counter: that is no change of the definition.
 _COUNTER = re.compile(rb" AUTO_INCREMENT=\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Which databases and tables, and what to do about what a snapshot does not hold still.
+    """Which databases and tables to back up, and how to treat what a snapshot does not protect.
 
-    Without `databases` it is the one of the address, without `tables` all of them. `ddl` is
-    about definitions that change meanwhile, `loose_tables` about those of engines without a
-    snapshot. The lock waits while a statement older than `long_query_seconds` runs, or while a
-    replica lags by more than `most_lag_seconds`, and is asked for no longer than `wait_seconds`.
+    Without `databases` it is the one of the address, without `tables` all tables. `ddl` is the
+    policy for definitions that change during the backup, `loose_tables` the one for tables of
+    engines without a snapshot. The lock is not requested while a statement older than
+    `long_query_seconds` runs, or a replica lags by more than `most_lag_seconds`. It is requested
+    for at most `wait_seconds`, and held for at most `hold_seconds`.
     """
 
     databases: Selection | None = None
@@ -51,11 +52,11 @@ class Options:
 
     @property
     def takes_all_objects(self) -> bool:
-        """Whether views, routines and events come too: not where tables were named."""
+        """Whether views, routines and events are included: not where tables were named."""
         return self.tables is None or self.tables.include == ("*",)
 
     def wants(self, relation: Relation) -> bool:
-        """Patterns are of a table's name, or of `database.table`."""
+        """Whether a table is selected; patterns match its name or `database.table`."""
         if self.tables is None:
             return True
         names = (relation.name, str(relation))
@@ -63,9 +64,10 @@ class Options:
         return not found.isdisjoint(names) and not any(map(self.tables.excludes, names))
 
     def missing(self, database: str, names: set[str]) -> list[str]:
-        """Tables that were asked for by their plain names and are not there.
+        """The tables that the job names without wildcards and that do not exist.
 
-        Where the job has several databases, only `database.table` says in which it must be.
+        In a job of several databases only `database.table` counts: a bare table name does not
+        say which database must have it.
         """
         if self.tables is None:
             return []
@@ -77,8 +79,8 @@ class Options:
 
 
 def wanted(tables: Sequence[Table], options: Options, database: str) -> list[Table]:
-    """The tables that a job covers; raises `BackupFailed` for one that it names and is not there,
-    and `Unsupported` for those that cannot be kept faithfully."""
+    """The tables that a job covers; raises `BackupFailed` for a named one that does not exist, and
+    `Unsupported` for those that cannot be backed up faithfully."""
     absent = options.missing(database, {table.relation.name for table in tables})
     if absent:
         raise BackupFailed(
@@ -91,17 +93,17 @@ def wanted(tables: Sequence[Table], options: Options, database: str) -> list[Tab
 
 
 def loose(tables: Sequence[Table]) -> list[Table]:
-    """Those with rows of their own whose engine keeps no snapshot."""
+    """The tables with rows of their own whose engine has no snapshot."""
     return [table for table in tables if table.owns_rows and table.engine != TRANSACTIONAL]
 
 
 def without_rows(tables: Sequence[Table]) -> list[Table]:
-    """Those of which only the definition is kept."""
+    """The tables of which only the definition is backed up."""
     return [table for table in tables if not table.owns_rows]
 
 
 def named(tables: Sequence[Table], *, with_engine: bool = False) -> str:
-    """The first few of them, for a message."""
+    """The names of the first few tables, for a message."""
     shown = [
         f"'{table.relation}'" + (f" ({table.engine or 'no engine'})" if with_engine else "")
         for table in tables[:TABLES_NAMED]
@@ -113,7 +115,7 @@ def named(tables: Sequence[Table], *, with_engine: bool = False) -> str:
 def _refuse_unfaithful(tables: Sequence[Table], options: Options) -> None:
     foreign = loose(tables)
     if options.loose_tables == "lock":
-        # Without an engine there is nothing that could be read.
+        # A table without an engine cannot be read, locked or not.
         foreign = [table for table in foreign if not table.engine]
     if foreign:
         raise Unsupported(
@@ -145,13 +147,13 @@ class KeptStill:
         return sorted(str(relation) for relation in self._locked)
 
     def begin(self) -> None:
-        """Writes to them wait from now on; asked for while the whole server is held."""
+        """Lock the tables, so that writes wait; called under the lock of the whole server."""
         if self._locked:
             names = sorted(quoted(relation.name) for relation in self._locked)
             self._holder.run(f"LOCK TABLES {', '.join(f'{name} READ' for name in names)}")
 
     def before_reading(self, table: Table) -> None:
-        """Raises `SnapshotLost` where the table is no longer locked: writes may have gone on."""
+        """Raises `SnapshotLost` where the table is no longer locked: it may have been changed."""
         with self._lock:
             if table.relation in self._locked and not self._left:
                 raise SnapshotLost(
@@ -160,11 +162,11 @@ class KeptStill:
                 )
 
     def after_reading(self, table: Table) -> None:
-        """After the last one writes go on; raises `ConnectionLost` where they did before."""
+        """Unlock the tables after the last one; raises `ConnectionLost` if the lock was lost."""
         with self._lock:
             if table.relation not in self._left:
                 return
-            # An answer proves that the session, and with it the lock, was still there.
+            # An answer proves that the session, and with it the lock, still existed.
             self._holder.run("UNLOCK TABLES" if self._left == {table.relation} else "DO 0")
             self._left.discard(table.relation)
 
@@ -182,7 +184,7 @@ class DdlCheck:
 
     def after_reading(self, session: Session, tables: Sequence[Table]) -> None:
         if self._ddl != "ignore":
-            # No ALTER can come between: what was read stays locked against it until we move on.
+            # No ALTER can interfere: the transaction still locks the tables that it read.
             with as_stored(session):
                 for table in tables:
                     self._require_unaltered(session, table)
@@ -204,7 +206,7 @@ def digest(definition: bytes) -> bytes:
 
 
 def hold_definitions(holder: Session, tables: Sequence[Table]) -> None:
-    """Let every ALTER wait for this session: who has read from a table keeps its definition."""
+    """Make every ALTER wait for this session: a transaction locks the definitions that it read."""
     holder.run("START TRANSACTION")
     for table in tables:
         holder.run(select("1", table.relation.name, "LIMIT 0"))

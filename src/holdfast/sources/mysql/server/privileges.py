@@ -1,4 +1,4 @@
-"""Which rights a backup needs, which the login has, and the GRANT that would mend the rest."""
+"""Which rights a backup needs, which of them the login has, and the GRANTs for the others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Need:
     database: str
     why: str
     instead: tuple[str, ...] = ()
-    """Rights of which one does as well, server-wide."""
+    """Rights of which any one, held server-wide, suffices instead."""
 
     def grant_to(self, login: str) -> str:
         scope = f"{quoted(self.database)}.*" if self.database else "*.*"
@@ -36,7 +36,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One right at one scope, as SHOW GRANTS tells it; `database` may hold wildcards."""
+    """One right at one scope, as SHOW GRANTS prints it; `database` may hold wildcards."""
 
     right: str
     database: str
@@ -53,7 +53,7 @@ class Held:
 
 
 def needs(version: ServerVersion, database: str, *, locks_tables: bool = False) -> tuple[Need, ...]:
-    """The least that a whole and consistent backup takes."""
+    """The minimum rights for a complete and consistent backup."""
     of_database = [
         ("SELECT", "to read the rows"),
         ("SHOW VIEW", "to read the definitions of views"),
@@ -81,7 +81,7 @@ def needs(version: ServerVersion, database: str, *, locks_tables: bool = False) 
 
 
 def helpful(version: ServerVersion) -> tuple[Need, ...]:
-    """Without these a backup works, but takes its lock without knowing what it waits for."""
+    """Rights without which a backup works, but cannot see what would delay its lock."""
     monitor = "REPLICATION CLIENT"
     if version.mariadb and version.release >= (10, 5):
         monitor = "SLAVE MONITOR"
@@ -92,7 +92,7 @@ def helpful(version: ServerVersion) -> tuple[Need, ...]:
 
 
 def held(session: Session) -> list[Held]:
-    """What the login may do on whole databases; rights on single tables do not count."""
+    """The login's rights on whole databases; rights on single tables do not count."""
     rights = []
     for (line,) in session.text("SHOW GRANTS"):
         match = _GRANT.match(line)
@@ -115,7 +115,7 @@ def require_grants(
 
 
 def require(session: Session, wanted: Sequence[Need], subject: str) -> list[Held]:
-    """All that the login holds; raises `GrantMissing` with the statements for what it lacks."""
+    """The login's rights; raises `GrantMissing` with the GRANT statements for missing ones."""
     rights = held(session)
     lacking = missing(wanted, rights)
     if lacking:
@@ -131,7 +131,7 @@ def require(session: Session, wanted: Sequence[Need], subject: str) -> list[Held
 
 
 def sight(session: Session, version: ServerVersion) -> Finding:
-    """What the login sees of others before it locks; a problem where that is not enough."""
+    """Whether the login can see what would delay its lock; a problem where it cannot."""
     lacking = missing(helpful(version), held(session))
     login = _login(session)
     return Finding(

@@ -1,10 +1,10 @@
-"""The variables of a session that could change what is read or loaded, each with its value.
+"""The session variables that could change what is read or loaded, each with its value.
 
-A new session has what the server's global variables say, and `SET SESSION x = DEFAULT` gives it
-those again. So every session gets explicit values: ours as soon as it is logged in, those of the
-stock programs by their first statement. A variable that is on no list here is on the list of those
-without an effect in tests/engine/mysql/harmless_variables.py: a test holds every variable that a
-server has against the two.
+A new session starts with the server's global values, and `SET SESSION x = DEFAULT` returns to
+them. So every session gets explicit values: our own right after login, those of the stock programs
+by their first statement. Variables without an effect are listed in
+tests/engine/mysql/harmless_variables.py. A test requires every variable of a server to be on one of
+the two lists.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Literal
 
 Purpose = Literal["reading", "loading"]
 
-# Idle sessions carry the snapshot, and a full repository disk may stall a read for long.
+# Idle sessions hold the snapshot, and a full repository disk may stall a read for a long time.
 PATIENCE_SECONDS = 7 * 86400
-# How long a statement waits for an ALTER of its table that is under way.
+# How long a statement waits for a running ALTER of its table.
 METADATA_WAIT_SECONDS = 300
 NO_LIMIT = "18446744073709551615"
 OFF, ON = "0", "1"
@@ -27,7 +27,7 @@ OFF, ON = "0", "1"
 class Setting:
     """One variable and its value as SQL.
 
-    Where `is_restricted`, some servers let only administrators set it: it is only set where the
+    Some servers let only administrators set an `is_restricted` variable: it is set only where the
     session has another value.
     """
 
@@ -43,14 +43,14 @@ def _all(values: Mapping[str, str | int], *, is_restricted: bool = False) -> tup
     )
 
 
-# Without these not even the question which variables there are is answered whole.
+# Without these, even the list of the session's variables could be incomplete.
 FIRST = (
     f"SET SESSION sql_select_limit = {NO_LIMIT}, max_join_size = {NO_LIMIT}, sql_big_selects = 1"
     " /*M!100121 , max_statement_time = 0, max_session_mem_used = 1152921504606846976 */"
     " /*!50708 , max_execution_time = 0 */"
 )
 
-# Rows are left out, or refused, beyond a limit.
+# Limits beyond which the server leaves out rows or refuses a statement.
 _LIMITS = _all(
     {
         "sql_select_limit": NO_LIMIT,
@@ -81,7 +81,7 @@ _LIMITS = _all(
     },
     is_restricted=True,
 )
-# A session is ended while it waits for us, or a statement while it waits for others.
+# Timeouts that end a session while it waits for us, or a statement while it waits for others.
 _TIMEOUTS = _all(
     {
         "max_statement_time": 0,
@@ -97,7 +97,7 @@ _TIMEOUTS = _all(
         "innodb_lock_wait_timeout": METADATA_WAIT_SECONDS,
     }
 )
-# Transactions begin, end and see what they should.
+# Settings that decide when transactions begin and end, and what they see.
 _TRANSACTIONS = _all(
     {
         "autocommit": ON,
@@ -109,7 +109,7 @@ _TRANSACTIONS = _all(
         "innodb_table_locks": ON,
     }
 )
-# The same statement means the same, and a value has the same text.
+# Settings that change the meaning of a statement or the text of a value.
 _MEANING = _all(
     {
         "sql_mode": "''",
@@ -130,7 +130,7 @@ _MEANING = _all(
         "block_encryption_mode": "'aes-128-ecb'",
         "windowing_use_high_precision": ON,
         "standard_compliant_cte": ON,
-        # Triggers are also stored in the words of this.
+        # The server also stores triggers in the form that this sets.
         "sql_quote_show_create": ON,
         "sql_notes": ON,
         "sql_warnings": OFF,
@@ -140,7 +140,7 @@ _MEANING = _all(
     }
 )
 EVERY = (*_LIMITS, *_TIMEOUTS, *_TRANSACTIONS, *_MEANING)
-# Definitions are told whole, and in the words that the server itself would take.
+# The server prints definitions completely, and in a form that it accepts itself.
 READING = (
     *EVERY,
     *_all(
@@ -150,12 +150,12 @@ READING = (
             "show_create_table_skip_secondary_engine": OFF,
             "print_identified_with_as_hex": ON,
             "terminology_use_previous": "'NONE'",
-            # MySQL shows sizes up to a day old unless told not to; MariaDB always looks.
+            # By default MySQL shows sizes that are up to a day old; MariaDB shows current ones.
             "information_schema_stats_expiry": 0,
         }
     ),
 )
-# Definitions are taken as they were written, with nothing refused, added or put in their place.
+# The server accepts definitions as they were written: it refuses, adds and replaces nothing.
 LOADING = (
     *EVERY,
     *_all(
@@ -189,28 +189,28 @@ LOADING = (
         is_restricted=True,
     ),
 )
-# MySQL has them on by default, and a session may only turn them off with a right of its own.
+# MySQL has them on by default, and a session needs a special right to turn them off.
 ONLY_REFUSING = ("innodb_strict_mode", "restrict_fk_on_non_standard_key")
 SETTINGS: Mapping[Purpose, tuple[Setting, ...]] = {"reading": READING, "loading": LOADING}
 
 
 def statement(purpose: Purpose, present: Mapping[str, str]) -> str:
-    """What prepares a session that has the variables `present` now, by their names."""
+    """The statement that prepares a session; `present` holds its variables by name."""
     wanted = _wanted(SETTINGS[purpose], present)
     return "SET SESSION " + ", ".join(f"{each.name} = {each.value}" for each in wanted)
 
 
 def restricted(purpose: Purpose, present: Mapping[str, str]) -> dict[str, str]:
-    """The variables that only administrators set, and that such a session has to have set."""
+    """The variables that such a session must change and that only administrators may set."""
     wanted = _wanted(SETTINGS[purpose], present)
     return {each.name: each.value for each in wanted if each.is_restricted}
 
 
 def indispensable(purpose: Purpose, present: Mapping[str, str]) -> dict[str, str]:
-    """Those of the `restricted` ones without which something could come out otherwise in silence.
+    """Those of the `restricted` variables without which data could silently differ.
 
-    The others are as they are on a server that nobody has changed, and at worst refuse a
-    definition, with an error that says so: a login that may not set them is none the worse.
+    The others have the values of an unchanged server, and at worst make it refuse a definition
+    with a clear error. So a login that may not set them can still restore.
     """
     return {
         name: value

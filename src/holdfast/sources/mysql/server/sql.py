@@ -1,7 +1,7 @@
-"""SQL as text: names and values as they stand in it, and scripts of named objects.
+"""SQL as text: quoted names and values, and scripts of named objects.
 
-In a script plain comment lines mark the objects, so that single ones can be taken out again. A view
-that no server could make is kept in one as a comment.
+Plain comment lines mark the objects of a script, so that single objects can be extracted. A view
+that no server could create is kept as a comment.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def quoted(name: str) -> str:
 
 
 def unquoted(identifier: str) -> str:
-    """The name behind what `quoted` or the server made of it."""
+    """The name of an identifier that `quoted` or the server printed."""
     if identifier.startswith("`"):
         return identifier[1:-1].replace("``", "`")
     return identifier
@@ -42,14 +42,14 @@ def text_literal(text: str) -> str:
 
 
 def slug(name: str) -> str:
-    """A table's name as far as a file name on any store can carry it."""
+    """A table's name, reduced to characters that every store allows in file names."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     return plain[:SLUG_LENGTH].strip("-") or "table"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One object's SQL; `table` is the table that it belongs to, where it does."""
+    """One object's SQL; `table` is the table that it belongs to, if any."""
 
     kind: str
     name: str
@@ -58,14 +58,14 @@ class Item:
 
     @property
     def described(self) -> str:
-        """For messages."""
+        """The object's kind and name, for messages."""
         if self.kind == "indexes":
             return f"the indexes of table '{self.table}'"
         return f"{self.kind} '{self.name}'"
 
 
 class ScriptDamaged(Exception):
-    """A script does not follow its own marks."""
+    """The marks of a script cannot be read, or do not match its content."""
 
 
 def script(items: Iterable[Item], *, head: str = "") -> bytes:
@@ -78,7 +78,7 @@ def script(items: Iterable[Item], *, head: str = "") -> bytes:
 
 
 def items(text: bytes) -> tuple[bytes, list[Item]]:
-    """Head and objects of what `script` made; raises `ScriptDamaged`."""
+    """Head and objects of a script that `script` made; raises `ScriptDamaged`."""
     found: list[Item] = []
     place = text.find(MARK)
     if place < 0:
@@ -102,12 +102,12 @@ def items(text: bytes) -> tuple[bytes, list[Item]]:
 
 
 def commented(sql: bytes) -> bytes:
-    """A script of whole lines that no client carries out."""
+    """A script of complete lines as a comment, which no client executes."""
     return COMMENT + sql.removesuffix(b"\n").replace(b"\n", b"\n" + COMMENT) + b"\n"
 
 
 def attempted(item: Item) -> Item:
-    """A view that is kept as a comment, as a statement."""
+    """The statement of a view that is kept as a comment; any other item unchanged."""
     if item.kind != BROKEN_VIEW:
         return item
     lines = [line.removeprefix(COMMENT) for line in item.sql.rstrip(b"\n").split(b"\n")]
@@ -123,9 +123,9 @@ def stored_program(
     collation: str = "utf8mb4_general_ci",
     time_zone: str = "+00:00",
 ) -> bytes:
-    """A routine, trigger or event under the settings it was made with.
+    """A routine, trigger or event with the settings that it was created under.
 
-    The delimiter is one that the body does not hold; on a line of its own, because a body may
+    The delimiter does not occur in the body. It stands on a line of its own, because a body may
     end in a comment.
     """
     delimiter = b";;"

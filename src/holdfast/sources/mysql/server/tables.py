@@ -1,4 +1,4 @@
-"""The tables of a database as the reader needs them: columns, a key to walk along, sizes."""
+"""The tables of a database as a reader needs them: columns, a key to read along, sizes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from holdfast.sources.mysql.server.session import Session
 
 GENERATED = re.compile(r"\b(VIRTUAL|STORED|PERSISTENT) GENERATED\b", re.IGNORECASE)
 TRANSACTIONAL = "InnoDB"
-# Rows of these are those of other tables, servers or files, or nobody's: whoever inserts them again
-# writes there. In capitals.
+# Engines that show rows of other tables, servers or files, or store none: an INSERT at restore
+# would write there. In capitals.
 ENGINES_WITHOUT_ROWS = {
     *("FEDERATED", "MRG_MYISAM", "MERGE", "CONNECT", "SPIDER", "BLACKHOLE"),
     *("S3", "SPHINX", "OQGRAPH", "SEQUENCE", "EXAMPLE"),
@@ -49,7 +49,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """One table; `columns` leaves out what the server computes itself."""
+    """One table; `columns` leaves out generated columns."""
 
     relation: Relation
     kind: str
@@ -62,7 +62,7 @@ class Table:
 
     @property
     def owns_rows(self) -> bool:
-        """Whether its rows are its own; else its definition is all that is kept."""
+        """Whether the table stores rows of its own; otherwise only its definition is backed up."""
         return self.engine.upper() not in ENGINES_WITHOUT_ROWS
 
     @property
@@ -119,8 +119,10 @@ def read_tables(session: Session, database: str) -> list[Table]:
 def _asked(
     session: Session, question: str, database: str, *, found: list[tuple[str, ...]]
 ) -> list[tuple[str, ...]]:
-    """What is only asked of tables with rows of their own: the server opens a table to answer, and
-    one that is somewhere else it may not reach."""
+    """The answer to `question` about the tables with rows of their own.
+
+    The server opens a table to answer, and may not reach one whose rows are stored elsewhere.
+    """
     owning = [name for name, _, engine in found if engine.upper() not in ENGINES_WITHOUT_ROWS]
     if len(owning) == len(found):
         return session.text(question.format(one=""), database)

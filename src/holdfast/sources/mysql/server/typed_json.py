@@ -1,18 +1,18 @@
-"""JSON of MySQL whose text does not say all: DECIMAL, dates and times, bytes.
+"""MySQL's JSON values whose type their text does not show: DECIMAL, dates and times, bytes.
 
-Such a value is a number or a string in the text of its document. What loads the text sets those
-values once more, each with its type: `JSON_SET('{"n": 1.50}','$."n"',CAST(1.50 AS DECIMAL(65,2)))`.
-Only documents that are not the same once their text was read again are looked into: in others a
-DECIMAL that a double prints alike comes back as that double. MariaDB keeps JSON as text.
+In the text of a document, such a value is a number or a string. An INSERT therefore sets those
+values again, each with its type: `JSON_SET('{"n": 1.50}','$."n"',CAST(1.50 AS DECIMAL(65,2)))`.
+It does so only for documents that differ after their text was parsed again. In others, a DECIMAL
+that prints like a double comes back as that double. MariaDB keeps JSON as text.
 """
 
 from __future__ import annotations
 
 from holdfast.sources.mysql.server.sql import quoted, select
 
-# JSON_TABLE beside a table, and recursion that looks out of itself, are of this release.
+# The first release with JSON_TABLE beside a table and recursive queries with outer references.
 SINCE = "80014"
-# What MySQL calls the type of a column in the text of an opaque value, and how it is written.
+# MySQL's number of a column type in the text of an opaque value, and the type in SQL.
 _BYTES = {
     15: "VARBINARY(",
     249: "TINYBLOB",
@@ -37,12 +37,12 @@ def text(name: str) -> str:
 
 
 def again(name: str) -> str:
-    """The document that its text would give."""
+    """An expression for the document that results from its text."""
     return f"CAST({text(name)} AS JSON)"
 
 
 def is_more_than_text(name: str) -> str:
-    """Whether a document is not the same once its text was read again."""
+    """A condition for documents that differ after their text was parsed again."""
     as_text = f"CAST({again(name)} AS CHAR CHARACTER SET utf8mb4)"
     return (
         f"(NOT ({quoted(name)} <=> {again(name)})"
@@ -58,23 +58,23 @@ def literal(name: str) -> str:
 
 
 def types_of_any(name: str) -> str:
-    """What `types` gives of a document that is more than its text, and NULL of any other."""
+    """The result of `types` for a document that `is_more_than_text`, and NULL for any other."""
     return since(f"IF({is_more_than_text(name)},{types(name)},", "NULL", ")")
 
 
 def since(before: str, inside: str, after: str) -> str:
-    """`inside`, and what stands around it where the server is new enough."""
+    """`inside`, with `before` and `after` around it where the server is new enough."""
     return f"/*!{SINCE} {before} */{inside}/*!{SINCE} {after} */"
 
 
 def types(name: str) -> str:
-    """A question for the arguments of JSON_SET, each behind a comma; NULL where there are none."""
+    """A query for the arguments of JSON_SET, each after a comma; NULL where there are none."""
     made = f"GROUP_CONCAT(',',QUOTE(JSON_UNQUOTE(p)),',',{_value()} SEPARATOR '')"
     return f"({_values_of(name)} {select(made, 'n', f'WHERE {_value()} IS NOT NULL')})"
 
 
 def unknown(name: str) -> str:
-    """How many values of a document have a type of which nothing is known here."""
+    """A query that counts the values of a document whose type is unknown here."""
     strange = "JSON_TYPE(v) NOT IN ('OBJECT','ARRAY','STRING','INTEGER','DOUBLE','BOOLEAN','NULL')"
     strange += f" AND {_value()} IS NULL"
     return f"({_values_of(name)} {select('COUNT(*)', 'n', f'WHERE {strange}')})"
@@ -98,7 +98,10 @@ def _values_of(name: str) -> str:
 
 
 def _value() -> str:
-    """An expression whose text is the value `v` as SQL; NULL where its text says all."""
+    """An expression whose text is the value `v` as SQL; NULL where its text suffices.
+
+    Also NULL for an opaque value of an unknown type.
+    """
     moments = " ".join(
         f"WHEN '{kind}' THEN CONCAT('CAST(',QUOTE({_STRING}),' AS {written})')"
         for kind, written in (("DATE", "DATE"), ("TIME", "TIME(6)"), ("DATETIME", "DATETIME(6)"))
@@ -116,7 +119,7 @@ def _value() -> str:
 
 
 def _as_column(value: str, kind: str) -> str:
-    """SQL for what a column of that type holds: no CAST gives a value each of these types."""
+    """SQL that reads a value through a column of that type, as CAST lacks some of these types."""
     head = "(SELECT JSON_EXTRACT(JSON_ARRAY(x),''$[0]'') FROM JSON_TABLE(JSON_ARRAY("
     middle, tail = "),''$[*]'' COLUMNS (x ", " PATH ''$'' ERROR ON ERROR)) AS j)"
     return f"CONCAT('{head}',{value},'{middle}',{kind},'{tail}')"
