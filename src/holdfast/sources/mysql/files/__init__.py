@@ -1,1 +1,1 @@
-"""MySQL and MariaDB by the stock tools: dumps through pipes, and copies of the server's files."""
+"""Copies of a MariaDB server's files by `mariadb-backup`, and their restore into a directory."""

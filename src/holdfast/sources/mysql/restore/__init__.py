@@ -1,1 +1,1 @@
-"""Rows and definitions back into a MySQL or MariaDB database."""
+"""Restores definitions and rows into a MySQL or MariaDB database."""

@@ -38,7 +38,7 @@ from holdfast.sources.mysql.server.sql import (
 
 # Kinds of objects whose statements may hold the password of an account.
 SECRET = {"account"}
-# Scripts of many objects, of which single tables can be taken out.
+# Scripts of many objects, from which single tables can be restored.
 OF_TABLES = (PartKind.PRE_DATA, PartKind.INDEXES, PartKind.SEQUENCES, PartKind.POST_DATA)
 SEQUENCE_KINDS = ("sequence", "sequence-state")
 # Row formats whose keys must be shorter than those of DYNAMIC, the default of servers.

@@ -39,7 +39,7 @@ def _require_rights(asking: Session, address: Address) -> None:
     """Definers, grants and accounts belong to others: only an administrator can restore them."""
     if Held(EVERYTHING, "*") in held(asking):
         return
-    # MySQL 8 spells ALL out, and so do administrators made by hand.
+    # MySQL 8 lists ALL as single rights, and some administrators were granted single rights.
     spelt_out = {right.right for right in held(asking) if right.database == "*"}
     if not {"CREATE", "DROP", "INSERT", "CREATE VIEW", "TRIGGER", "EVENT"} <= spelt_out:
         user = asking.value("SELECT CURRENT_USER()")

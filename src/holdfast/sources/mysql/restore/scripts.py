@@ -1,9 +1,9 @@
 """The scripts that are sent to a client, and which of their objects a client's error is about.
 
-A dump names its source database: in an ALTER DATABASE around objects that were made under another
-collation, before sequences in the defaults of columns, and in views that also read another
-database. A restore under another name would change the source database, or go on reading it. A
-dump also has invalid dates loaded as 0000-00-00.
+A dump names its source database in three places: in an ALTER DATABASE around objects of another
+collation, before sequences in defaults, and in views that also read another database. A restore
+under another name would change the source database, or go on reading it. A dump also has dates
+that are in no calendar loaded as 0000-00-00.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""MySQL and MariaDB by one snapshot: the server itself formats the rows as INSERT text."""
+"""Backups of MySQL and MariaDB from one snapshot: the server formats the rows as INSERT text."""

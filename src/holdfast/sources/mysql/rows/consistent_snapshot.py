@@ -39,7 +39,7 @@ LONGEST = """
       AND user NOT IN ('system user', 'event_scheduler') AND id <> CONNECTION_ID()
       AND time >= %s
     ORDER BY time DESC LIMIT 1"""
-# Rolling back to it after each table gives up the table's metadata lock, not the snapshot.
+# Rolling back to it after each part releases the metadata locks of its tables, not the snapshot.
 SAVEPOINT = "holdfast"
 
 
@@ -113,7 +113,7 @@ def _proof(sessions: Sequence[Session], lock: HeldLock, *, kind: str, position: 
 def is_stopped_replica(asking: Session, version: ServerVersion) -> bool:
     """Whether nothing writes here: the replica applies no changes, and clients may only read."""
     seen = databases.state(asking, version)
-    # MariaDB spells it in words since 12.
+    # Since release 12 MariaDB shows a word instead of a number.
     is_read_only = asking.variable("read_only") not in ("", "0", "OFF")
     return seen.is_replica and not seen.applies and is_read_only
 

@@ -138,7 +138,7 @@ def plain_comment(program: bytes, *, sql_mode: str) -> bytes:
 
 
 def sequences_read(sql: bytes) -> set[str]:
-    """Sequences of the same database that the printed definition of a table names."""
+    """The sequences of the same database that a table's printed definition names."""
     found = (match[1] for match in _SEQUENCE.finditer(sql) if match[1])
     return {unquoted(name.decode(errors="replace")) for name in found}
 

@@ -148,7 +148,7 @@ def _login(session: Session) -> str:
 
 
 def _as_glob(pattern: str) -> str:
-    """The server's pattern (`%`, `_`, escaped by `\\`) as one of fnmatch."""
+    """The server's pattern (`%`, `_`, escaped by `\\`) as a pattern for `fnmatch`."""
     glob = []
     for escaped, wildcard, plain in re.findall(r"\\(.)|([%_])|(.)", pattern, re.DOTALL):
         if wildcard:

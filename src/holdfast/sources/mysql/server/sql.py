@@ -32,7 +32,7 @@ def unquoted(identifier: str) -> str:
 
 
 def select(what: str, table: str, rest: str = "") -> str:
-    """A question about one table of the current database."""
+    """A SELECT from one table of the current database."""
     return " ".join(("SELECT", what, "FROM", quoted(table), rest))
 
 
