@@ -65,7 +65,7 @@ class DatadirTarget(Target):
 
     @contextmanager
     def _own_folder(self, part: Part) -> Iterator[None]:
-        """Provide the empty directory; where the block fails, clear it, and remove a new one."""
+        """Provide the empty directory; if the block fails, clear it, or remove it if it was new."""
         made = self._made()
         free = shutil.disk_usage(self._folder).free
         try:

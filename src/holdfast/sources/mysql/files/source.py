@@ -39,7 +39,7 @@ from holdfast.sources.mysql.server.connection import Address, login_file
 from holdfast.sources.mysql.server.privileges import Need
 from holdfast.sources.mysql.server.session import ServerVersion, Session, session
 
-# InnoDB's first file: a login that cannot read it cannot read the others.
+# InnoDB's first file: a user who cannot read it cannot read the others.
 FIRST_FILE = "ibdata1"
 # Far more rows than a server's variables and status have: some hundreds, and a thousand.
 LEAST_LIMIT = 1_000_000

@@ -2,8 +2,8 @@
 
 A dump names its source database in three places: in an ALTER DATABASE around objects of another
 collation, before sequences in defaults, and in views that also read another database. A restore
-under another name would change the source database, or go on reading it. A dump also has dates
-that are in no calendar loaded as 0000-00-00.
+under another name would change the source database, or go on reading it. A dump's own sql_mode
+would also turn dates that are in no calendar into 0000-00-00.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ LONG = {"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "jso
 # character: such columns are printed as bytes.
 UTF8_CHARSETS = {"utf8mb4", "utf8mb3", "utf8"}
 READABLE_CHARSETS = {*UTF8_CHARSETS, "latin1"}
-# MariaDB accepts bytes from 0x80 in it; without such bytes the text is valid UTF-8.
+# MariaDB accepts bytes from 0x80 in ascii text; without such bytes the text is valid UTF-8.
 ASCII = "ascii"
 KEY_TYPES = WHOLE_NUMBERS | {
     "char",

@@ -122,7 +122,7 @@ class StatementFailed(HoldfastError):
 
 
 def translated(error: BaseException) -> HoldfastError:
-    """Translate a driver's error: the connection is lost, a right is missing, or it was refused."""
+    """Translate a driver's error into `ConnectionLost`, `GrantMissing` or `StatementFailed`."""
     code, text = code_of(error), text_of(error)
     if code in CONNECTION_LOST:
         return ConnectionLost(f"the connection is gone: {text}")

@@ -177,7 +177,7 @@ def tables_read(view: bytes) -> set[str]:
 
 
 def without_definer(view: bytes) -> bytes:
-    """A printed view without its definer, which becomes the user who creates the view."""
+    """A printed view without its definer: the user who creates it becomes the definer."""
     return _DEFINER.sub(rb"\1", view, count=1)
 
 
