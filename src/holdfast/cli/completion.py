@@ -35,7 +35,9 @@ def _completing(names: Names) -> Callable[[typer.Context, str], list[str]]:
     @wraps(names)
     def complete(context: typer.Context, incomplete: str) -> list[str]:
         from holdfast.config.load import load
+        from holdfast.runtime.events import set_up_nothing
 
+        set_up_nothing()
         options = context.find_root().params
         try:
             settings = load(Path(options["config"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 import typer
 
@@ -31,7 +31,7 @@ from holdfast.cli.tables import (
     words,
 )
 from holdfast.model.backup import Summary
-from holdfast.model.errors import HoldfastError
+from holdfast.model.errors import HoldfastError, Interrupted
 from holdfast.model.units import counted, span
 from holdfast.operations.verify.scrub import BackupProof, proofs_of
 from holdfast.runtime import events
@@ -114,6 +114,8 @@ def proofs_in(
         return proofs_of(
             summaries, job, log, manifest_of=lambda backup_id: within.manifest(backup_id, "")
         )
+    except Interrupted:
+        raise
     except HoldfastError as error:
         # A user who may read a repository need not have a state directory.
         events.debug("verification_log_not_used", problem=error.message)
@@ -142,7 +144,7 @@ def _row(listed: Listed, at: datetime) -> tuple[Cell, ...]:
         restored = last_done(proof.restored_at, at)
     return (
         cells["BACKUP"],
-        f"{summary.snapshot_at:%Y-%m-%d %H:%MZ}",
+        f"{summary.snapshot_at.astimezone(UTC):%Y-%m-%d %H:%MZ}",
         span(at - summary.snapshot_at),
         *(cells[name] for name in ("DATABASE", "ROWS", "SIZE", "STORED", "RATIO", "TOOK")),
         verified,

@@ -23,6 +23,8 @@ PIPE_COLUMNS = 200
 
 GAP = 2
 KEY_WIDTH = 13
+# A longer key moves its own value only.
+LONGEST_KEY = 40
 GOOD, BAD, WARN, DIM, HEAD = "green", "red", "yellow", "dim", "bold"
 
 
@@ -133,10 +135,11 @@ def style_of(cell: Cell) -> str:
 def facts_in(facts: Sequence[tuple[str, str]], width: int | None) -> list[str]:
     """One line per fact, `key   value`; on a terminal a long value continues below its start."""
     lines: list[str] = []
-    indent = max([KEY_WIDTH, *(len(key) + GAP for key, _ in facts)])
-    for key, value in facts:
-        head = f"{key:{indent}}"
-        text = printable(value)
+    # Keys of measurements and programs come from a manifest: they may be long and hold anything.
+    named = [(printable(key).replace("\n", "\\n"), printable(value)) for key, value in facts]
+    indent = max([KEY_WIDTH, *(len(key) + GAP for key, _ in named if len(key) <= LONGEST_KEY)])
+    for key, text in named:
+        head = f"{key:{indent - GAP}}{' ' * GAP}"
         pieces = [text]
         if width is not None and indent + len(text) > width:
             pieces = wrapped(text, max(width - indent, KEY_WIDTH))

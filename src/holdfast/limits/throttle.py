@@ -45,6 +45,8 @@ class Throttle:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._free_at = monotonic()
+        # Keeps a pause from beginning while the run ends: its workers would wait for ever.
+        self._turn = threading.Lock()
         self._ended = threading.Event()
         self._clear = threading.Event()
         self._clear.set()
@@ -77,8 +79,9 @@ class Throttle:
 
     def end(self) -> None:
         """Release all waiting workers for good; from any thread."""
-        self._ended.set()
-        self._clear.set()
+        with self._turn:
+            self._ended.set()
+            self._clear.set()
 
     def spend(self, size_bytes: int) -> None:
         """Wait until `size_bytes` more may be processed."""
@@ -106,10 +109,12 @@ class Throttle:
             self.look()
 
     def _pause(self, limit: ThrottleLimit, value: float) -> None:
-        if self._clear.is_set() and not self._ended.is_set():
+        with self._turn:
+            if not self._clear.is_set() or self._ended.is_set():
+                return
             self._clear.clear()
             self._paused_since = self._monotonic()
-            events.warning("paused", because=limit.name, value=round(value, 2), most=limit.most)
+        events.warning("paused", because=limit.name, value=round(value, 2), most=limit.most)
 
     def _go_on(self) -> None:
         if not self._clear.is_set():

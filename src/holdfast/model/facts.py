@@ -133,7 +133,8 @@ def _field(found: Field[Any], hint: object) -> _Field:
 def _read(field: _Field, text: str) -> object:
     try:
         return field.form.read(text)
-    except ValueError as error:
+    # A form that trips over a value of another type has met damage, too.
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Unreadable(f"its '{field.name}' is '{text[:_SHOWN]}'") from error
 
 

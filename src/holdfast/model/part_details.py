@@ -47,10 +47,17 @@ def _accounts(text: str) -> tuple[tuple[str, str], ...]:
     found = parsed(text, MANIFEST)
     if not isinstance(found, list):
         raise Unreadable("no list of accounts")
-    pairs = tuple((str(user), str(host)) for user, host in found)
-    if [list(each) for each in pairs] != found:
-        raise Unreadable("no names of accounts")
-    return pairs
+    return tuple(map(_account, found))
+
+
+def _account(value: object) -> tuple[str, str]:
+    """A user and a host."""
+    if not isinstance(value, list) or len(value) != 2:
+        raise Unreadable("no name of an account")
+    user, host = value
+    if not isinstance(user, str) or not isinstance(host, str):
+        raise Unreadable("no name of an account")
+    return user, host
 
 
 def _spaces(text: str) -> Mapping[str, str]:

@@ -107,14 +107,17 @@ def _fingerprints(found: Json, names: dict[str, str], schema: int) -> Json:
     for name, was in names.items():
         if schema > 1 and name in found:
             found[name] = fingerprint_in(found[name])
-        elif schema == 1 and was in found:
-            found[name] = _of_schema_1(found.pop(was))
+        elif schema == 1:
+            # Schema 1 has no field of that name.
+            found.pop(name, None)
+            if was in found:
+                found[name] = _of_schema_1(found.pop(was))
     return found
 
 
 def _of_schema_1(digits: object) -> object:
     """Leave anything but a text for pydantic to refuse."""
-    return of_sha256(digits) if isinstance(digits, str) else digits
+    return fingerprint_in(of_sha256(digits)) if isinstance(digits, str) else digits
 
 
 def _object(value: object) -> Json:

@@ -11,6 +11,7 @@ import threading
 
 from holdfast.model.errors import (
     HoldfastError,
+    Interrupted,
     ObjectMissing,
     RepositoryReadOnly,
     RepositoryRefused,
@@ -79,6 +80,8 @@ class AppendOnly(ForwardingRepository):
             self._repository.stat(key)
         except ObjectMissing:
             return False
+        except Interrupted:
+            raise
         except HoldfastError:
             return True
         return True

@@ -12,6 +12,7 @@ from holdfast.model.backup import Manifest
 from holdfast.model.chain import children_first
 from holdfast.model.errors import (
     HoldfastError,
+    Interrupted,
     LeaseLost,
     RepositoryFull,
     RepositoryReadOnly,
@@ -257,6 +258,8 @@ def _running(context: PruneContext) -> str:
     """The id of the run that owns the job: it may have finished some of several databases."""
     try:
         owner = context.guard.owner(context.job.name) or {}
+    except Interrupted:
+        raise
     except HoldfastError:
         owner = {}
     return owner.get("run_id", "")

@@ -163,6 +163,8 @@ class _Looks:
         """Run one check; an error becomes a finding, so that the operator sees all problems."""
         try:
             self.findings.extend(look())
+        except Interrupted:
+            raise
         except HoldfastError as error:
             told = Finding(subject=subject, detail="", problem=error.message, hint=error.hint)
             self.findings.append(told)

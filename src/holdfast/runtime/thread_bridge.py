@@ -93,8 +93,10 @@ class ThreadBridge:
     def _step(self) -> Iterable[Buffer]:
         """Let the function work until it needs more input, or ends."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, daemon=True, name="lockstep")
-            self._thread.start()
+            thread = threading.Thread(target=self._run, daemon=True, name="lockstep")
+            # A refused thread is not joined: the refusal stays the error.
+            thread.start()
+            self._thread = thread
             self._our_turn.acquire()
         elif not self._ended:
             self._its_turn.release()

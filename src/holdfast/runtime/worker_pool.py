@@ -15,6 +15,8 @@ from holdfast.runtime.cleanup import afterwards, noted_on
 from holdfast.runtime.kernel import is_refusal
 
 LOOK_SECONDS = 1.0
+# How long a signal may wait that another thread was given.
+SIGNAL_SECONDS = 0.5
 # If a single slot is refused this often, the cause is not a passing load.
 MOST_TRIES = 5
 
@@ -192,8 +194,14 @@ class _Crew(Generic[Item]):
                     self.fail(error)
 
     def wait(self) -> None:
+        """Wait for all work.
+
+        The kernel may hand a signal to any thread, above all after a stop (SIGSTOP). Only this
+        one runs the handler, and its wait for a lock does not end by itself: so it looks again.
+        """
         with self._changed:
-            self._changed.wait_for(self._is_over)
+            while not self._changed.wait_for(self._is_over, timeout=SIGNAL_SECONDS):
+                pass
 
     def _is_over(self) -> bool:
         waiting = self._again and self._cause is None

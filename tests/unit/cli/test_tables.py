@@ -46,3 +46,11 @@ def test_a_long_fact_goes_on_below_its_beginning_on_a_terminal_alone() -> None:
         "               four five six",
         "a longer name  seven",
     ]
+
+
+def test_a_key_out_of_a_manifest_neither_steers_the_terminal_nor_widens_what_is_below() -> None:
+    facts = [("pg\x1b[2J\nverified", "17"), ("x" * 1000, "long"), ("zstd", "1.5")]
+    first, second, third = facts_in(facts, None)
+    assert first == r"pg\x1b[2J\nverified  17"
+    assert second.endswith("x  long")
+    assert third == f"{'zstd':{first.index('17')}}1.5"

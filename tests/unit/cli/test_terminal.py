@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -149,6 +150,17 @@ def test_the_shell_completes_jobs_and_backups(shop: Shop, line: str, told: list[
 def test_with_a_broken_configuration_the_shell_completes_nothing(shop: Shop) -> None:
     shop.config.write_text("jobs: [")
     assert completed(shop, "backup ") == []
+
+
+def test_completion_prints_no_event_where_the_state_directory_cannot_be_used(shop: Shop) -> None:
+    with terminal(shop.program("backup", "shop"), columns=80) as shown:
+        shown.finish()
+    state = shop.config.parent / "state"
+    shutil.rmtree(state)
+    state.write_text("a file")
+    told = completed(shop, "show sh")
+    assert [each for each in told if not each.startswith("shop/")] == []
+    assert "shop/latest" in told
 
 
 def completed(shop: Shop, line: str) -> list[str]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import fields, replace
 
 import pytest
 
 from holdfast.model.backup import Member, Part, Relation
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.part_details import (
+    KINDS,
     NOTHING,
     ClusterFile,
     ClusterLabel,
     CopiedRows,
+    Details,
     MysqlDatabase,
     MysqlDump,
     MysqlGrants,
@@ -184,3 +187,43 @@ def test_names_that_many_tables_have_are_held_once() -> None:
     assert isinstance(first, PostgresTable)
     assert isinstance(second, PostgresTable)
     assert first.columns is second.columns
+
+
+SHAPES = [
+    "",
+    "1",
+    "null",
+    "true",
+    "{}",
+    "[]",
+    "[1]",
+    "[null]",
+    "[[]]",
+    '[["a"]]',
+    '[["a", 1]]',
+    "[{}]",
+]
+SHAPES += [
+    '{"a": null}',
+    '{"a": [1]}',
+    '[["a", "b", "c"]]',
+    '"text"',
+    "1e400",
+    "-",
+    "\x00",
+    "9" * 400,
+]
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_a_text_of_any_shape_is_read_or_refused_and_nothing_else(kind: type[Details]) -> None:
+    for name in [each.name for each in fields(kind)]:
+        for shape in SHAPES:
+            with suppress(Unreadable):
+                kind.of({name: shape})
+
+
+@pytest.mark.parametrize("accounts", ["[1]", "[null]", '["ab"]', '[["a"]]', '[["a", 1]]', "{}"])
+def test_accounts_that_are_none_are_damage(accounts: str) -> None:
+    with pytest.raises(Unreadable, match="'accounts'"):
+        details_of_schema_1({"accounts": accounts, "statements": "1"})

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from holdfast.runtime.thread_bridge import ReadsFrom, ThreadBridge, WritesTo
+from tests.support.threads import refuse_threads
 
 
 def upper(source: ReadsFrom, sink: WritesTo) -> None:
@@ -76,3 +77,11 @@ def test_leaving_early_ends_the_thread() -> None:
     with ThreadBridge(upper) as stage:
         stage.feed(b"abc")
     assert threading.active_count() == before
+
+
+def test_a_thread_that_the_host_refuses_is_the_error_that_is_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refuse_threads(monkeypatch, "lockstep")
+    with pytest.raises(RuntimeError, match="can't start new thread"), ThreadBridge(upper) as stage:
+        stage.feed(b"abc")

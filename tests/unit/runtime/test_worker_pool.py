@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -14,6 +15,7 @@ from structlog.testing import capture_logs
 from holdfast.model.errors import BackupFailed, Interrupted, SnapshotLost, TasksRefused
 from holdfast.runtime.worker_pool import AdaptiveLimit, WorkerPool
 from tests.support.threads import refuse_threads, threads_named
+from tests.support.waiting import until
 
 WAIT_SECONDS = 60.0
 
@@ -276,3 +278,28 @@ def test_refusals_halve_the_slots_down_to_one() -> None:
 
 def test_one_slot_is_left_whatever_the_host_says() -> None:
     assert AdaptiveLimit(4, look=lambda _working, _threads: -20).allowed(working=1) == 1
+
+
+def test_a_signal_that_another_thread_was_given_ends_the_work_too() -> None:
+    aborted, ours = threading.Event(), threading.get_ident()
+
+    def is_waiting() -> bool:
+        frame = sys._current_frames()[ours]
+        return frame.f_back is not None and frame.f_back.f_code.co_name == "wait_for"
+
+    def interrupted(_number: int, _frame: FrameType | None) -> None:
+        raise Interrupted("interrupted")
+
+    def work(_item: int) -> None:
+        until(is_waiting)
+        # The kernel may choose any thread that does not block the signal, such as this one.
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        assert aborted.wait(WAIT_SECONDS)
+
+    before = signal.signal(signal.SIGUSR1, interrupted)
+    try:
+        with pytest.raises(Interrupted):
+            WorkerPool(1, abort=aborted.set).each([1], work)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert aborted.is_set()

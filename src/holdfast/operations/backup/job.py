@@ -317,5 +317,7 @@ class MirroredHold:
             if member.hold is not None and member.error is None:
                 try:
                     member.hold.prove()
+                except Interrupted:
+                    raise
                 except HoldfastError as error:
                     self._mirrored.fail(member, error)

@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import socket
+import stat
 import struct
 import tempfile
 import threading
@@ -23,7 +24,7 @@ from typing import Literal, Protocol
 
 import psycopg
 
-from holdfast.model.errors import HoldfastError, TasksRefused, Unsupported
+from holdfast.model.errors import HoldfastError, TasksRefused, ToolMissing, Unsupported
 from holdfast.runtime import process
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.postgres.rows import copy_command
@@ -258,23 +259,37 @@ def _released(folder: Path) -> Iterator[None]:
     """Run a helper that releases server processes blocked on our pipes when this process ends."""
     argv = ["/bin/sh", "-c", _RELEASE, "holdfast-pipes", str(folder)]
     with ExitStack() as stack:
-        # If no process can be started, the next run's sweep releases them.
-        with suppress(TasksRefused):
+        # Without the helper, the next run's sweep releases them: no run fails for it.
+        with suppress(TasksRefused, ToolMissing, OSError):
             waiting = stack.enter_context(process.running(argv, stdin=True, stdout=False))
-            stack.enter_context(afterwards(waiting.finish))
+            stack.enter_context(afterwards(_finished, waiting))
         yield
+
+
+def _finished(helper: process.Child) -> None:
+    with suppress(process.ChildFailed):
+        helper.finish()
 
 
 def _sweep(parent: Path) -> None:
     """Remove the pipe folders of killed runs whose helper was killed as well."""
     for folder in parent.glob(f"{PREFIX}*"):
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]
-        # Its owner may remove it at the same time.
-        with suppress(FileNotFoundError):
-            if folder.stat().st_uid == os.geteuid() and not Path("/proc", pid).exists():
-                for pipe in folder.glob("*.pipe"):
-                    _release(pipe)
-                shutil.rmtree(folder, ignore_errors=True)
+        # Its owner may remove it at the same time, and anybody may put something else there: a
+        # sweep fails no run.
+        with suppress(OSError):
+            # A link in /tmp must lead nowhere.
+            found = folder.lstat()
+            is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+            if is_ours and not Path("/proc", pid).exists():
+                _swept(folder)
+
+
+def _swept(folder: Path) -> None:
+    for pipe in folder.glob("*.pipe"):
+        if pipe.is_fifo() and not pipe.is_symlink():
+            _release(pipe)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _release(pipe: Path) -> None:

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 import psycopg
 
 from holdfast.model.backup import Relation
-from holdfast.model.errors import BackupFailed, GrantMissing, HoldfastError, Unsupported
+from holdfast.model.errors import (
+    BackupFailed,
+    GrantMissing,
+    HoldfastError,
+    Interrupted,
+    Unsupported,
+)
 from holdfast.ports.source import Finding
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import waiting_for
@@ -169,6 +175,8 @@ def lag_seconds(login: Login) -> float | None:
     try:
         with login.session() as connection:
             row = connection.execute(_LAG).fetchone()
+    except Interrupted:
+        raise
     except (psycopg.Error, HoldfastError):
         return None
     return float(row[0]) if row and row[0] is not None else None
@@ -277,6 +285,8 @@ class Queue:
             with self._login.session() as connection:
                 found = in_the_way(connection)
             found = [each for each in found if each.relation in wanted or not wanted]
+        except Interrupted:
+            raise
         except (HoldfastError, psycopg.Error):
             found = []
         if not found:
