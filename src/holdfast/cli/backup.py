@@ -24,15 +24,30 @@ from holdfast.runtime import events
 
 Resume = Annotated[
     bool,
-    typer.Option("--resume", help="Keep the parts of an unfinished backup of the same snapshot."),
+    typer.Option("--resume", help="Continue an unfinished backup of the same snapshot."),
 ]
 AllowMixed = Annotated[
     bool,
     typer.Option(
         "--allow-mixed",
-        help="With --resume: keep them even where the snapshot is gone; the backup says mixed.",
+        help="With --resume: continue even if the snapshot is gone; the backup is then mixed.",
     ),
 ]
+
+
+EXAMPLES = """\
+# Back up 'shop' now, as yourself
+holdfast backup shop
+
+# As the user of the timers; print the result as JSON
+sudo -u holdfast holdfast backup shop --json
+
+# Exactly as the timer does, with its limits and credentials
+systemctl start holdfast-backup-shop.service
+
+# Continue a backup that was interrupted
+holdfast backup shop --resume
+"""
 
 
 def backup(
@@ -46,15 +61,10 @@ def backup(
 ) -> None:
     """Back up JOB now.
 
-    The backup exists only when every part of it is stored; a run that fails leaves nothing but
-    a word about it (holdfast list). Where JOB has several databases each has a backup of its
-    own, and one that fails does not keep the others from being backed up. Where another run of
-    JOB is under way this one is skipped, with an exit code of its own (40).
-
-    \b
-    holdfast backup shop
-    sudo -u holdfast holdfast backup shop --json
-    systemctl start holdfast-backup-shop.service
+    The backup exists only when all its parts are stored. A run that fails leaves no
+    backup; `holdfast list` shows why it failed. A job with several databases makes one backup of
+    each, and a database that fails does not stop the others. If another run of JOB is in progress,
+    this one is skipped (exit code 40).
     """
     from holdfast.wiring.jobs import backup_context
 

@@ -11,16 +11,20 @@ from holdfast.model.errors import HoldfastError
 from holdfast.operations.status import CheckReport, check as check_job
 from holdfast.ports.source import Finding
 
+EXAMPLES = """\
+# Test every job
+holdfast check
+
+# Test one job; print the result as JSON
+holdfast check shop --json
+"""
+
 
 def check(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False) -> None:
-    """Try everything that a backup of JOB (or of every job) needs, and leave nothing behind.
+    """Test everything that a backup of JOB (or of every job) needs, and leave nothing behind.
 
-    Configuration, repository, login, grants, tools, room: every problem comes with its remedy,
-    and the exit code is that of the first one.
-
-    \b
-    holdfast check
-    holdfast check shop --json
+    Configuration, repository, login, grants, programs, space: every problem is shown with its
+    remedy. The exit code is that of the first problem.
     """
     session = acting_session_of(context)
     reports = [_checked(session, name) for name in session.jobs(job)]

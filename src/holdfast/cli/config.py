@@ -7,20 +7,28 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.context import JsonOption, acting_session_of, print_document
+from holdfast.cli.context import CommandWithExamples, JsonOption, acting_session_of, print_document
 
-commands = typer.Typer(help="Look at a configuration file.", no_args_is_help=True)
+commands = typer.Typer(help="Check a configuration file.", no_args_is_help=True)
 
 # Typer must not check the path (`readable=False`): our own error has a code and a hint.
 File = Annotated[Path, typer.Argument(help="The file to check.", metavar="FILE", readable=False)]
 
 
-@commands.command()
-def check(context: typer.Context, file: File, *, as_json: JsonOption = False) -> None:
-    """Check FILE without touching any database or repository: every mistake, with its line.
+EXAMPLES = """\
+# Check the installed configuration
+holdfast config check /etc/holdfast/holdfast.yaml
 
-    \b
-    holdfast config check /etc/holdfast/holdfast.yaml
+# Its jobs and repositories as JSON
+holdfast config check /etc/holdfast/holdfast.yaml --json
+"""
+
+
+@commands.command(cls=CommandWithExamples, epilog=EXAMPLES)
+def check(context: typer.Context, file: File, *, as_json: JsonOption = False) -> None:
+    """Check the configuration in FILE, and show every mistake with its line.
+
+    No database and no repository is touched.
     """
     from holdfast.config.load import check_file  # heavy, as in `Session`
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property, wraps
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
 from holdfast.cli import completion
 from holdfast.model.errors import BackupNotFound, HoldfastError, Interrupted, UnknownJob
@@ -31,6 +33,30 @@ Found = TypeVar("Found")
 Value = TypeVar("Value")
 Command = Callable[..., None]
 CONFIG = Path("/etc/holdfast/holdfast.yaml")
+
+
+class CommandWithExamples(TyperCommand):
+    """A command whose help ends with its examples (`epilog`), each on a line of its own.
+
+    typer would fold an epilog to the width of the terminal, and a folded line cannot be copied.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        help: str | None,  # noqa: A002 - typer's name
+        epilog: str | None,
+        **options: Any,
+    ) -> None:
+        # One line per paragraph: typer would keep the line ends of a docstring on every terminal.
+        paragraphs = (" ".join(each.split()) for each in (help or "").split("\n\n"))
+        super().__init__(*arguments, help="\n\n".join(paragraphs), **options)
+        self.examples = epilog or ""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help, and the examples below it."""
+        super().format_help(ctx, formatter)
+        formatter.write(f"\nExamples:\n\n{indent(self.examples, '  ')}")
 
 
 def size_option(text: str | int) -> int:
@@ -65,7 +91,7 @@ JsonOption = Annotated[
 BackupId = Annotated[
     str,
     typer.Argument(
-        help="JOB/20261120T020000Z-1a2b3c4d, or JOB/latest.",
+        help="JOB/20261120T020000Z-1a2b3c4d or JOB/latest.",
         metavar="BACKUP_ID",
         autocompletion=completion.backups,
     ),
@@ -73,7 +99,7 @@ BackupId = Annotated[
 Database = Annotated[
     str,
     typer.Option(
-        "--database", metavar="NAME", help="Which database JOB/latest is of, if JOB has several."
+        "--database", metavar="NAME", help="The database that JOB/latest means, if JOB has several."
     ),
 ]
 Identity = Annotated[
@@ -82,8 +108,8 @@ Identity = Annotated[
         "--identity",
         metavar="FILE",
         readable=False,
-        help="What opens an encrypted backup; else HOLDFAST_IDENTITY_FILE, or the credential"
-        " holdfast-identity.",
+        help="The identity that opens an encrypted backup. Default: HOLDFAST_IDENTITY_FILE, or the"
+        " credential holdfast-identity.",
     ),
 ]
 JobName = Annotated[
@@ -95,8 +121,8 @@ JobName = Annotated[
 SomeJob = Annotated[
     str | None,
     typer.Argument(
-        help="A job of the configuration; all without it.",
-        metavar="[JOB]",
+        help="A job of the configuration. Default: all jobs.",
+        metavar="JOB",
         autocompletion=completion.jobs,
     ),
 ]
@@ -106,10 +132,12 @@ ChunkSize = Annotated[
         "--chunk-size",
         metavar="SIZE",
         parser=size_option,
-        help="Split tables above this (256MiB, 1GiB) instead of the configured size.",
+        help="Split tables larger than this (256MiB, 1GiB) instead of the configured size.",
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be dropped, and why.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only show what would be removed, and why.")
+]
 
 
 @dataclass(frozen=True)

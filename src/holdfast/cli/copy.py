@@ -13,18 +13,29 @@ from holdfast.cli.tables import Table, key, number, words
 from holdfast.model.units import size
 from holdfast.operations.copy.backups import CopiedBackup, CopyReport, copy as copy_job
 
-To = Annotated[str, typer.Option("--to", metavar="NAME", help="A repository of the configuration.")]
+To = Annotated[
+    str,
+    typer.Option("--to", metavar="NAME", help="The repository of the configuration to copy to."),
+]
+
+
+EXAMPLES = """\
+# Copy what the repository 'offsite' lacks
+holdfast copy shop --to offsite
+
+# The same; print the ids of the backups that were sent
+holdfast copy shop --to offsite --json | jq -r '.backups[] | select(.sent > 0) | .backup'
+
+# Then verify the newest copy
+holdfast --repository offsite verify shop/latest
+"""
 
 
 def copy(context: typer.Context, job: JobName, *, to: To, as_json: JsonOption = False) -> None:
-    """Copy the finished backups of JOB to another repository, those that it lacks.
+    """Copy the finished backups of JOB that another repository lacks.
 
-    Each is there whole or not at all, byte by byte as it is here. A copy that broke off is gone
-    on with by the next one: what is there already is told by size and content, never by name.
-
-    \b
-    holdfast copy shop --to offsite
-    holdfast --repository offsite verify shop/latest
+    A backup arrives whole or not at all, byte for byte. The next copy continues one that was
+    interrupted: it recognizes existing parts by size and content, never by name alone.
     """
     from holdfast.wiring.jobs import copying  # heavy, as in `Session`
 

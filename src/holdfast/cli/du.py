@@ -31,13 +31,17 @@ COLUMNS = (
 )
 
 
-def du(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False) -> None:
-    """Say how much room the backups of JOB, or of every job, take in their repositories.
+EXAMPLES = """\
+# The space of every job
+holdfast du
 
-    \b
-    holdfast du
-    holdfast du shop --json | jq '.jobs[0].bytes'
-    """
+# The bytes of one job, as a number
+holdfast du shop --json | jq '.jobs[0].bytes'
+"""
+
+
+def du(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False) -> None:
+    """Show how much space the backups of JOB, or of all jobs, take in their repositories."""
     from holdfast.wiring.reading import repository_of  # heavy, as in `Session`
 
     session = session_of(context)

@@ -7,25 +7,31 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.context import JsonOption, print_document, session_of
+from holdfast.cli.context import CommandWithExamples, JsonOption, print_document, session_of
 
 commands = typer.Typer(help="Make the keys that encrypt and sign backups.", no_args_is_help=True)
 
 NewFile = Annotated[Path, typer.Argument(help="The file to make.", metavar="FILE", readable=False)]
 KeyFile = Annotated[
-    Path, typer.Argument(help="A file that was made so.", metavar="FILE", readable=False)
+    Path, typer.Argument(help="An identity or a signing key.", metavar="FILE", readable=False)
 ]
 
 
-@commands.command()
+IDENTITY_EXAMPLES = """\
+# Make an identity for restores
+holdfast keys identity /root/restore.key
+
+# The same; print only the recipient
+holdfast keys identity /root/restore.key --json | jq -r .public_key
+"""
+
+
+@commands.command(cls=CommandWithExamples, epilog=IDENTITY_EXAMPLES)
 def identity(context: typer.Context, file: NewFile, *, as_json: JsonOption = False) -> None:
-    """Make an age identity in FILE and print its recipient, the public half.
+    """Make an age identity in FILE, and print its recipient, the public half.
 
-    The recipient goes into encryption.recipients of a repository. FILE opens the backups: keep it
-    where restores happen and a copy where no fire reaches both, never on the database hosts.
-
-    \b
-    holdfast keys identity /root/restore.key
+    Put the recipient into encryption.recipients of a repository. FILE opens the backups: keep it
+    where you restore, with a copy at another place, and never on the database hosts.
     """
     from holdfast.config.secret import write_private
     from holdfast.pipeline.encryption import Identities
@@ -36,15 +42,21 @@ def identity(context: typer.Context, file: NewFile, *, as_json: JsonOption = Fal
     _tell(context, file, recipient, as_json=as_json)
 
 
-@commands.command()
+SIGNING_EXAMPLES = """\
+# Make the key of a host that backs up
+holdfast keys signing /etc/holdfast/signing.key
+
+# The same; print only the public key
+holdfast keys signing /etc/holdfast/signing.key --json | jq -r .public_key
+"""
+
+
+@commands.command(cls=CommandWithExamples, epilog=SIGNING_EXAMPLES)
 def signing(context: typer.Context, file: NewFile, *, as_json: JsonOption = False) -> None:
-    """Make a key in FILE that signs manifests and print its public half.
+    """Make a key in FILE that signs manifests, and print its public half.
 
-    FILE goes into authentication.key_file on the hosts that back up, the public key into
-    authentication.public_keys where backups are only read.
-
-    \b
-    holdfast keys signing /etc/holdfast/signing.key
+    Put FILE into authentication.key_file on the hosts that back up, and the public key into
+    authentication.public_keys on hosts that only read backups.
     """
     from holdfast.catalog.signed_manifests import Signer
     from holdfast.config.secret import write_private
@@ -54,9 +66,18 @@ def signing(context: typer.Context, file: NewFile, *, as_json: JsonOption = Fals
     _tell(context, file, made.public_key, as_json=as_json)
 
 
-@commands.command()
+PUBLIC_EXAMPLES = """\
+# The recipient of an identity
+holdfast keys public /root/restore.key
+
+# The public half of a signing key
+holdfast keys public /etc/holdfast/signing.key
+"""
+
+
+@commands.command(cls=CommandWithExamples, epilog=PUBLIC_EXAMPLES)
 def public(context: typer.Context, file: KeyFile, *, as_json: JsonOption = False) -> None:
-    """Print the public half of the key in FILE, whichever of the two it is."""
+    """Print the public half of the key in FILE, an identity or a signing key."""
     from holdfast.wiring import keys
 
     _tell(context, file, keys.public_half(file), as_json=as_json)

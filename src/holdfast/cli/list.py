@@ -57,18 +57,23 @@ class Listed:
     proof: BackupProof | None
 
 
+EXAMPLES = """\
+# All backups of all repositories
+holdfast list
+
+# The id of the newest backup of 'shop'
+holdfast list shop --json | jq -r '.backups[0].backup'
+"""
+
+
 def list_backups(
     context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False
 ) -> None:
-    """List finished backups, newest first: those of JOB, or of every repository.
+    """List finished backups of JOB, or of all repositories, newest first.
 
-    VERIFIED and RESTORED tell what this host has done; other hosts may have done more. A run that
-    failed and a backup whose manifest is damaged are shown as such, never as good. One repository
-    of several that cannot be reached does not hide the others; the exit code is its.
-
-    \b
-    holdfast list
-    holdfast list shop --json | jq -r '.backups[0].backup'
+    VERIFIED and RESTORED show what this host has done; other hosts may have done more. Failed runs
+    and backups with a damaged manifest are marked as such. A repository that cannot be reached does
+    not hide the others; the exit code is then that of its error.
     """
     from holdfast.wiring.reading import index_of  # heavy, as in `Session`
 

@@ -21,6 +21,18 @@ COLUMNS = (
 )
 
 
+EXAMPLES = """\
+# What a backup of 'shop' reads, how, and how long it takes
+holdfast plan shop
+
+# The same with tables split into smaller ranges
+holdfast plan shop --chunk-size 256MiB
+
+# Only the tables and how each one is read
+holdfast plan shop --json | jq '.tables[] | {table, method, reason}'
+"""
+
+
 def plan(
     context: typer.Context,
     job: JobName,
@@ -28,13 +40,7 @@ def plan(
     chunk_size: ChunkSize = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a backup of JOB would do, and why, without doing it.
-
-    \b
-    holdfast plan shop
-    holdfast plan shop --chunk-size 256MiB
-    holdfast plan shop --json | jq '.tables[] | {table, method, reason}'
-    """
+    """Show what a backup of JOB would do, and why, without doing it."""
     from holdfast.wiring.jobs import plan_context
 
     session = session_of(context)

@@ -47,6 +47,52 @@ def _option(*names: str, **words: Any) -> Any:
     return typer.Option(*names, rich_help_panel=PANEL, **words)
 
 
+Target = Annotated[
+    End | None,
+    _option(
+        "--target", help="latest: replay all WAL. immediate: only as much as consistency needs."
+    ),
+]
+TargetTime = Annotated[
+    str,
+    _option("--target-time", metavar="TIME", help="A time with its zone: '2026-11-21 18:00:00Z'."),
+]
+TargetLsn = Annotated[
+    str, _option("--target-lsn", metavar="LSN", help="A position in the WAL: 0/3000158.")
+]
+TargetName = Annotated[
+    str, _option("--target-name", metavar="NAME", help="A name given to pg_create_restore_point.")
+]
+TargetTimeline = Annotated[
+    str,
+    _option(
+        "--target-timeline",
+        metavar="WHICH",
+        help="The timeline to follow: latest, current or a number.",
+    ),
+]
+TargetAction = Annotated[
+    Action, _option("--target-action", help="What the server does at the target.")
+]
+Start = Annotated[
+    bool,
+    _option("--start", help="Start a server on the folder, and wait until it reaches the target."),
+]
+StartOptions = Annotated[
+    str, _option("--start-options", metavar="TEXT", help="Options for this server: '-p 5433'.")
+]
+StartTimeout = Annotated[
+    timedelta,
+    _option(
+        "--start-timeout",
+        metavar="TIME",
+        parser=duration_option,
+        show_default="30m",
+        help="How long --start waits: 30m, 2h.",
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """The recovery options as given."""
@@ -62,32 +108,15 @@ class Asked:
 
 def asked(
     *,
-    target: Annotated[
-        End | None, _option("--target", help="latest: all WAL; immediate: no more than is needed.")
-    ] = None,
-    target_time: Annotated[
-        str, _option("--target-time", metavar="TIME", help="With zone: '2026-11-21 18:00:00Z'.")
-    ] = "",
-    target_lsn: Annotated[str, _option("--target-lsn", metavar="LSN", help="0/3000158.")] = "",
-    target_name: Annotated[
-        str, _option("--target-name", metavar="NAME", help="Of pg_create_restore_point.")
-    ] = "",
-    target_timeline: Annotated[
-        str, _option("--target-timeline", metavar="WHICH", help="latest, current or a number.")
-    ] = "latest",
-    target_action: Annotated[
-        Action, _option("--target-action", help="What the server does once it is there.")
-    ] = Action.PAUSE,
-    start: Annotated[
-        bool, _option("--start", help="Start a server on the folder, and wait until it is there.")
-    ] = False,
-    start_options: Annotated[
-        str, _option("--start-options", metavar="TEXT", help="For the server: '-p 5433'.")
-    ] = "",
-    start_timeout: Annotated[
-        timedelta,
-        _option("--start-timeout", metavar="TIME", parser=duration_option, show_default="30m"),
-    ] = START_TIMEOUT,
+    target: Target = None,
+    target_time: TargetTime = "",
+    target_lsn: TargetLsn = "",
+    target_name: TargetName = "",
+    target_timeline: TargetTimeline = "latest",
+    target_action: TargetAction = Action.PAUSE,
+    start: Start = False,
+    start_options: StartOptions = "",
+    start_timeout: StartTimeout = START_TIMEOUT,
 ) -> Asked:
     """The options as one value; raises `typer.BadParameter`."""
     goals = [

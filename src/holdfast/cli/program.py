@@ -17,14 +17,14 @@ from typer.core import TyperGroup
 
 from holdfast.cli.command_line import command_of
 from holdfast.cli.completion import words_so_far
-from holdfast.cli.context import CONFIG, Session, print_document
+from holdfast.cli.context import CONFIG, CommandWithExamples, Session, print_document
 from holdfast.model.errors import HoldfastError, Interrupted, OutputLost
 from holdfast.runtime import streams
 from holdfast.runtime.cleanup import afterwards, notes_of
 from holdfast.runtime.events import LogFormat, labelled, prefix, set_up
 from holdfast.runtime.kernel import foreseen
 
-EPILOG = "Exit codes: 0 done; each kind of error has its own, listed in docs/errors.md."
+EPILOG = "Exit codes: 0 means done; each kind of error has its own code (docs/errors.md)."
 # A closed terminal must not leave a half-cleaned run behind either.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -89,16 +89,19 @@ def options(
     ] = CONFIG,
     log_format: Annotated[
         LogFormat,
-        typer.Option(help="Logs on stderr; auto: warnings alone on a terminal, else all as JSON."),
+        typer.Option(
+            help="Logs on stderr. auto: only warnings on a terminal, else everything as JSON."
+        ),
     ] = LogFormat.AUTO,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="More events, and where an error came from.")
+        bool,
+        typer.Option("--verbose", "-v", help="Log more events, and show where an error came from."),
     ] = False,
     repository: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="Work with this repository of the configuration instead of the job's own.",
+            help="Use this repository of the configuration instead of the job's own.",
         ),
     ] = "",
     _version: Annotated[
@@ -118,7 +121,7 @@ def program(arguments: list[str]) -> typer.Typer:
     app = typer.Typer(
         name="holdfast",
         cls=_Commands,
-        help="Backups of PostgreSQL and MySQL/MariaDB that are whole or not there, and proven.",
+        help="Make, verify and restore backups of PostgreSQL, MySQL and MariaDB.",
         epilog=EPILOG,
         no_args_is_help=True,
         add_completion=True,
@@ -127,11 +130,12 @@ def program(arguments: list[str]) -> typer.Typer:
     app.callback()(options)
     for name in _wanted(arguments):
         module, _, attribute = COMMANDS[name].partition(":")
-        command = getattr(import_module(module), attribute)
+        loaded = import_module(module)
+        command = getattr(loaded, attribute)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
-            app.command(name)(command)
+            app.command(name, cls=CommandWithExamples, epilog=loaded.EXAMPLES)(command)
     return app
 
 

@@ -12,6 +12,14 @@ from holdfast.model.units import counted, size
 from holdfast.operations.prune import PruneReport, prune as prune_job
 from holdfast.operations.wal.prune import PrunedWal
 
+EXAMPLES = """\
+# What would be dropped, and why
+holdfast prune --dry-run
+
+# Drop the old backups of one job
+holdfast prune shop
+"""
+
 
 def prune(
     context: typer.Context,
@@ -22,12 +30,9 @@ def prune(
 ) -> None:
     """Drop the backups that the retention of JOB (or of every job) no longer keeps.
 
-    The newest backup of a job always stays, and the newest that was verified; a damaged one is
-    left for you to judge. The exit code is 52 where the store refused to let one go.
-
-    \b
-    holdfast prune --dry-run
-    holdfast prune shop
+    The newest backup of a job always stays, and so does the newest verified one. Damaged backups
+    are never dropped: you decide about them. If the store refuses to delete a backup, the exit code
+    is 52.
     """
     each_job = EachJob(command="prune", run=_run, show=_show_prune, document=_document)
     each_job(context, job, dry_run=dry_run, as_json=as_json)

@@ -11,6 +11,14 @@ from holdfast.cli.tables import Table, key, number, words
 from holdfast.model.units import counted, size
 from holdfast.operations.repair import Fate, RepairReport, repair as repair_job
 
+EXAMPLES = """\
+# What would stay and what would be removed
+holdfast repair --dry-run
+
+# Clean up after one job
+holdfast repair shop
+"""
+
 
 def repair(
     context: typer.Context,
@@ -19,14 +27,11 @@ def repair(
     dry_run: DryRun = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Sort what broken runs of JOB (or of every job) left: what can be resumed, what goes.
+    """Clean up what interrupted runs of JOB (or of every job) left behind.
 
-    Good backups are never touched. What a backup lacks cannot be brought back: it is told, and
-    the exit code is then 31.
-
-    \b
-    holdfast repair --dry-run
-    holdfast repair shop
+    Parts that a later run can resume stay; the rest is removed. Good backups are never touched. A
+    missing part cannot be brought back: the backup that lacks it is named, and the exit code is
+    then 31.
     """
     each_job = EachJob(command="repair", run=_run, show=_show_repair, document=_document)
     each_job(context, job, dry_run=dry_run, as_json=as_json)

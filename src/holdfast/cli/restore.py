@@ -41,11 +41,11 @@ STATEMENT_SHOWN = 160
 To = Annotated[
     str,
     typer.Option(
-        "--to", metavar="URL", help="Restore into this database, or this file:///DIRECTORY."
+        "--to", metavar="URL", help="The target: the URL of a database, or file:///DIRECTORY."
     ),
 ]
 ListOnly = Annotated[
-    bool, typer.Option("--list", help="Only show what would be restored, in its order.")
+    bool, typer.Option("--list", help="Only show what would be restored, in this order.")
 ]
 PasswordFile = Annotated[
     Path | None,
@@ -53,45 +53,53 @@ PasswordFile = Annotated[
         "--password-file",
         metavar="FILE",
         readable=False,
-        help="The password for --to, so that no list shows it.",
+        help="The file with the password for --to, so that no process list shows it.",
     ),
 ]
 Tables = Annotated[
     list[str] | None,
-    typer.Option("--table", metavar="SCHEMA.NAME", help="Only this table; may be repeated."),
+    typer.Option(
+        "--table", metavar="SCHEMA.NAME", help="Restore only this table. May be repeated."
+    ),
 ]
 Schemas = Annotated[
     list[str] | None,
-    typer.Option("--schema", metavar="NAME", help="Only this schema's tables; may be repeated."),
+    typer.Option(
+        "--schema", metavar="NAME", help="Restore only the tables of this schema. May be repeated."
+    ),
 ]
 DataOnly = Annotated[
-    bool, typer.Option("--data-only", help="Only rows, into tables that stand already.")
+    bool, typer.Option("--data-only", help="Restore only rows, into existing tables.")
 ]
 NoTriggers = Annotated[
     bool,
     typer.Option(
-        "--disable-triggers", help="Rows for standing tables fire no trigger or foreign key."
+        "--disable-triggers", help="Rows for existing tables fire no trigger and no foreign key."
     ),
 ]
-NoOwner = Annotated[bool, typer.Option("--no-owner", help="All objects belong to who restores.")]
-NoPrivileges = Annotated[bool, typer.Option("--no-privileges", help="Bring back no GRANT.")]
+NoOwner = Annotated[
+    bool, typer.Option("--no-owner", help="Make the user who restores the owner of all objects.")
+]
+NoPrivileges = Annotated[bool, typer.Option("--no-privileges", help="Restore no GRANT.")]
 NoTablespaces = Annotated[
     bool,
-    typer.Option("--no-tablespaces", help="Everything lies where the target puts it (PostgreSQL)."),
+    typer.Option(
+        "--no-tablespaces", help="Use the target's default tablespace for everything (PostgreSQL)."
+    ),
 ]
 KeepGoing = Annotated[
     bool,
     typer.Option(
         "--keep-going",
-        help="One object that fails does not cost the others: exit code 36, what failed is listed,"
-        " and a script of its statements is kept.",
+        help="Restore everything else if an object fails. Exit code 36 then; the failed objects are"
+        " listed, and a script keeps their statements.",
     ),
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace what the database already holds.")
+    bool, typer.Option("--overwrite", help="Replace what the target already contains.")
 ]
 Globals = Annotated[
-    bool, typer.Option("--globals", help="Bring back roles or accounts and their grants too.")
+    bool, typer.Option("--globals", help="Also restore roles or accounts, and their grants.")
 ]
 
 
@@ -123,6 +131,21 @@ def restore_options(
     )
 
 
+EXAMPLES = """\
+# A drill: restore into an empty database
+holdfast restore shop/latest --to 'postgresql:///shop_check?host=/run/postgresql'
+
+# One table, which replaces the existing one
+holdfast restore shop/latest --to postgresql:///shop --table public.orders --overwrite
+
+# A cluster as it was at a point in time; start its server
+holdfast restore farm/latest --to file:///srv/farm --target-time '2026-11-21 18:00Z' --start
+
+# Only show what would be restored
+holdfast restore shop/latest --list
+"""
+
+
 @recoverable
 @grouped(restore_options, name="options")
 def restore(
@@ -138,14 +161,10 @@ def restore(
     options: RestoreOptions,
     recovery: Asked,
 ) -> None:
-    """Bring a backup back into the database, or a cluster into the folder, that --to names.
+    """Restore a backup into the database, or a cluster into the folder, that --to names.
 
-    It must be empty, or --overwrite be given. Each part is proven on the way; rows are counted.
-
-    \b
-    holdfast restore shop/latest --to postgresql:///shop_check?host=/run/postgresql
-    holdfast restore shop/latest --to postgresql:///shop --table public.orders --overwrite
-    holdfast restore farm/latest --to file:///srv/farm --target-time '2026-11-21 18:00Z' --start
+    The target must be empty, unless --overwrite is given. Each part is proven before it is used,
+    and the restored rows are counted.
     """
     session = acting_session_of(context)
     manifest = session.manifest(backup_id, database)

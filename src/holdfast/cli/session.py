@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli.context import (
+    CommandWithExamples,
     JsonOption,
     Session,
     acting_session_of,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 commands = typer.Typer(
     name="session",
-    help="Hold a backup or a snapshot open for other processes.",
+    help="Hold a base backup or a snapshot open for other processes.",
     no_args_is_help=True,
 )
 TTL = timedelta(hours=6)
@@ -39,7 +40,7 @@ COLUMNS = (
 )
 
 
-SessionId = Annotated[str, typer.Argument(metavar="ID", help="What `begin` printed.")]
+SessionId = Annotated[str, typer.Argument(metavar="ID", help="The id that `begin` printed.")]
 Ttl = Annotated[
     timedelta,
     typer.Option(
@@ -52,28 +53,39 @@ Ttl = Annotated[
 ]
 
 
-@commands.command()
+BEGIN_EXAMPLES = """\
+# What the job's method needs, after a checkpoint at once
+holdfast session begin --job shop --fast --json
+
+# A snapshot, held for two hours
+holdfast session begin --job shop --kind snapshot --ttl 2h
+"""
+
+
+@commands.command(cls=CommandWithExamples, epilog=BEGIN_EXAMPLES)
 def begin(
     context: typer.Context,
     *,
-    job: Annotated[str, typer.Option("--job", metavar="JOB", help="Whose server to ask.")],
-    label: Annotated[str, typer.Option(help="A name for the backup, kept in its label.")] = "",
+    job: Annotated[
+        str, typer.Option("--job", metavar="JOB", help="The job whose server is asked.")
+    ],
+    label: Annotated[str, typer.Option(help="The name of the backup in backup_label.")] = "",
     kind: Annotated[
-        HeldKind | None, typer.Option(help="What to hold; by default what the job's engine needs.")
+        HeldKind | None, typer.Option(help="What to hold. Default: what the job's method needs.")
     ] = None,
     database: Annotated[
-        str, typer.Option(metavar="NAME", help="Whose snapshot; by default the dsn's own.")
+        str,
+        typer.Option(
+            metavar="NAME", help="The database of the snapshot. Default: that of the dsn."
+        ),
     ] = "",
-    fast: Annotated[bool, typer.Option("--fast", help="Checkpoint at once.")] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Make the server checkpoint at once.")
+    ] = False,
     ttl: Ttl = TTL,
     as_json: JsonOption = False,
 ) -> None:
-    """Begin a base backup, or export a snapshot, and have it held.
-
-    \b
-    holdfast session begin --job shop --fast --json
-    holdfast session begin --job shop --kind snapshot --ttl 2h
-    """
+    """Begin a base backup or export a snapshot, which the session daemon then holds open."""
     session = session_of(context)
     record = _client(session).begin(
         job=job,
@@ -86,46 +98,95 @@ def begin(
     _tell(session, "begun", record, as_json=as_json)
 
 
-@commands.command()
+JOIN_EXAMPLES = """\
+# Work under this session
+holdfast session join c6a839956c1a5ab0079eadcb4a05ccf7
+
+# The same; print only the exported snapshot, for SET TRANSACTION SNAPSHOT
+holdfast session join c6a839956c1a5ab0079eadcb4a05ccf7 --json | jq -r .snapshot
+"""
+
+
+@commands.command(cls=CommandWithExamples, epilog=JOIN_EXAMPLES)
 def join(context: typer.Context, session_id: SessionId, *, as_json: JsonOption = False) -> None:
-    """Work under a session that somebody else began; renews its lease."""
+    """Join a session that somebody else began, and renew its lease."""
     session = acting_session_of(context)
     _tell(session, "joined", _client(session).join(session_id), as_json=as_json)
 
 
-@commands.command()
+HEARTBEAT_EXAMPLES = """\
+# Renew the lease during a long copy
+holdfast session heartbeat c6a839956c1a5ab0079eadcb4a05ccf7
+
+# The same; print how long it is held now
+holdfast session heartbeat c6a839956c1a5ab0079eadcb4a05ccf7 --json | jq -r .lease_until
+"""
+
+
+@commands.command(cls=CommandWithExamples, epilog=HEARTBEAT_EXAMPLES)
 def heartbeat(
     context: typer.Context, session_id: SessionId, *, as_json: JsonOption = False
 ) -> None:
-    """Prove that a session still counts, and renew its lease."""
+    """Check that a session is still valid, and renew its lease."""
     session = acting_session_of(context)
     _tell(session, "renewed", _client(session).heartbeat(session_id), as_json=as_json)
 
 
-@commands.command()
+END_EXAMPLES = """\
+# End the backup, and print what belongs beside the copy
+holdfast session end c6a839956c1a5ab0079eadcb4a05ccf7
+
+# The same; write the label to a file
+holdfast session end c6a839956c1a5ab0079eadcb4a05ccf7 --json | jq -r .backup_label > backup_label
+"""
+
+
+@commands.command(cls=CommandWithExamples, epilog=END_EXAMPLES)
 def end(context: typer.Context, session_id: SessionId, *, as_json: JsonOption = False) -> None:
-    """End a session; of a backup prints backup_label and tablespace_map, which a restore needs."""
+    """End a session.
+
+    For a base backup, this prints backup_label and tablespace_map, which a restore needs.
+    """
     session = session_of(context)
     _tell(session, "ended", _client(session).end(session_id), as_json=as_json)
 
 
-@commands.command()
+ABORT_EXAMPLES = """\
+# Give up a copy
+holdfast session abort c6a839956c1a5ab0079eadcb4a05ccf7
+
+# The same; print the session as JSON
+holdfast session abort c6a839956c1a5ab0079eadcb4a05ccf7 --json
+"""
+
+
+@commands.command(cls=CommandWithExamples, epilog=ABORT_EXAMPLES)
 def abort(context: typer.Context, session_id: SessionId, *, as_json: JsonOption = False) -> None:
-    """Have the server forget a session: what was copied under it is no backup."""
+    """End a session on the server and discard it: a copy made under it is no backup."""
     session = acting_session_of(context)
     _tell(session, "aborted", _client(session).abort(session_id), as_json=as_json)
 
 
-@commands.command("list")
+LIST_EXAMPLES = """\
+# The open sessions
+holdfast session list
+
+# Also those that ended, and why
+holdfast session list --all
+"""
+
+
+@commands.command("list", cls=CommandWithExamples, epilog=LIST_EXAMPLES)
 def list_sessions(
     context: typer.Context,
     *,
     all_states: Annotated[
-        bool, typer.Option("--all", help="Also those that are no longer open, with the reason.")
+        bool,
+        typer.Option("--all", help="Also list sessions that are no longer open, with the reason."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """The sessions that are held for you; for an admin, everybody's."""
+    """List the sessions that are held for you; for an admin, those of all users."""
     from holdfast.sessions.protocol import to_document
 
     session = session_of(context)

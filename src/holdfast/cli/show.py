@@ -44,6 +44,15 @@ OTHERS = (
 SHOWN_OF_HASH = 12
 
 
+EXAMPLES = """\
+# The newest backup of 'shop'
+holdfast show shop/latest
+
+# Its parts, with their rows and fingerprints
+holdfast show shop/latest --json | jq '.manifest.parts[] | {name, rows, stored_sha256}'
+"""
+
+
 def show(
     context: typer.Context,
     backup_id: BackupId,
@@ -51,12 +60,7 @@ def show(
     database: Database = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Show one backup: its server, its moment and the proof of it, its tables, and what it cost.
-
-    \b
-    holdfast show shop/latest
-    holdfast show shop/latest --json | jq '.manifest.parts[] | {name, rows, stored_sha256}'
-    """
+    """Show one backup: its server, its moment and the proof of it, its tables, and what it cost."""
     session = session_of(context)
     manifest = session.manifest(backup_id, database)
     if as_json:

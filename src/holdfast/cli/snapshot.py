@@ -14,17 +14,31 @@ from holdfast.operations.wal.snapshot_script import SnapshotReport
 
 With = Annotated[
     Path,
-    typer.Option("--with", metavar="SCRIPT", readable=False, help="What takes the snapshot."),
+    typer.Option(
+        "--with",
+        metavar="SCRIPT",
+        readable=False,
+        help="The program that takes the volume snapshot.",
+    ),
 ]
 Labels = Annotated[
     Path | None,
     typer.Option(
         metavar="DIRECTORY",
         readable=False,
-        help="Where backup_label, tablespace_map and WAL go; by default a new folder below the"
+        help="The folder for backup_label, tablespace_map and WAL. Default: a new one below the"
         " state directory.",
     ),
 ]
+
+
+EXAMPLES = """\
+# A btrfs snapshot; labels below the state directory
+holdfast snapshot farm --with /etc/holdfast/snapshot-btrfs
+
+# The same, with the labels beside the snapshot
+holdfast snapshot farm --with /etc/holdfast/snapshot-btrfs --labels /snapshots/today.labels
+"""
 
 
 def snapshot(
@@ -33,17 +47,16 @@ def snapshot(
     *,
     script: With,
     labels: Labels = None,
-    label: Annotated[str, typer.Option(help="The name in backup_label.")] = "holdfast snapshot",
+    label: Annotated[
+        str, typer.Option(help="The name of the backup in backup_label.")
+    ] = "holdfast snapshot",
     as_json: JsonOption = False,
 ) -> None:
-    """Take a snapshot of JOB's cluster by SCRIPT, between the begin and the end of a base backup.
+    """Run SCRIPT, which takes a volume snapshot, inside a base backup of JOB's cluster.
 
     The script finds PGDATA, HOLDFAST_TABLESPACES, HOLDFAST_SESSION and HOLDFAST_LABEL_DIR in its
-    environment (docs/snapshots.md has scripts for btrfs, XFS and LVM). If it fails, the backup is
-    ended on the server and nothing is kept.
-
-    \b
-    holdfast snapshot farm --with /etc/holdfast/snapshot-btrfs --labels /snapshots/today.labels
+    environment. docs/snapshots.md has scripts for btrfs, XFS and LVM. If the script fails, the
+    backup is ended on the server and nothing is kept.
     """
     from holdfast.operations.wal.snapshot_script import snapshot as take_snapshot
     from holdfast.runtime import clock

@@ -43,9 +43,18 @@ MaxAge = Annotated[
     typer.Option(
         metavar="TIME",
         parser=duration_option,
-        help="The oldest that a job's newest backup may be: 26h, 8d.",
+        help="How old a job's newest backup may be: 26h, 8d.",
     ),
 ]
+
+
+EXAMPLES = """\
+# For a monitor: exit code 44 if a backup is too old
+holdfast status --max-age 26h
+
+# Only the jobs with a problem
+holdfast status --json | jq '.jobs[] | select(.problem)'
+"""
 
 
 def status(
@@ -55,14 +64,11 @@ def status(
     max_age: MaxAge = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how each job stands: last good backup, last run and its error, who is running now.
+    """Show the state of each job: last good backup, last run and its error, and the current run.
 
-    The exit code is 44 where the last run of a job failed, a backup is damaged, the newest one is
-    older than --max-age, or the server of a cluster fails to archive its WAL: enough for a monitor.
-
-    \b
-    holdfast status --max-age 26h
-    holdfast status --json | jq '.jobs[] | select(.problem)'
+    The exit code is 44 if the last run of a job failed, a backup is damaged, the newest one is
+    older than --max-age, or a server fails to archive its WAL. So a monitor needs no more than this
+    command.
     """
     from holdfast.wiring.jobs import status_context
 

@@ -44,22 +44,40 @@ BUDGET = timedelta(minutes=30)
 What = Annotated[
     str | None,
     typer.Argument(
-        metavar="[BACKUP_ID]",
+        metavar="BACKUP_ID",
         autocompletion=completion.backups,
-        help="JOB/20261120T020000Z-1a2b3c4d or JOB/latest; with --level ledger a JOB, or all.",
+        help="JOB/20261120T020000Z-1a2b3c4d or JOB/latest. With --level ledger: JOB, or nothing for"
+        " all jobs.",
     ),
 ]
 LevelOption = Annotated[
     Depth,
     typer.Option(
-        help="quick: the manifest, one list, no data; full: every byte; ledger: as many bytes as "
-        "the budget allows, those first that were not read for longest."
+        help="quick: only the manifest and a list of objects, no data. full: every byte. ledger: as"
+        " many bytes as the budget allows, the least recently read ones first."
     ),
 ]
 BudgetOption = Annotated[
     timedelta,
-    typer.Option(metavar="TIME", parser=duration_option, help="For --level ledger: 30m, 2h."),
+    typer.Option(
+        metavar="TIME", parser=duration_option, help="How long --level ledger may read: 30m, 2h."
+    ),
 ]
+
+
+EXAMPLES = """\
+# Read every byte of the newest backup of 'shop'
+holdfast verify shop/latest
+
+# Only the manifest and the sizes: one list, no data
+holdfast verify shop/latest --level quick
+
+# Read for half an hour what was not read for longest
+holdfast verify shop --level ledger --budget 30m
+
+# Open the encrypted parts too
+holdfast verify shop/latest --identity /root/restore.key
+"""
 
 
 def verify(
@@ -72,16 +90,10 @@ def verify(
     identity: Identity = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare what is stored of a backup with its manifest: sizes, fingerprints, rows, ranges.
+    """Compare the stored parts of a backup with its manifest: sizes, fingerprints, rows, ranges.
 
-    Every damaged part is named; the exit code is then 31. Of an encrypted backup only what is
-    stored is compared, unless an identity opens it.
-
-    \b
-    holdfast verify shop/latest
-    holdfast verify shop/latest --level quick
-    holdfast verify shop --level ledger --budget 30m
-    holdfast verify shop/latest --identity /root/restore.key
+    Every damaged part is named, and the exit code is then 31. Without an identity, only the stored
+    form of encrypted parts is compared.
     """
     session = acting_session_of(context)
     identities = session.identities(identity)

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli.command_line import NOT_ARCHIVED
-from holdfast.cli.context import JobName, JsonOption, acting_session_of, print_document, session_of
+from holdfast.cli.context import (
+    CommandWithExamples,
+    JobName,
+    JsonOption,
+    acting_session_of,
+    print_document,
+    session_of,
+)
 from holdfast.model.errors import Interrupted
 from holdfast.runtime import streams
 
@@ -24,7 +31,7 @@ if TYPE_CHECKING:
 
 commands = typer.Typer(
     name="wal",
-    help="Archive the WAL of a PostgreSQL server, and bring it back (docs/wal.md).",
+    help="Archive and fetch the WAL of a PostgreSQL server (docs/wal.md).",
     no_args_is_help=True,
 )
 AT_ONCE = 4
@@ -43,31 +50,42 @@ Cluster = Annotated[
         "--cluster",
         metavar="ID",
         callback=_identifier,
-        help="The system identifier of the cluster; by default that of the data directory.",
+        help="The system identifier of the cluster. Default: that of the data directory.",
     ),
 ]
 AtOnce = Annotated[
     int,
-    typer.Option(min=1, max=64, help="How many files at a time: the others are the next ones."),
+    typer.Option(
+        min=1, max=64, help="How many files to transfer at a time: this one and the next ones."
+    ),
 ]
 # Typer must not check the path (`readable=False`): our own error has a code and a hint.
-File = Annotated[Path, typer.Argument(metavar="PATH", readable=False, help="What %p stands for.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="What %f stands for.")]
+File = Annotated[Path, typer.Argument(metavar="PATH", readable=False, help="The file: %p.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of the file: %f.")]
 Tablespaces = Annotated[
     str,
     typer.Option(
         "--tablespaces",
         metavar="WHERE",
-        help="For those that WAL makes in folders that are in use here: a DIRECTORY to have all new"
-        " ones in, refuse, or end-before.",
+        help="What to do if WAL creates a tablespace in a folder that is in use here. A DIRECTORY"
+        " receives all new ones; refuse stops the server; end-before ends the recovery before it.",
     ),
 ]
 Destination = Annotated[
-    Path, typer.Argument(metavar="DESTINATION", readable=False, help="What %p stands for.")
+    Path, typer.Argument(metavar="DESTINATION", readable=False, help="Where to write it: %p.")
 ]
 
 
-@commands.command()
+PUSH_EXAMPLES = """\
+# Let the server archive its WAL
+psql -c "ALTER SYSTEM SET archive_command = '/usr/local/bin/holdfast wal push shop %p'"
+
+# Archive one segment by hand, in the data directory
+holdfast wal push shop pg_wal/000000010000000000000042
+"""
+
+
+@commands.command(cls=CommandWithExamples, epilog=PUSH_EXAMPLES)
 def push(
     context: typer.Context,
     job: JobName,
@@ -81,19 +99,17 @@ def push(
             "--identity",
             metavar="FILE",
             readable=False,
-            help="What opens encrypted WAL, where an unfinished segment is to be replaced.",
+            help="The identity that opens encrypted WAL, to replace an unfinished segment.",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Archive one file of the WAL: the server's archive_command.
+    """Archive one file of the WAL; PostgreSQL calls this as archive_command.
 
-    Compressed and encrypted as JOB's backups are; it is stored durably when this ends with 0. The
-    same file again is no error; another one under a name that is taken is refused (exit code 70),
-    and nothing is ever overwritten. Segments that wait already are sent along.
-
-    \b
-    archive_command = '/usr/local/bin/holdfast wal push shop %p'
+    The file is compressed and encrypted like JOB's backups, and stored durably when the exit code
+    is 0. The same file again is no error. A different file under the same name is refused (exit
+    code 70); nothing is ever overwritten. Other segments that already wait are sent in the same
+    call.
     """
     from holdfast.operations.wal.push import push as push_file
     from holdfast.wiring import wal as wiring_wal
@@ -116,7 +132,16 @@ def push(
     session.say(f"{was} {pushed.name}{ahead}")
 
 
-@commands.command()
+GET_EXAMPLES = """\
+# Let a standby fetch WAL from the archive
+psql -c "ALTER SYSTEM SET restore_command = '/usr/local/bin/holdfast wal get shop %f %p'"
+
+# Fetch one segment by hand, outside a data directory
+holdfast wal get shop 000000010000000000000042 /tmp/segment --cluster 7301234567890123456
+"""
+
+
+@commands.command(cls=CommandWithExamples, epilog=GET_EXAMPLES)
 def get(
     context: typer.Context,
     job: JobName,
@@ -128,24 +153,25 @@ def get(
     identity: Annotated[
         Path | None,
         typer.Option(
-            "--identity", metavar="FILE", readable=False, help="What opens encrypted WAL."
+            "--identity",
+            metavar="FILE",
+            readable=False,
+            help="The identity that opens encrypted WAL.",
         ),
     ] = None,
     tablespaces: Tablespaces = "",
     # Read in `command_line.code_for_server`, which translates the exit codes of all errors.
     _standby: Annotated[
         bool,
-        typer.Option("--standby", help="End with 1 whatever is wrong: a standby will ask again."),
+        typer.Option("--standby", help="End with 1 after every error, as a standby asks again."),
     ] = False,
 ) -> None:
-    """Bring one file of the WAL back: the server's restore_command.
+    """Fetch one file of the WAL from the archive; PostgreSQL calls this as restore_command.
 
-    Its SHA-256 is proven before it is there. Exit code 1 says that it is not archived, which ends
-    a recovery. Whatever keeps us from knowing that (a store that is down, a damaged file) ends
-    with 150 and the error's own code: the server then stops, instead of going on without the rest.
-
-    \b
-    restore_command = '/usr/local/bin/holdfast wal get shop %f %p'
+    Its SHA-256 is checked before the file appears. Exit code 1 means that the file is not archived,
+    and the server then ends its recovery. If that is not certain (the store is down, a file is
+    damaged), the exit code is 150 plus that of the error: the server then stops, instead of opening
+    the database without the rest.
     """
     from holdfast.operations.wal.files import cluster_in
     from holdfast.operations.wal.get import Getting, get as get_file
@@ -179,7 +205,19 @@ def _spaces(where: str) -> NewTablespaces | None:
     return NewTablespaces(data=Path(), below=Path(where))
 
 
-@commands.command()
+RECEIVE_EXAMPLES = """\
+# Stream; the slot makes the server keep unsent WAL
+holdfast wal receive shop --slot holdfast
+
+# Make that slot, once and before
+psql -c "SELECT pg_create_physical_replication_slot('holdfast', true)"
+
+# Stream without a slot
+holdfast wal receive shop
+"""
+
+
+@commands.command(cls=CommandWithExamples, epilog=RECEIVE_EXAMPLES)
 def receive(
     context: typer.Context,
     job: JobName,
@@ -187,19 +225,16 @@ def receive(
     slot: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="A physical replication slot: the server keeps what is not sent."
+            metavar="NAME",
+            help="A physical replication slot, for which the server keeps unsent WAL.",
         ),
     ] = "",
 ) -> None:
-    """Archive WAL as JOB's server writes it, from any host, until it is stopped.
+    """Archive WAL while JOB's server writes it, from any host, until this is stopped.
 
-    pg_receivewal streams it, and every segment that is finished is stored as by `wal push`. Where
-    anything fails it ends, and goes on where it was when it is started again: without --slot only
-    as long as the server has not recycled what came meanwhile.
-
-    \b
-    psql -c "SELECT pg_create_physical_replication_slot('holdfast', true)"
-    holdfast wal receive shop --slot holdfast
+    pg_receivewal streams it, and every finished segment is stored as by `wal push`. If anything
+    fails, the command ends; when it is started again, it continues where it was. Without --slot,
+    that works only as long as the server still has the WAL that was written since.
     """
     from holdfast.model.units import counted
     from holdfast.operations.wal.receive import Received, receive as receive_wal
@@ -225,13 +260,18 @@ def receive(
             session.say(f"stopped: {counted(received.files, 'file')} {verb} archived{newest}")
 
 
-@commands.command("list")
-def list_wal(context: typer.Context, job: JobName, *, as_json: JsonOption = False) -> None:
-    """What is archived of JOB's WAL, by timeline, and what is missing in between.
+LIST_EXAMPLES = """\
+# What is archived of 'shop'
+holdfast wal list shop
 
-    \b
-    holdfast wal list shop
-    """
+# Only the timelines with gaps
+holdfast wal list shop --json | jq '.timelines[] | select(.missing != [])'
+"""
+
+
+@commands.command("list", cls=CommandWithExamples, epilog=LIST_EXAMPLES)
+def list_wal(context: typer.Context, job: JobName, *, as_json: JsonOption = False) -> None:
+    """List the archived WAL of JOB by timeline, and the segments that are missing in between."""
     from holdfast.cli.tables import Table
     from holdfast.model.units import size
     from holdfast.operations.wal.list import archived
