@@ -77,7 +77,11 @@ def test_a_program_that_is_not_installed_is_named_with_a_hint() -> None:
 
 
 def test_nothing_stays_open_after_many_runs() -> None:
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    for _ in range(5):
+    def opened() -> set[str]:
+        return {each.name for each in Path("/proc/self/fd").iterdir()}
+
+    before = opened()
+    for _ in range(10):
         output_of(["true"])
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    # What an earlier test left may be closed meanwhile; a leak of ours would be ten new numbers.
+    assert len(opened() - before) < 5
