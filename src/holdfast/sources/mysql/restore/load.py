@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.errors import HoldfastError, RestoreFailed
@@ -209,17 +208,6 @@ class Loader:
 
 def _described(part: Part) -> str:
     return f"table '{part.relation}'" if part.relation else f"'{part.name}'"
-
-
-class Script(Protocol):
-    """SQL that is sent to a client."""
-
-    @property
-    def proven(self) -> Proven: ...
-
-    def failed(self, cause: str, /) -> Relation | None:
-        """The table that a client's error is about; None where that is unknown."""
-        ...
 
 
 class Whole:

@@ -36,11 +36,6 @@ def select(what: str, table: str, rest: str = "") -> str:
     return " ".join(("SELECT", what, "FROM", quoted(table), rest))
 
 
-def text_literal(text: str) -> str:
-    """A string literal that no sql_mode and no character set can read differently."""
-    return f"CONVERT(x'{text.encode().hex()}' USING utf8mb4)"
-
-
 def slug(name: str) -> str:
     """A table's name, reduced to characters that every store allows in file names."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
