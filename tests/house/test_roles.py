@@ -90,6 +90,17 @@ def test_every_play_takes_its_hosts_through_the_lookup_that_refuses_an_empty_mat
             assert "{{" in hosts or hosts in ("", "fleet_reachable"), path.name
 
 
+def test_no_playbook_orders_hosts_by_who_answered_first() -> None:
+    """A canary is the first host of the inventory; `group_by` adds hosts as their answers come."""
+    assert [
+        f"{path.name}: {task.get('name')}"
+        for path in sorted((PROJECT / "playbooks").glob("*.yml"))
+        for play in read(path)
+        for task in _tasks(play.get("tasks", []))
+        if {"group_by", "ansible.builtin.group_by"} & set(task)
+    ] == []
+
+
 def _tasks(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for task in tasks:
