@@ -62,6 +62,12 @@ class OutputLost(HoldfastError):
     exit_code = 16
 
 
+class CheckRefused(HoldfastError):
+    """A check of a drill is not one statement that only reads."""
+
+    exit_code = 17
+
+
 class DatabaseUnreachable(HoldfastError):
     """The server did not answer or the database does not exist; trying later may work."""
 
@@ -132,6 +138,12 @@ class RestoredWithFailures(HoldfastError):
     """A restore with `keep_going` restored everything except the objects that it lists."""
 
     exit_code = 36
+
+
+class DrillFailed(HoldfastError):
+    """A drill did not bring the backup back, or one of its proofs failed; its record says which."""
+
+    exit_code = 37
 
 
 class RunInFlight(HoldfastError):

@@ -1,0 +1,220 @@
+"""A drill: what a restore into a throw-away server found, proved and measured."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from annotated_types import Ge, MaxLen
+
+from holdfast.model.backup import BACKUP_NAME, JOB_NAME
+from holdfast.model.values import Count, Line, Moment, Number, Text
+
+MOST_ROWS = 200_000
+
+
+class Outcome(StrEnum):
+    """How a proof, or a whole drill, ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    """Of a proof: this server cannot give it, and `detail` says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillFinding:
+    """Something that this host lacks for the backup, found before the load begins.
+
+    `subject` names it as the server does ("extension 'postgis'"). A finding that `blocks` ends the
+    drill, because the load would fail; any other one is only reported. `hint` names the package or
+    the command that mends it, where that is known.
+    """
+
+    subject: Line
+    problem: Text
+    hint: Text = ""
+    blocks: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofRow:
+    """One thing that was compared: `expected` and `found` are texts for people and machines."""
+
+    name: Line
+    outcome: Outcome
+    expected: Text = ""
+    found: Text = ""
+    detail: Text = ""
+
+    @property
+    def is_bad(self) -> bool:
+        return self.outcome is Outcome.FAILED
+
+
+def compared(name: str, *, expected: object, found: object, detail: str = "") -> ProofRow:
+    """The row of a comparison: it passes if both texts are equal."""
+    outcome = Outcome.PASSED if str(expected) == str(found) else Outcome.FAILED
+    return ProofRow(
+        name=name, outcome=outcome, expected=str(expected), found=str(found), detail=detail
+    )
+
+
+Seconds = Annotated[Number, Ge(0)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillSeconds:
+    """Where the time of a drill went.
+
+    `prepare` made the throw-away server, and `checks` proved the result: a restore in an emergency
+    needs neither. Workers read and load side by side, so `fetch` is the mean time that a worker
+    waited for the repository, and `load` is the remaining time until the last row.
+    """
+
+    prepare: Seconds = 0.0
+    fetch: Seconds = 0.0
+    load: Seconds = 0.0
+    indexes: Seconds = 0.0
+    recovery: Seconds = 0.0
+    checks: Seconds = 0.0
+
+    @property
+    def restore(self) -> float:
+        """The measured recovery time (RTO): until the data could be used."""
+        return round(self.fetch + self.load + self.indexes + self.recovery, 3)
+
+
+# The name of a drill is built like that of a backup: when it began, and a random number.
+DRILL_NAME = BACKUP_NAME
+_ID = re.compile(rf"({JOB_NAME.pattern})/({BACKUP_NAME.pattern})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillRecord:
+    """One drill, as kept beside the backups.
+
+    `backup` is the id of the backup that was restored, `server` the version of the throw-away
+    server. `reached` is the newest moment that the restored data shows: it and the time of a
+    failure give the measured data loss (RPO). `error` and `hint` say why a drill ended early.
+    """
+
+    job: Line
+    name: Line
+    backup: Line
+    database: Line
+    host: Line
+    version: Line
+    began: Moment
+    ended: Moment
+    outcome: Literal[Outcome.PASSED, Outcome.FAILED]
+    server: Line = ""
+    findings: Annotated[tuple[DrillFinding, ...], MaxLen(10_000)] = ()
+    rows: Annotated[tuple[ProofRow, ...], MaxLen(MOST_ROWS)] = ()
+    seconds: DrillSeconds = field(default_factory=DrillSeconds)
+    reached: Moment | None = None
+    plain_bytes: Count = 0
+    error: Text = ""
+    hint: Text = ""
+
+    @property
+    def drill_id(self) -> str:
+        return f"{self.job}/{self.name}"
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome is Outcome.PASSED
+
+    @property
+    def problem(self) -> str:
+        """The first thing that is wrong, in words; empty if the drill passed."""
+        if self.passed:
+            return ""
+        for finding in self.findings:
+            if finding.blocks:
+                return f"{finding.subject}: {finding.problem}"
+        for row in self.rows:
+            if row.is_bad:
+                told = f"expected {row.expected}, found {row.found}"
+                return f"{row.name}: {row.detail or told}"
+        return self.error
+
+
+def is_backup_of(job: str, backup_id: str) -> bool:
+    """Whether `backup_id` can name a backup of `job`."""
+    found = _ID.fullmatch(backup_id)
+    return found is not None and found[1] == job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The answer to a check: how many rows there are (2 stands for more), and the first value.
+
+    `value` is text in the server's own form, with times in UTC; None is NULL, or no row.
+    """
+
+    rows: int
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A statement of the job, and what its answer must be: the first of these that is set.
+
+    `equals` is the text of the one value. `newer_than` allows the moment in the one value that age
+    at most, counted back from the moment that the backup was taken. Otherwise the answer must not
+    be empty. An empty `database` means each database that is drilled.
+    """
+
+    sql: str
+    name: str = ""
+    equals: str | None = None
+    newer_than: timedelta | None = None
+    database: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name of the row: the statement itself unless the job names it."""
+        words = " ".join((self.name or self.sql).split())
+        return f"check: {words[:200]}"
+
+    def judged(self, answer: Answer, *, taken_at: datetime) -> ProofRow:
+        """The row for `answer`, about a backup that was taken at `taken_at`."""
+        found = "no row" if not answer.rows else str(answer.value)
+        if self.newer_than is not None:
+            return self._fresh(answer, found, oldest=taken_at - self.newer_than)
+        if self.equals is not None:
+            told = found if answer.rows < 2 else f"several rows, the first is {found}"
+            return compared(self.title, expected=self.equals, found=told)
+        return self._row(is_good=bool(answer.rows), expected="a row", found=found)
+
+    def _fresh(self, answer: Answer, found: str, *, oldest: datetime) -> ProofRow:
+        try:
+            moment = moment_in(answer.value)
+        except ValueError:
+            return self._row(is_good=False, expected="a time", found=found)
+        told = f"{oldest:%Y-%m-%d %H:%M:%SZ} or later"
+        return self._row(is_good=moment >= oldest, expected=told, found=f"{moment:%F %TZ}")
+
+    def _row(self, *, is_good: bool, expected: str, found: str) -> ProofRow:
+        outcome = Outcome.PASSED if is_good else Outcome.FAILED
+        return ProofRow(name=self.title, outcome=outcome, expected=expected, found=found)
+
+
+def moment_in(value: str | None) -> datetime:
+    """The time that a server wrote, in UTC where it names no zone; raises `ValueError`."""
+    found = datetime.fromisoformat((value or "").strip())
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def least_recently_drilled(databases: Sequence[str], records: Sequence[DrillRecord]) -> list[str]:
+    """`databases` in the order to drill them: never drilled ones first, then the oldest drill."""
+    last: dict[str, datetime] = {}
+    for each in records:
+        last[each.database] = max(each.began, last.get(each.database, each.began))
+    never = datetime.min.replace(tzinfo=UTC)
+    return sorted(databases, key=lambda name: (last.get(name, never), name))

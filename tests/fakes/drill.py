@@ -1,0 +1,76 @@
+"""A throw-away server in memory: what it lacks, proves and answers is set by the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from holdfast.model.backup import Manifest
+from holdfast.model.drill import Answer, DrillFinding, ProofRow
+from holdfast.model.errors import HoldfastError
+from holdfast.model.restore import StoredParts
+from holdfast.ports.drill import DrillRoom, DrillServer
+from tests.fakes.source import FakeTarget
+
+
+class FakeDrillServer(DrillServer):
+    """Records its calls in order; `fails_at` names the call that raises `fails_with`."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.restored = FakeTarget()
+        self.lacks: Sequence[DrillFinding] = ()
+        self.proves: Sequence[ProofRow] = ()
+        self.answers: Mapping[str, Answer] = {}
+        self.fails_at = ""
+        self.fails_with: HoldfastError | None = None
+        self.recovered_to: datetime | None = None
+        self.manifest: Manifest | None = None
+        self.room: DrillRoom | None = None
+        self.kept = False
+
+    def _opened(self, manifest: Manifest, room: DrillRoom) -> FakeDrillServer:
+        """Obeys `ports.drill.OpenServer`."""
+        self.manifest, self.room = manifest, room
+        return self
+
+    def problems(self, stored: StoredParts) -> Sequence[DrillFinding]:
+        self._called("problems")
+        return self.lacks
+
+    def prepare(self) -> None:
+        self._called("prepare")
+
+    def target(self, database: str) -> FakeTarget:
+        self._called("target")
+        return self.restored
+
+    def recover(self) -> None:
+        self._called("recover")
+
+    def prove(self) -> Iterable[ProofRow]:
+        self._called("prove")
+        return self.proves
+
+    def ask(self, sql: str, *, database: str, timeout_seconds: float) -> Answer:
+        self._called("ask")
+        return self.answers.get(sql, Answer(rows=0, value=None))
+
+    @property
+    def version(self) -> str:
+        return "1.0" if "prepare" in self.calls else ""
+
+    def reached(self) -> datetime | None:
+        return self.recovered_to
+
+    def abort(self) -> None:
+        self.calls.append("abort")
+
+    def close(self, *, keep: bool = False) -> None:
+        self.calls.append("close")
+        self.kept = keep
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        if name == self.fails_at and self.fails_with is not None:
+            raise self.fails_with

@@ -1,0 +1,107 @@
+"""Checks are judged by their answers, and databases take turns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from holdfast.model.drill import (
+    Answer,
+    Check,
+    DrillFinding,
+    DrillRecord,
+    DrillSeconds,
+    Outcome,
+    ProofRow,
+    compared,
+    least_recently_drilled,
+    moment_in,
+)
+
+AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+RECORD = DrillRecord(
+    job="shop",
+    name="20261120T120000Z-00000001",
+    backup="shop/20261120T020000Z-00000001",
+    database="shop",
+    host="db1",
+    version="0.1.0",
+    began=AT,
+    ended=AT + timedelta(minutes=1),
+    outcome=Outcome.PASSED,
+)
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "outcome"),
+    [
+        (Check(sql="s"), Answer(rows=1, value="0"), Outcome.PASSED),
+        (Check(sql="s"), Answer(rows=1, value=None), Outcome.PASSED),
+        (Check(sql="s"), Answer(rows=0, value=None), Outcome.FAILED),
+        (Check(sql="s", equals="3"), Answer(rows=1, value="3"), Outcome.PASSED),
+        (Check(sql="s", equals="3"), Answer(rows=1, value="4"), Outcome.FAILED),
+        (Check(sql="s", equals="3"), Answer(rows=2, value="3"), Outcome.FAILED),
+        (Check(sql="s", equals="3"), Answer(rows=0, value=None), Outcome.FAILED),
+    ],
+)
+def test_an_answer_is_compared_with_what_the_job_expects(
+    check: Check, answer: Answer, outcome: Outcome
+) -> None:
+    assert check.judged(answer, taken_at=AT).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome"),
+    [
+        ("2026-11-19 11:00:00+00", Outcome.PASSED),
+        ("2026-11-19 10:00:00", Outcome.PASSED),
+        ("2026-11-19 09:59:59", Outcome.FAILED),
+        ("2026-11-19 11:00:00+02", Outcome.FAILED),
+        ("yesterday", Outcome.FAILED),
+        (None, Outcome.FAILED),
+    ],
+)
+def test_freshness_counts_back_from_the_moment_of_the_backup(
+    value: str | None, outcome: Outcome
+) -> None:
+    check = Check(sql="SELECT max(at) FROM orders", newer_than=timedelta(hours=26))
+    row = check.judged(Answer(rows=1, value=value), taken_at=AT)
+    assert row.outcome is outcome
+    assert row.name == "check: SELECT max(at) FROM orders"
+
+
+def test_times_without_a_zone_are_utc() -> None:
+    assert moment_in("2026-11-20") == datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def test_the_first_thing_that_is_wrong_is_told() -> None:
+    bad = replace(RECORD, outcome=Outcome.FAILED, error="it was ended")
+    assert RECORD.problem == ""
+    assert bad.problem == "it was ended"
+    rows = (
+        compared("rows of public.a", expected=1, found=1),
+        compared("rows of public.b", expected=2, found=3),
+        ProofRow(name="amcheck", outcome=Outcome.FAILED, detail="index broken"),
+    )
+    assert replace(bad, rows=rows).problem == "rows of public.b: expected 2, found 3"
+    assert replace(bad, rows=rows[2:]).problem == "amcheck: index broken"
+    lacking = DrillFinding(subject="extension 'postgis'", problem="is not installed")
+    minor = DrillFinding(subject="role 'a'", problem="is new", blocks=False)
+    found = replace(bad, rows=rows, findings=(minor, lacking))
+    assert found.problem == "extension 'postgis': is not installed"
+
+
+def test_the_measured_restore_leaves_out_what_an_emergency_does_not_need() -> None:
+    seconds = DrillSeconds(prepare=9, fetch=1, load=2, indexes=3, recovery=4, checks=9)
+    assert seconds.restore == 10
+
+
+def test_the_database_that_was_not_drilled_for_longest_comes_first() -> None:
+    records = [
+        replace(RECORD, database="b", began=AT),
+        replace(RECORD, database="a", began=AT - timedelta(days=1)),
+        replace(RECORD, database="a", began=AT + timedelta(days=1)),
+    ]
+    assert least_recently_drilled(["a", "b", "new"], records) == ["new", "b", "a"]
