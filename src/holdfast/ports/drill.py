@@ -18,14 +18,16 @@ from holdfast.ports.target import Target
 class DrillRoom:
     """What a throw-away server may use of this host.
 
-    `folder` is its own: empty, private (0700), an absolute path below which a Unix socket's name
-    fits, owned by `user`. The server writes nothing elsewhere, and each of its processes works in
-    a folder below it, or names one in its arguments: so the next drill finds what a killed one
-    left. `user` is the user to run as, empty for the user of this process; only root names
-    another. The server plans for `memory_bytes`, 0 for no limit.
+    `folder` is its own: empty, private (0700), an absolute path, owned by `user`. So is `sockets`,
+    whose path is short enough for a Unix socket in it; it may be the same folder. The server writes
+    nothing elsewhere. Each of its processes works in a folder below `folder`, or names one in its
+    arguments: so the next drill finds what a killed one left. `user` is the user to run as, empty
+    for the user of this process; only root names another. The server plans for `memory_bytes`, 0
+    for no limit.
     """
 
     folder: str
+    sockets: str
     user: str = ""
     memory_bytes: int = 0
 
