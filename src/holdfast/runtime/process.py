@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypedDict
 
 from holdfast.model.errors import HoldfastError, TasksRefused, ToolMissing
 from holdfast.model.restore import Proven
@@ -21,6 +22,7 @@ from holdfast.runtime.kernel import is_refusal
 CHUNK_BYTES = 1 << 20
 STDERR_LINES_KEPT = 12
 GRACE_SECONDS = 5.0
+_ROOT = Path("/")
 
 
 class ChildFailed(HoldfastError):
@@ -115,6 +117,36 @@ class Child:
                 self._tail.append(text)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """The user that runs a program; only root may choose."""
+
+    user: int
+    group: int
+    groups: tuple[int, ...] = ()
+
+    @classmethod
+    def named(cls, name: str) -> User | None:
+        """The user of the operating system with that name; None if there is none."""
+        try:
+            found = pwd.getpwnam(name)
+        except KeyError:
+            return None
+        groups = tuple(os.getgrouplist(name, found.pw_gid))
+        return cls(user=found.pw_uid, group=found.pw_gid, groups=groups)
+
+    @property
+    def starting(self) -> _Starting:
+        """The arguments of `subprocess.Popen` for this user."""
+        return {"user": self.user, "group": self.group, "extra_groups": self.groups}
+
+
+class _Starting(TypedDict, total=False):
+    user: int
+    group: int
+    extra_groups: Sequence[int]
+
+
 @contextmanager
 def running(
     argv: Sequence[str],
@@ -124,6 +156,8 @@ def running(
     stdout: bool = True,
     pass_fds: Sequence[int] = (),
     stderr_lines: int = STDERR_LINES_KEPT,
+    cwd: Path | None = None,
+    user: User | None = None,
 ) -> Iterator[Child]:
     """Run `argv`, never a shell line, while the block runs; afterwards it is ended and reaped.
 
@@ -139,6 +173,8 @@ def running(
             stderr=subprocess.PIPE,
             pass_fds=tuple(pass_fds),
             process_group=0,
+            cwd=cwd,
+            **(user.starting if user else {}),
         )
     try:
         child = Child(popen, Path(argv[0]).name, stderr_lines=stderr_lines)
@@ -154,15 +190,6 @@ def running(
         afterwards(child.end),
     ):
         yield child
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User:
-    """The user that runs a program; only root may choose."""
-
-    user: int
-    group: int
-    groups: tuple[int, ...] = ()
 
 
 class Outliving:
@@ -192,7 +219,14 @@ class Outliving:
             self._popen.wait()
 
 
-def outliving(argv: Sequence[str], *, log: IO[bytes], user: User | None = None) -> Outliving:
+def outliving(
+    argv: Sequence[str],
+    *,
+    log: IO[bytes],
+    user: User | None = None,
+    cwd: Path = _ROOT,
+    env: Mapping[str, str] | None = None,
+) -> Outliving:
     """Run `argv`, never a shell line, in its own session, with all its output in `log`.
 
     For a server that is to keep running. Raises `ToolMissing` if the program is not installed.
@@ -204,11 +238,10 @@ def outliving(argv: Sequence[str], *, log: IO[bytes], user: User | None = None) 
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd="/",
+                cwd=cwd,
+                env=dict(env) if env is not None else None,
                 start_new_session=True,
-                user=user.user if user else None,
-                group=user.group if user else None,
-                extra_groups=user.groups if user else None,
+                **(user.starting if user else {}),
             )
         )
 

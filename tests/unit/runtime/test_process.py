@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.errors import ToolMissing
-from holdfast.runtime.process import STDERR_LINES_KEPT, ChildFailed, output_of, running
+from holdfast.runtime.process import STDERR_LINES_KEPT, ChildFailed, User, output_of, running
 from tests.support.waiting import until
 
 
@@ -85,3 +86,17 @@ def test_nothing_stays_open_after_many_runs() -> None:
         output_of(["true"])
     # What an earlier test left may be closed meanwhile; a leak of ours would be ten new numbers.
     assert len(opened() - before) < 5
+
+
+def test_a_program_works_in_the_folder_that_it_is_given(tmp_path: Path) -> None:
+    with running(python("import os; print(os.getcwd(), end='')"), cwd=tmp_path) as child:
+        assert b"".join(child.chunks()).decode() == str(tmp_path)
+
+
+def test_a_user_is_found_by_name_with_all_of_its_groups() -> None:
+    here = pwd.getpwuid(os.getuid())
+    found = User.named(here.pw_name)
+    assert found is not None
+    assert (found.user, found.group) == (here.pw_uid, here.pw_gid)
+    assert set(found.groups) == set(os.getgrouplist(here.pw_name, here.pw_gid))
+    assert User.named("nobody of that name") is None
