@@ -341,7 +341,7 @@ def test_a_database_of_another_encoding_is_not_compared_and_that_is_said(
             "content of table 'public.t' is not compared: the database has encoding UTF8 instead of"
             " LATIN1"
         ),
-        "the database stands already with ENCODING 'UTF8'; the one that was backed up has 'LATIN1'",
+        "the database exists already, with ENCODING 'UTF8'; the backup has 'LATIN1'",
     )
     (table,) = bring_back(PostgresTarget(url=server.conninfo(server.name())), parts, tmp_path)
     assert table.checksum_found == table.checksum_expected != ""

@@ -45,8 +45,8 @@ def test_a_database_that_stands_with_another_locale_or_sorts_by_another_version_
     parts = keep(PostgresSource(dsn=server.conninfo(database)), tmp_path)
     other = server.database(options=locale.replace("sv-SE", "de-DE"))
     (note,) = restored(PostgresTarget(url=server.conninfo(other)), parts, tmp_path).notes
-    assert note.startswith("the database stands already with ICU_LOCALE 'de")
-    assert note.endswith("the one that was backed up has 'sv-SE'")
+    assert note.startswith("the database exists already, with ICU_LOCALE 'de")
+    assert note.endswith("the backup has 'sv-SE'")
     aged = [
         replace(part, details=replace(part.details, collation_version="1.2"))
         if isinstance(part.details, PostgresSchema)
@@ -56,7 +56,7 @@ def test_a_database_that_stands_with_another_locale_or_sorts_by_another_version_
     assert aged != [*parts]
     target = PostgresTarget(url=server.conninfo(server.name()))
     (note,) = restored(target, aged, tmp_path).notes
-    assert "by version 1.2 where it was backed up" in note
+    assert "the original by version 1.2" in note
     assert restored(PostgresTarget(url=server.conninfo(server.name())), parts, tmp_path).notes == ()
 
 
@@ -105,7 +105,7 @@ def test_options_of_user_mappings_that_the_login_may_not_see_are_told(
     as_role = make_conninfo(server.conninfo(database), options=f"-c role={escaped}")
     source = PostgresSource(dsn=as_role)
     (note,) = (note for note in source.plan().notes if "user mapping" in note)
-    assert f"options of the user mapping of '{mapped}' for server 'far' are not taken" in note
+    assert f"options of the user mapping of '{mapped}' for server 'far' are not backed up" in note
     with source.open(workers=1) as snapshot:
         assert note in snapshot.proof.texts()["not_taken"]
     parts = keep(PostgresSource(dsn=server.conninfo(database)), tmp_path)

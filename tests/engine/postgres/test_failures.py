@@ -129,7 +129,7 @@ def test_a_login_that_may_not_read_passwords_takes_the_roles_without_them(
     parts = keep(source, tmp_path)
     assert f'CREATE ROLE "{role}"' in (tmp_path / "globals.sql").read_text()
     assert "PASSWORD" not in (tmp_path / "globals.sql").read_text()
-    assert any("passwords of roles are not taken" in note for note in source.plan().notes)
+    assert any("passwords of roles are not backed up" in note for note in source.plan().notes)
     bring_back(PostgresTarget(url=server.conninfo(server.name())), parts, tmp_path)
 
 
@@ -258,6 +258,6 @@ def test_a_table_that_is_locked_elsewhere_fails_instead_of_hanging(
         source = PostgresSource(dsn=server.conninfo(database), lock_wait_seconds=1)
         with pytest.raises(BackupFailed) as caught, source.open(workers=1):
             pass
-    assert "still waiting for lock on table 'public.t', held by pid" in caught.value.message
+    assert "still waiting for a lock on table 'public.t', held by pid" in caught.value.message
     assert "LOCK TABLE t IN ACCESS EXCLUSIVE MODE" in caught.value.message
     assert "pg_locks" in caught.value.hint

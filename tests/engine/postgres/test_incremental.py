@@ -147,7 +147,7 @@ def test_what_the_server_has_no_summaries_for_is_taken_in_full_and_said_so(
     configured.write_text("summarize_wal = off\n")
     pgbench.server.start()
     told = installation.run("backup", "shop", code=23)
-    assert "no summaries of its WAL" in told["error"]
+    assert "does not summarize its WAL" in told["error"]
     assert "summarize_wal = on" in told["hint"]
     run("pgbench", "-n", "-t", "200", pgbench.server.dsn)
     for _ in range(3):
@@ -157,7 +157,7 @@ def test_what_the_server_has_no_summaries_for_is_taken_in_full_and_said_so(
     pgbench.server.ask("SELECT pg_reload_conf()")
     made = taken(installation)
     assert made["parent"] == ""
-    assert f"cannot go on from '{parent['backup']}'" in made["notes"][0]
+    assert f"cannot continue from '{parent['backup']}'" in made["notes"][0]
     assert taken(installation)["parent"] == made["backup"]
 
 

@@ -144,14 +144,13 @@ def test_whoever_holds_a_lock_for_long_is_named_while_we_wait(
 
             thread = threading.Thread(target=back_up)
             thread.start()
-            until(lambda: any("waiting for lock" in each["event"] for each in logged))
+            until(lambda: any(each["event"] == "waiting_for_lock" for each in logged))
             other.rollback()
             thread.join(60)
     assert pool == []
-    (told,) = (each["event"] for each in logged if "waiting for lock" in each["event"])
+    (told,) = (each["on"] for each in logged if each["event"] == "waiting_for_lock")
     assert told == (
-        f"waiting for lock on table 'public.small', held by pid {pid}"
-        " (LOCK TABLE small IN ACCESS EXCLUSIVE MODE)"
+        f"table 'public.small', held by pid {pid} (LOCK TABLE small IN ACCESS EXCLUSIVE MODE)"
     )
 
 
@@ -165,6 +164,6 @@ def test_a_plan_waits_for_nobody_and_names_who_is_in_the_way(
         plan = source.plan()
         source.check()
     (note,) = (note for note in plan.notes if "waiting" in note)
-    assert note.startswith("a backup would be waiting for lock on table 'public.big', held by pid")
+    assert note.startswith("a backup would wait for a lock on table 'public.big', held by pid")
     (big,) = (each for each in plan.tables if each.relation.name == "big")
     assert big.estimated_bytes > 1 << 20

@@ -197,7 +197,7 @@ def test_what_was_stored_and_damaged_after_the_end_cannot_be_mended(held: Held) 
     damaged = next(path for path in installation.files() if path.name.endswith(".tar.zst"))
     damaged.write_bytes(damaged.read_bytes()[:-1])
     refused = installation.run("backup", "shop", "--resume", code=24)
-    assert "has ended meanwhile" in refused["error"]
+    assert "the base backup has ended" in refused["error"]
     assert installation.run("list", "shop")["backups"] == []
     pgbench.server.ask("SELECT 1")
 

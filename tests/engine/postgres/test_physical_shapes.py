@@ -95,7 +95,7 @@ def test_a_tablespace_whose_disk_is_gone_fails_the_backup(pgbench: PgbenchCluste
     assert f"tablespace {oid} in 'pg_tblspc" in str(checked["findings"])
     told = refused(installation)
     assert f"tablespace {oid} in 'pg_tblspc/{oid}/PG_" in told
-    assert f"tablespace in '{pgbench.space}', where no 'PG_" in told
+    assert f"tablespace in '{pgbench.space}', which has no 'PG_" in told
     pgbench.space.rmdir()
     assert f"tablespace {oid}" in refused(installation)
     (pgbench.server.folder / "unmounted").rename(pgbench.space)

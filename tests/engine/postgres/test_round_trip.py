@@ -76,7 +76,7 @@ def test_a_plan_names_every_table_and_says_why(
     plan = PostgresSource(dsn=dsn).plan()
     methods = {each.relation.name: (each.method, each.reason) for each in plan.tables}
     assert methods["types"] == ("copy text over wire, packed", "small tables share a part")
-    assert methods["elsewhere"] == ("schema only", "its rows live on another server")
+    assert methods["elsewhere"] == ("schema only", "its rows are on another server")
     assert any("elsewhere" in note for note in plan.notes)
 
 

@@ -88,7 +88,7 @@ def test_rows_that_the_backup_does_not_hold_but_others_refer_to_are_not_taken_aw
     before = shop.dump()
     with pytest.raises(TargetNotEmpty) as caught:
         shop.restore("customer", overwrite=True)
-    assert "refer to rows that would be gone: 'public.orders' (4 rows)" in caught.value.message
+    assert "refer to rows that would be deleted: 'public.orders' (4 rows)" in caught.value.message
     assert shop.dump() == before
 
 

@@ -202,7 +202,7 @@ def test_a_server_over_the_network_is_read_over_the_wire(server: PostgresServer)
     role = server.role(password="x", options="IN ROLE pg_read_all_data, pg_write_server_files")
     source = PostgresSource(dsn=server.over_tcp(server.database(), user=role), password="x")
     assert (
-        "rows travel over wire: the server is not reached through a socket of this host"
+        "rows travel over wire: the connection does not use a socket of this host"
         in source.plan().notes
     )
 

@@ -86,7 +86,7 @@ def test_a_slot_that_is_not_there_or_in_use_is_told_with_the_remedy(archive: Arc
     archive.server.ask(SLOT)
     with receiving(archive, "--slot", "holdfast"):
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        assert (done.returncode, "somebody uses it" in done.stderr) == (72, True)
+        assert (done.returncode, "it is in use" in done.stderr) == (72, True)
 
 
 def test_a_server_that_stops_ends_it_with_the_cause(archive: Archive) -> None:

@@ -180,8 +180,8 @@ def in_a_child() -> None:
 @pytest.mark.parametrize("wait", [in_a_socket, in_a_child, lambda: threading.Event().wait(60)])
 def test_whatever_waits_is_ended_and_says_what_for(wait: Callable[[], None]) -> None:
     with endable() as end:
-        waiting_for("waiting for lock on table 'orders'")
-        with pytest.raises(Ended, match="waiting for lock on table 'orders'"):
+        waiting_for("waiting for a lock on table 'orders'")
+        with pytest.raises(Ended, match="waiting for a lock on table 'orders'"):
             ended_while(wait, end)
 
 

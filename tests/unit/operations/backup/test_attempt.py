@@ -27,7 +27,7 @@ class Stuck(FakeSource):
     def open(
         self, *, workers: int, blobs: Blobs | None = None, rejoin: str = ""
     ) -> Iterator[FakeSnapshot]:
-        waiting_for("waiting for lock on table 'shop.orders', held by pid 7 (ALTER TABLE)")
+        waiting_for("waiting for a lock on table 'shop.orders', held by pid 7 (ALTER TABLE)")
         threading.Event().wait(60)
         with super().open(workers=workers, blobs=blobs, rejoin=rejoin) as snapshot:
             yield snapshot

@@ -201,7 +201,7 @@ class Listed:
 def details_of(part: Part) -> PostgresDump:
     """The details that the manifest holds about the archive; raises `VerifyFailed`."""
     if not isinstance(part.details, PostgresDump):
-        raise _wrong(part, "it does not say that it is one")
+        raise _wrong(part, "the manifest has no details of it")
     return part.details
 
 

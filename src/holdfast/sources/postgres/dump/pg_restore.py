@@ -231,7 +231,7 @@ def failed_entries(said: str, names: Mapping[int, Relation]) -> tuple[FailedObje
     found: list[FailedObject] = []
     for entry in _ENTRY.finditer(said):
         error = _ERROR.search(said, entry.end())
-        cause = error[1].strip() if error else "it did not say why"
+        cause = error[1].strip() if error else "it gave no reason"
         rows = _ROWS.match(cause)
         relation = names.get(int(entry["oid"]))
         found.append(

@@ -123,7 +123,7 @@ class PlainDump:
                 at_start = False
                 yield rows
             if not self._more():
-                raise EOFError("the rows of a table have no end")
+                raise EOFError("the end of a table's rows is missing")
 
     def _pieces(self) -> Iterator[str]:
         """Whole statements, each with the comments before it, as soon as they are complete."""

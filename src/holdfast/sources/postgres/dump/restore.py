@@ -126,7 +126,7 @@ class ArchiveRestore(DatabaseRestore):
             self.context.stored.proven(part) as proven,
             pg_restore.at_hand(proven, size_bytes=part.plain_bytes, workers=workers) as at_hand,
         ):
-            events.info("pg_restore reads the dump", workers=at_hand.workers, reason=at_hand.reason)
+            events.info("pg_restore_begun", workers=at_hand.workers, reason=at_hand.reason)
             yield at_hand
 
     def _require_empty(self, tables: Sequence[Listed]) -> None:
@@ -179,7 +179,7 @@ class ArchiveRestore(DatabaseRestore):
             }
             if len(meant) != 1:
                 problem = (
-                    "several tables are called that" if meant else "the backup has no rows of it"
+                    "several tables have that name" if meant else "the backup has no rows of it"
                 )
                 raise RestoreFailed(
                     f"cannot restore table '{str(asked).removeprefix('.')}': {problem}",
@@ -192,7 +192,9 @@ class ArchiveRestore(DatabaseRestore):
     def _part(self) -> Part:
         found = selection.of_kind(self.request.parts, PartKind.ARCHIVE)
         if len(found) != 1:
-            raise VerifyFailed(f"cannot trust a backup of {len(found)} dumps: one is what it has")
+            raise VerifyFailed(
+                f"cannot trust this backup: it has {len(found)} dumps instead of one"
+            )
         return found[0]
 
     @property

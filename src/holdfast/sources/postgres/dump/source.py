@@ -66,9 +66,7 @@ class PostgresToolsSource(DatabaseSource):
 
     def _begun(self, opening: Opening) -> Snapshot:
         if opening.rejoin:
-            raise SnapshotLost(
-                "a dump that pg_dump writes in one piece cannot be gone on with half way"
-            )
+            raise SnapshotLost("cannot resume the backup: pg_dump writes the dump as one stream")
         held, found = opening.held, opening.found
         exported, dumping = self._exported(opening)
         listed = catalog_queries.tables(held)
@@ -119,9 +117,9 @@ class PostgresToolsSource(DatabaseSource):
 
     def _who_compresses(self, form: str) -> str:
         if form == pg_dump_archive.PLAIN:
-            return "the dump is compressed by us, as the job says"
+            return "holdfast compresses the dump, as configured in the job"
         level = min(self.level, HIGHEST_LEVEL)
-        return f"pg_dump compresses by itself, at level {level} (never above {HIGHEST_LEVEL})"
+        return f"pg_dump compresses the dump, at level {level} (at most {HIGHEST_LEVEL})"
 
 
 def _table_plan(table: Table, found: Facts, form: str) -> TablePlan:
@@ -131,7 +129,7 @@ def _table_plan(table: Table, found: Facts, form: str) -> TablePlan:
         estimated_bytes=table.size_bytes if taken else 0,
         estimated_rows=table.estimated_rows,
         method=f"pg_dump {form}" if taken else "schema only",
-        reason="the engine is tools" if taken else "it has no rows here",
+        reason="the engine is tools" if taken else "it has no rows on this server",
     )
 
 

@@ -167,7 +167,7 @@ class ChecksumResults:
         try:
             return ChecksumResults._of(parsed(_unpacked(text) or "{}", MANIFEST, of_files=True))
         except (AttributeError, TypeError, ValueError, zstandard.ZstdError) as error:
-            raise VerifyFailed(f"cannot trust what was noted of files: {error}") from error
+            raise VerifyFailed(f"cannot trust the stored checksum results: {error}") from error
 
     @staticmethod
     def _of(document: dict[str, Any]) -> ChecksumResults:

@@ -70,7 +70,7 @@ def session(login: Login) -> Iterator[psycopg.Connection]:
     """A session for queries about the cluster; raises only `HoldfastError`s."""
     with (
         login.session() as connection,
-        failures.translated(connection, "the cluster's own facts", user=login.user),
+        failures.translated(connection, "the properties of the cluster", user=login.user),
     ):
         yield connection
 
@@ -89,7 +89,7 @@ def facts(connection: psycopg.Connection) -> ClusterFacts:
     """
     row = connection.execute(_FACTS).fetchone()
     if row is None:
-        raise psycopg.OperationalError("the server does not know itself")
+        raise psycopg.OperationalError("the server did not return its properties")
     version, number, data, wal_bytes, sums, block, segment, cluster, catalog, standby, user = row
     if not data:
         raise GrantMissing(
@@ -136,7 +136,7 @@ def _require_readable(found: ClusterFacts) -> None:
         raise GrantMissing(f"cannot read '{control}': {cause}", hint=hint) from error
     if str(identifier_found) != found.system_identifier:
         raise Unsupported(
-            f"cannot copy '{found.data}': it belongs to another cluster than the one that answers",
+            f"cannot copy '{found.data}': it belongs to another cluster than the server",
             hint=hint,
         )
 
@@ -231,10 +231,10 @@ class Files:
         ]
         more = f" and {len(absent) - TOLD} more" if len(absent) > TOLD else ""
         return BackupFailed(
-            f"cannot copy all of '{self.data}': the server knows {', '.join(told)}{more}, and it is"
-            " not there",
-            hint="is its disk mounted, and does the folder belong to the server? What is lost for"
-            " good has to be dropped before the cluster can be copied",
+            f"cannot copy all of '{self.data}': the server's catalog names {', '.join(told)}{more},"
+            " which is missing",
+            hint="check that its disk is mounted and that the folder is the server's;"
+            " drop what is lost for good, then run the backup again",
         )
 
 
@@ -255,7 +255,7 @@ def require_all(login: Login, found: ClusterFacts, seen: Seen) -> list[str]:
         files.require(lambda: _maps(connection, version), is_kind=stat.S_ISREG)
         names = [(str(name), is_open) for _, name, _, is_open in _rows(connection, _DATABASES)]
     return [
-        f"files of database '{name}' are not compared with its catalogue: {why}"
+        f"files of database '{name}' are not compared with its catalog: {why}"
         for name, is_open in names
         for why in _unasked(login, files, name, is_open=bool(is_open))
     ]
@@ -288,7 +288,7 @@ def _unasked(login: Login, files: Files, name: str, *, is_open: bool) -> Iterato
     """
     if not is_open:
         # Nobody can connect to template0, so nobody can have changed it.
-        yield from [] if name == TEMPLATE else ["nobody, or not this login, may connect to it"]
+        yield from [] if name == TEMPLATE else ["this login may not connect to it"]
         return
     try:
         with session(login.in_database(name)) as connection:

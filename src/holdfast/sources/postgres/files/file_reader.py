@@ -237,9 +237,9 @@ class Reader:
             there = None
         if there is None or not os.path.samestat(there, found) or not stat.S_ISREG(found.st_mode):
             raise BackupFailed(
-                f"cannot read '{self.data / entry.path}': it is no file of the server's owner, and"
-                " a link leads there",
-                hint="give it to the owner of the data directory, or put it in the link's place",
+                f"cannot read '{self.data / entry.path}': a link leads there, and"
+                " it is not a regular file of the server's owner",
+                hint="chown it to the owner of the data directory, or replace the link with it",
             )
 
     def _content(self, descriptor: int, entry: Entry, piece: FileRange = WHOLE) -> Iterator[Buffer]:

@@ -76,11 +76,11 @@ def require_summaries(found: StreamFacts) -> None:
     if found.version_number < OLDEST_SERVER:
         raise Unsupported(
             f"cannot take incremental backups: server {found.version} is older than 17",
-            hint="leave 'incremental' out, or upgrade the server",
+            hint="remove 'incremental' from the job, or upgrade the server",
         )
     if not found.summarizes:
         raise Unsupported(
-            "cannot take incremental backups: the server keeps no summaries of its WAL",
+            "cannot take incremental backups: the server does not summarize its WAL",
             hint="ALTER SYSTEM SET summarize_wal = on; SELECT pg_reload_conf()",
         )
 
@@ -162,14 +162,14 @@ class IncrementalStream:
         if not self.is_wanted:
             return ()
         if self._parent:
-            return (f"incremental: what changed since '{self._parent.backup_id}'",)
+            return (f"incremental: blocks changed since '{self._parent.backup_id}'",)
         return (f"a full backup: {self._why_full}",)
 
     def give_up(self, error: ChildFailed) -> bool:
         """Drop the parent if `error` says that the server refused it; returns whether it did."""
         if self._parent is None or not cannot_follow(error.stderr):
             return False
-        self._why_full = f"cannot go on from '{self._parent.backup_id}': {error.stderr}"
+        self._why_full = f"cannot continue from '{self._parent.backup_id}': {error.stderr}"
         self._parent = None
         events.info("full_backup", because=self._why_full)
         return True

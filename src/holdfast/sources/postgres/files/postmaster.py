@@ -44,7 +44,7 @@ def require_ours(data: Path, cluster: str) -> None:
         cause = f"cannot read its {CONTROL_FILE}: {os.strerror(error.errno or 0)}"
         raise _not_ours(data, cause) from error
     if cluster and found != cluster:
-        raise _not_ours(data, f"it is cluster {found}, and the backup is of {cluster}")
+        raise _not_ours(data, f"it is cluster {found}, but the backup is of cluster {cluster}")
     if os.path.lexists(data / PID_FILE):
         raise _not_ours(data, f"it has a {PID_FILE}: a server runs there, or did")
 
@@ -76,7 +76,7 @@ class Postmaster:
                 went_to = place.readlink()
                 self.end()
                 raise _not_ours(
-                    self._data, f"the server opened '{went_to}' instead, and was ended at once"
+                    self._data, f"the server opened '{went_to}' instead, and was stopped"
                 )
 
     def status(self) -> Status | None:

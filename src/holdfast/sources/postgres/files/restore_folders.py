@@ -22,14 +22,14 @@ GROUP_FOLDER_MODE, GROUP_FILE_MODE = 0o750, 0o640
 _MOST, _LEAST_OF_FOLDERS, _LEAST_OF_FILES = 0o755, 0o700, 0o600
 _OID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _LARGEST_OID = (1 << 32) - 1
-_NOT_OURS = "it is damaged, or somebody has changed it: restore from another backup"
+_NOT_OURS = "it is damaged or was altered: restore from another backup"
 
 
 def require_oid(text: str) -> str:
     """Returns `text` if it is an OID, as it becomes a folder's name; else raises `VerifyFailed`."""
     if not _OID.fullmatch(text) or int(text) > _LARGEST_OID:
         raise VerifyFailed(
-            f"cannot trust this backup: it calls a tablespace '{text}', which is no OID",
+            f"cannot trust this backup: '{text}' is not the OID of a tablespace",
             hint=_NOT_OURS,
         )
     return text
@@ -130,7 +130,7 @@ def _require_empty(folder: Path) -> bool:
             if next(entries, None) is not None:
                 raise TargetNotEmpty(
                     f"cannot restore into '{folder}': it contains files",
-                    hint="name another folder: a cluster is never written over",
+                    hint="name an empty folder: a cluster is never overwritten",
                 )
     except FileNotFoundError:
         return False
@@ -157,5 +157,5 @@ def restore_failed(path: Path, error: Exception) -> RestoreFailed:
         return RestoreFailed(f"cannot restore '{path}': {error.strerror}", hint=_NOT_OURS)
     cause = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
     return RestoreFailed(
-        f"cannot restore '{path}': {cause}", hint="is there room, and is the folder yours?"
+        f"cannot restore '{path}': {cause}", hint="check the free space and the owner of the folder"
     )

@@ -66,7 +66,7 @@ def write_missing_configuration(data: Path, least: Mapping[str, str]) -> bool:
 
 def _configuration(data: Path, least: Mapping[str, str]) -> bytes:
     lines = [
-        "# Written by holdfast restore: the backup holds none.",
+        "# Written by holdfast restore: the backup holds no configuration.",
         "listen_addresses = ''",
         f"unix_socket_directories = {quoted(str(data))}",
         *(f"{name} = {value}" for name, value in least.items()),
@@ -90,7 +90,7 @@ def _write(path: Path, content: bytes) -> None:
 def _failed(data: Path, error: OSError) -> RestoreFailed:
     return RestoreFailed(
         f"cannot write the settings of '{data}': {os.strerror(error.errno or 0)}",
-        hint="is there room, and is the folder yours?",
+        hint="check the free space and the owner of the folder",
     )
 
 
@@ -115,23 +115,23 @@ def _notes(data: Path, found: Mapping[str, str]) -> Iterator[str]:
     by_hand = "a server that is started by hand, without --start,"
     where = found.get("data_directory", "")
     if where and not _is_below(data, where):
-        yield f"{by_hand} opens '{where}': so says data_directory in its configuration"
+        yield f"{by_hand} opens '{where}': its configuration sets data_directory"
     named = [f"{each} = '{found[each]}'" for each in ELSEWHERE if _leads_out(data, found, each)]
     if named:
         yield f"{by_hand} uses files elsewhere: {', '.join(named)}"
     if found.get("archive_mode", "off").lower() not in _OFF:
         yield (
-            f"{by_hand} archives under the names of the one that it was taken from:"
+            f"{by_hand} archives under the same names as the original server:"
             f" archive_mode = {found['archive_mode']}"
         )
     if (data / STANDBY_FILE).exists():
-        yield f"{by_hand} is a standby, as the one that it was taken from: {STANDBY_FILE}"
+        yield f"{by_hand} is a standby, as the original server was: {STANDBY_FILE}"
     is_recovering = any((data / each).exists() for each in (STANDBY_FILE, SIGNAL_FILE))
     targets = [f"{each} = '{found[each]}'" for each in NO_TARGET if found.get(each)]
     if targets and is_recovering and len(targets) > 1:
         yield f"{by_hand} refuses several targets: {', '.join(targets)}"
     elif targets:
-        yield f"of an earlier recovery its configuration still says {', '.join(targets)}"
+        yield f"its configuration still has the target of an earlier recovery: {', '.join(targets)}"
 
 
 def _leads_out(data: Path, found: Mapping[str, str], name: str) -> bool:

@@ -98,7 +98,7 @@ class ClusterStarter:
         self._log.unlink(missing_ok=True)
         require_ours(self._data, cluster)
         if write_missing_configuration(self._data, self._least()):
-            tell(f"the backup held no {CONFIG_FILE}: one was written")
+            tell(f"the backup holds no {CONFIG_FILE}: holdfast wrote one")
         self._give_to_owner()
         argv = self._argv(recovery, tell)
         self._require_settings(argv)
@@ -118,7 +118,7 @@ class ClusterStarter:
         folder = self._data
         if not says_where_its_socket_is(self._options):
             folder = self._socket_folder()
-            tell(f"nobody reaches it but through its socket in '{folder}'")
+            tell(f"it accepts connections only through its socket in '{folder}'")
         return [
             *(self._tool("postgres"), "-D", str(self._data)),
             *arguments(expected(self._data, folder)),
@@ -146,8 +146,8 @@ class ClusterStarter:
             [*self._as_owner(), program, "-C", "data_directory", *words],
             translate=lambda error: RestoreFailed(
                 f"cannot start a server on '{self._data}': {error.stderr or error.message}",
-                hint="its configuration came with the backup; --start-options '-c NAME=VALUE' has"
-                " the last word",
+                hint="its configuration came with the backup; --start-options '-c"
+                " NAME=VALUE' overrides a setting",
             ),
         )
         try:
@@ -176,8 +176,8 @@ class ClusterStarter:
                 told, told_at = doing, time.monotonic()
             if time.monotonic() >= ends:
                 raise DeadlineExceeded(
-                    f"cannot wait any longer for '{self._data}': {doing}",
-                    hint=f"it still runs; see '{self._log}', and give it more with --start-timeout",
+                    f"cannot wait longer for the server on '{self._data}': {doing}",
+                    hint=f"it still runs; see '{self._log}', and raise --start-timeout",
                 )
             time.sleep(LOOK_SECONDS)
 
@@ -194,10 +194,11 @@ class ClusterStarter:
             in_recovery, lsn, paused, at = self._replayed(status)
         except (AccessDenied, GrantMissing) as error:
             raise self._failed(
-                f"it is consistent and runs, but does not let us ask how far it is: {error.message}"
+                "it runs and is consistent, but refuses the query for its progress:"
+                f" {error.message}"
             ) from error
         except (DatabaseUnreachable, ChildFailed, psycopg.Error):
-            return None, "consistent; it does not answer at this moment"
+            return None, "consistent; it does not answer now"
         if paused == "paused":
             return self._reached("paused", lsn), ""
         if not in_recovery:
@@ -257,7 +258,8 @@ class ClusterStarter:
         found = client_programs.find(name, int(major), major)
         if found.major != int(major):
             raise ToolMissing(
-                f"cannot start a server of version {major}: only {name} {found.version} is here",
+                f"cannot start a server of version {major}: only {name} {found.version} is"
+                " installed",
                 hint=f"install it, on Debian: apt install postgresql-{major}",
             )
         return str(found.path)
@@ -267,7 +269,7 @@ class ClusterStarter:
         try:
             return str(int((self._data / "PG_VERSION").read_text()[:VERSION_BYTES]))
         except (OSError, ValueError) as error:
-            raise self._failed("it has no PG_VERSION that says its release") from error
+            raise self._failed("its PG_VERSION is missing or unreadable") from error
 
     def _give_to_owner(self) -> None:
         """As root, give all restored files to the folder's owner, as whom the server runs."""
@@ -287,7 +289,8 @@ class ClusterStarter:
         if os.geteuid() != 0 or (self._data.is_dir() and self._data.stat().st_uid != 0):
             return
         raise RestoreFailed(
-            f"cannot start a server on '{self._data}': it would belong to root",
+            f"cannot start a server on '{self._data}': root owns the folder, and PostgreSQL refuses"
+            " to run as root",
             hint=f"restore as the server's user, or first: install -d -o postgres '{self._data}'",
         )
 
@@ -301,7 +304,7 @@ class ClusterStarter:
         return RestoreFailed(
             f"cannot start a server on '{self._data}': {': '.join(said[:2])}"
             + "".join(f" | {line}" for line in said[2:]),
-            hint=f"'{self._log}' has the rest",
+            hint=f"'{self._log}' has the details",
         )
 
     def _last_words(self) -> list[str]:
@@ -327,6 +330,6 @@ def _words(options: str) -> list[str]:
         return shlex.split(options)
     except ValueError as error:
         raise ConfigInvalid(
-            f"cannot read the words for the server, '{options}': {error}",
-            hint="--start-options '-p 5433'",
+            f"cannot parse --start-options '{options}': {error}",
+            hint="example: --start-options '-p 5433'",
         ) from error

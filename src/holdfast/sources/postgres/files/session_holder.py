@@ -51,7 +51,7 @@ def anchor(connection: psycopg.Connection) -> Anchor:
     """The identity of the server now; raises what psycopg raises."""
     row = connection.execute(_ANCHOR.encode()).fetchone()
     if row is None:
-        raise psycopg.OperationalError("the server does not know itself")
+        raise psycopg.OperationalError("the server did not return its properties")
     system_identifier, timeline, started_at, is_standby = row
     return Anchor(
         system_identifier=system_identifier,
@@ -73,7 +73,7 @@ def begin_backup(connection: psycopg.Connection, label: str, *, fast: bool) -> s
     )
     row = connection.execute(begin.encode(), [label, fast]).fetchone()
     if row is None:
-        raise psycopg.OperationalError("the server began no backup")
+        raise psycopg.OperationalError("the server did not begin the backup")
     return str(row[0])
 
 
@@ -89,7 +89,7 @@ def end_backup(connection: psycopg.Connection) -> Ended:
     )
     row = connection.execute(end.encode()).fetchone()
     if row is None:
-        raise psycopg.OperationalError("the server ended no backup")
+        raise psycopg.OperationalError("the server did not end the backup")
     stop_lsn, label, spaces = row
     return Ended(stop_lsn=stop_lsn, backup_label=label, tablespace_map=spaces or "")
 
@@ -127,11 +127,11 @@ def beginning_failed(error: psycopg.Error, user: str, server: str) -> HoldfastEr
             message, hint="set wal_level = replica in postgresql.conf and restart the server"
         )
     if isinstance(error, psycopg.OperationalError):
-        return DatabaseUnreachable(message, hint="trying later may work")
+        return DatabaseUnreachable(message, hint="try again later")
     return BackupFailed(message, hint="the server's log has the details")
 
 
-AGAIN = "throw away what was copied, and begin again"
+AGAIN = "delete what was copied, and begin again"
 _TIMELINE = re.compile(r"^START TIMELINE: (\d+)$", re.MULTILINE)
 _SEGMENT_BYTES = "SELECT pg_size_bytes(current_setting('wal_segment_size'))"
 
@@ -175,13 +175,16 @@ class PostgresHolder:
     def _require(self, holding: PostgresHolding | None) -> PostgresHolding:
         if holding is None:
             raise SessionCorrupt(
-                f"cannot begin a backup on '{self.server}': it was promoted meanwhile", hint=AGAIN
+                f"cannot begin a backup on '{self.server}': it was promoted while the backup began",
+                hint=AGAIN,
             )
         return holding
 
     def join(self, session_id: str) -> PostgresHolding:
         """Always raises `SnapshotLost`: a session of this holder ends with its process."""
-        raise SnapshotLost(f"nobody holds session '{session_id}' beyond the run that began it")
+        raise SnapshotLost(
+            f"cannot rejoin session '{session_id}': it ended with the run that began it"
+        )
 
     def left(self) -> Sequence[str]:
         """Always empty, for the same reason."""

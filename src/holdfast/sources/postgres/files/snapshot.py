@@ -113,7 +113,7 @@ class PhysicalSnapshot(Snapshot):
             ended_at=self.ended_at,
             wal_reserved_by=begun.slot or "nothing",
             page_checksums=self._page_checksums(),
-            vanished=f"{gone} files were dropped on the way" if gone else "",
+            vanished=f"{gone} files were dropped during the copy" if gone else "",
             bad_pages=self.findings.told_bad,
         )
 
@@ -165,7 +165,7 @@ class PhysicalSnapshot(Snapshot):
         let_go(self.holding, finished=finished)
 
     def abort(self) -> None:
-        self._give_up(SnapshotLost("cannot go on: the backup was ended"))
+        self._give_up(SnapshotLost("cannot continue: the backup was ended"))
 
     def _give_up(self, problem: HoldfastError) -> None:
         self._problem = self._problem or problem
@@ -179,7 +179,9 @@ class PhysicalSnapshot(Snapshot):
         path = self.found.data / CONTROL_FILE
         if self.holding.ended is not None and self.holding.begun.anchor.is_standby:
             # Its minimum recovery point keeps moving. By now it is beyond the WAL of this backup.
-            raise SnapshotLost(f"'{path}' of a standby is too new once its backup has ended")
+            raise SnapshotLost(
+                f"cannot copy '{path}' again: the standby has moved past the end of the base backup"
+            )
         try:
             return path.read_bytes()
         except OSError as error:
@@ -189,7 +191,7 @@ class PhysicalSnapshot(Snapshot):
         """Raises `SnapshotLost` after the end: a file copied now is newer than the backup's WAL."""
         if self.holding.ended is not None:
             raise SnapshotLost(
-                f"cannot copy '{part.name}' again: the base backup has ended meanwhile",
+                f"cannot copy '{part.name}' again: the base backup has ended",
                 hint="run the backup without --resume",
             )
 
@@ -306,4 +308,4 @@ def told_of(seen: Seen) -> list[str]:
     ]
     more = len(left) + len(links) - NOTES_TOLD
     told = [as_text(each) for each in (*left, *links)[:NOTES_TOLD]]
-    return [*told, f"and {more} more such names"] if more > 0 else told
+    return [*told, f"and {more} more"] if more > 0 else told

@@ -77,7 +77,7 @@ class PhysicalSource(Source):
         seen = Seen()
         files = sum(1 for _ in _entries(found, seen))
         notes = [*told_of(seen), *require_all(self._login, found, seen)]
-        checks = "are on" if found.has_checksums else "are off: damage would not be seen"
+        checks = "are on" if found.has_checksums else "are off: damaged pages are not detected"
         return [
             Finding(
                 subject="server",
@@ -110,7 +110,7 @@ class PhysicalSource(Source):
         with cluster.session(self._login) as connection:
             found, seen = cluster.facts(connection), Seen()
             layout = _layout(found, seen)
-        sums = "verified" if found.has_checksums else "not there: the cluster has none"
+        sums = "verified" if found.has_checksums else "not verified: the cluster has none"
         return SourcePlan(
             server=Server(kind=POSTGRES_CLUSTER, version=found.version, database=self.database),
             tables=tuple(
@@ -126,7 +126,7 @@ class PhysicalSource(Source):
             consistency=Consistency.SNAPSHOT,
             notes=(
                 f"page checksums are {sums}",
-                "the WAL that a restore needs comes on top",
+                "the WAL that a restore needs adds to this size",
                 *told_of(seen),
             ),
         )
@@ -182,8 +182,8 @@ def _reason(part: PartPlan, files: int) -> str:
     if not isinstance(part.details, ClusterFile):
         return f"{files} small files"
     piece = range_of(part)
-    found = f"from byte {piece.first} on" if piece else "big enough for a part of its own"
-    return found if part.compress else f"{found}, as it is: a sample would not become smaller"
+    found = f"from byte {piece.first} on" if piece else "large enough for a part of its own"
+    return found if part.compress else f"{found}, not compressed: a sample did not shrink"
 
 
 def _require_files(workers: int) -> None:
@@ -233,7 +233,7 @@ class OpenBaseBackup:
                 raise
             raise BackupFailed(
                 f"cannot write to '{folder}': {os.strerror(error.errno or 0)}",
-                hint="is there room, and is the folder yours?",
+                hint="check the free space and the owner of the folder",
             ) from error
         return ended
 

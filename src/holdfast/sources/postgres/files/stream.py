@@ -62,7 +62,7 @@ PART = "basebackup.tar"
 TAIL_BYTES = 64 << 10
 # pg_basebackup writes one line to stderr for each file that the server leaves out.
 LINES = 1000
-ONE_STREAM = "one stream: the replication protocol knows no parallel copy"
+ONE_STREAM = "one stream: the replication protocol has no parallel copy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,7 +293,9 @@ class StreamSource(Source):
         rejoin: str = "",
     ) -> Iterator[Snapshot]:
         if rejoin:
-            raise SnapshotLost("a stream of pg_basebackup cannot be gone on with half way")
+            raise SnapshotLost(
+                "cannot resume the backup: pg_basebackup sends the cluster as one stream"
+            )
         found = self._examined()
         tool = _tool(found)
         with following(found, self._earlier, most=self._incrementals) as chosen:

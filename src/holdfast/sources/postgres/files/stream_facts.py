@@ -115,15 +115,15 @@ def _require(found: StreamFacts, user: str) -> None:
         )
     if found.tablespaces:
         raise Unsupported(
-            f"cannot stream the cluster: it has {found.tablespaces} tablespaces, which"
-            " pg_basebackup writes as files of their own, never to one stream",
-            hint="use engine native, and run the job where the files can be read",
+            f"cannot stream the cluster: it has {found.tablespaces}"
+            " tablespaces, which pg_basebackup cannot write to one stream",
+            hint="use engine native, and run the job on the server's host",
         )
     if found.senders_free < SENDERS:
         raise DatabaseUnreachable(
             f"cannot stream the cluster: {found.senders_free} WAL senders are free,"
             f" {SENDERS} is needed",
-            hint="raise max_wal_senders and restart the server, or end a replication",
+            hint="raise max_wal_senders and restart the server, or stop a replication client",
         )
 
 
@@ -149,13 +149,13 @@ def wire_failed(error: ChildFailed, what: str) -> HoldfastError:
     if _NO_ROOM.search(error.stderr):
         return DatabaseUnreachable(message, hint="raise max_wal_senders and restart the server")
     if _SLOT.search(error.stderr):
-        return SlotMissing(message, hint="one program a slot: see pg_replication_slots")
+        return SlotMissing(message, hint="each client needs its own slot: see pg_replication_slots")
     if _RECYCLED.search(error.stderr):
         return SlotMissing(
             message,
-            hint="with a slot the server keeps what was not sent: holdfast wal receive --slot NAME;"
-            " then take a new backup, as WAL is missing now",
+            hint="take a new backup, as WAL is missing; with holdfast wal"
+            " receive --slot NAME the server keeps unsent WAL",
         )
     if _GONE.search(error.stderr):
-        return DatabaseUnreachable(message, hint="trying later may work")
+        return DatabaseUnreachable(message, hint="try again later")
     return BackupFailed(message, hint="the server's log has the details")

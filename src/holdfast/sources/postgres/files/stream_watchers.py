@@ -194,7 +194,8 @@ def require_databases(sent: Iterable[str], known: Mapping[str, str]) -> None:
     if missing:
         raise BackupFailed(
             f"cannot stream the cluster: the server sent nothing of database {', '.join(missing)}",
-            hint="is its folder there? A link in its place is followed by engine native only",
+            hint="check that its folder exists; if it is a link, use engine native, which follows"
+            " links",
         )
 
 
@@ -207,8 +208,9 @@ def left_out(stderr: str) -> list[str]:
     own = [path for path in paths if is_servers_own(path)]
     if own:
         raise BackupFailed(
-            f"cannot stream the cluster: the server leaves out '{own[0]}', as it is a link or a"
-            " special file",
-            hint="use engine native, which follows links, or put what it leads to in its place",
+            f"cannot stream the cluster: the server leaves out '{own[0]}': it is a"
+            " link or a special file",
+            hint="use engine native, which follows links, or replace the link with what it points"
+            " to",
         )
     return [f"left out: '{path}': a link or a special file" for path in paths]

@@ -103,9 +103,9 @@ def room_beside(folder: Path) -> Iterator[Path]:
         room = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
         raise RestoreFailed(
-            f"cannot restore '{folder}': no folder beside it: {os.strerror(error.errno or 0)}",
-            hint="the backups to combine are unpacked beside the folder: name one whose parent"
-            " is yours",
+            f"cannot make a folder beside '{folder}': {os.strerror(error.errno or 0)}",
+            hint="holdfast unpacks the backups to combine there: name a folder whose"
+            " parent you may write to",
         ) from error
     with afterwards(shutil.rmtree, room, True):  # noqa: FBT003 - it may be half gone already
         yield room
@@ -120,7 +120,7 @@ def combine(tool: Tool, folders: Sequence[Path], into: Path) -> None:
         [str(tool.path), f"--output={into}", *map(str, folders)],
         translate=lambda error: RestoreFailed(
             f"cannot combine the backups into '{into}': {error.message}",
-            hint="is there room for all of them and for the result?",
+            hint="the disk needs space for all of them and for the result",
         ),
     )
 
@@ -135,7 +135,7 @@ def put_in_place(whole: Path, folder: Path) -> None:
     except OSError as error:
         raise RestoreFailed(
             f"cannot restore '{folder}': {os.strerror(error.errno or 0)}",
-            hint="is the folder yours, and still empty?",
+            hint="check that you own the folder and that it is empty",
         ) from error
 
 

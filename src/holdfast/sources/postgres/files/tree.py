@@ -164,10 +164,10 @@ class Tree:
             to, there = as_text(str(Path(item.path).readlink())), item.stat()
         except FileNotFoundError:
             if os.path.lexists(item.path):
-                seen.skipped[path] = "a link that leads nowhere"
+                seen.skipped[path] = "a link without a target"
             return False
         except OSError as error:
-            seen.skipped[path] = f"a link that leads nowhere: {os.strerror(error.errno or 0)}"
+            seen.skipped[path] = f"a link that cannot be followed: {os.strerror(error.errno or 0)}"
             return False
         reason = self._obstacle(path, there)
         if reason:
@@ -178,7 +178,7 @@ class Tree:
 
     def _obstacle(self, path: str, there: os.stat_result) -> str:
         if not is_servers_own(path) and path not in _OWN_FILES:
-            return "which is none of the server's own"
+            return "which is not one of the server's own"
         if there.st_uid != self.data.stat().st_uid:
             return "which does not belong to the owner of the data directory"
         real = Path(os.path.realpath(self.data / path))
@@ -195,7 +195,7 @@ class Tree:
         if not _OID.fullmatch(item.name):
             seen.skipped[path] = "it is no tablespace"
         elif not (self.data / below).is_dir():
-            seen.skipped[path] = f"tablespace in '{place}', where no '{self.version_folder}' is"
+            seen.skipped[path] = f"tablespace in '{place}', which has no '{self.version_folder}'"
         else:
             seen.tablespaces[item.name] = place
             yield Entry(path=below, is_folder=True)
@@ -316,8 +316,8 @@ def paths() -> Iterator[Paths]:
             yield found
     except sqlite3.Error as error:
         raise BackupFailed(
-            f"cannot keep the list of what is copied already: {error}",
-            hint="is there room in the folder for temporary files (SQLITE_TMPDIR, TMPDIR)?",
+            f"cannot store the list of copied files: {error}",
+            hint="check the free space of the folder for temporary files (SQLITE_TMPDIR, TMPDIR)",
         ) from error
 
 

@@ -35,7 +35,7 @@ def require_segment(path: Path, *, segment_bytes: int, system_identifier: str) -
 def _missing(path: Path, cause: str) -> BackupFailed:
     return BackupFailed(
         f"cannot collect WAL segment '{path.name}', which this backup needs: {cause}",
-        hint="let the login have a replication slot (REPLICATION, max_replication_slots),"
+        hint="allow the login a replication slot (REPLICATION, max_replication_slots),"
         " or raise wal_keep_size",
     )
 
@@ -59,7 +59,7 @@ def archiver(login: Login) -> Archiver:
     with cluster.session(login) as connection:
         row = connection.execute(_STATE).fetchone()
         if row is None:
-            raise psycopg.OperationalError("the server does not know its archiver")
+            raise psycopg.OperationalError("the server did not return the state of its archiver")
         waiting, waiting_since = _waiting(connection)
     identifier, mode, is_standby, is_told_how, *counted = row
     archived, last, last_at, failed, last_failed, last_failed_at, since, now = counted

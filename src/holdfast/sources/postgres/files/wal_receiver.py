@@ -78,6 +78,6 @@ class PostgresWalStream:
                 hint=f"SELECT pg_create_physical_replication_slot('{self._slot}', true)",
             )
         if kind != "physical":
-            raise SlotMissing(f"{what}: it is a {kind} one", hint="name a physical slot")
+            raise SlotMissing(f"{what}: it is a {kind} slot", hint="name a physical slot")
         if is_active:
-            raise SlotMissing(f"{what}: somebody uses it", hint="each program has its own slot")
+            raise SlotMissing(f"{what}: it is in use", hint="each client needs its own slot")

@@ -175,7 +175,7 @@ class Definer:
             kind=failed.kind,
             name=failed.name,
             statement=f"{key['table']} VALIDATE CONSTRAINT {key['name']};",
-            cause=f"{failed.cause} (it stands as NOT VALID)",
+            cause=f"{failed.cause} (it was created as NOT VALID)",
         )
 
     def _error(self, statement: Statement, error: psycopg.Error) -> RestoreFailed:

@@ -211,8 +211,8 @@ class ExistingTables:
         touched = [key for key in keys if (key.tables | key.others) & tables]
         counted = [(key, other_tables.orphans(connection, key)) for key in touched]
         return tuple(
-            f"{count} rows of table '{key.table}' refer to rows of '{key.other}' that are not"
-            f" there: {key} was not checked, as no trigger fired"
+            f"{count} rows of table '{key.table}' refer to rows of '{key.other}' that do"
+            f" not exist: {key} was not checked, as no trigger fired"
             for key, count in counted
             if count
         )
@@ -248,7 +248,7 @@ def _has_rows(connection: psycopg.Connection, relation: Relation) -> bool:
 
 def _told(wrong: Sequence[RestoredTable]) -> tuple[str, ...]:
     return tuple(
-        f"table '{table.relation}' {table.problem}: its triggers, or somebody else, changed it"
+        f"table '{table.relation}' {table.problem}: its triggers or another session changed it"
         for table in wrong
     )
 

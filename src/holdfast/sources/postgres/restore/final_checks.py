@@ -191,7 +191,8 @@ class ContentCheck:
 def different(table: RestoredTable) -> RestoreFailed:
     return RestoreFailed(
         f"cannot restore table '{table.relation}': it {table.problem}",
-        hint="verify the backup; does a trigger or the text form of a type change what is loaded?",
+        hint="verify the backup; check whether a trigger or the text form of a type changes loaded"
+        " values",
     )
 
 

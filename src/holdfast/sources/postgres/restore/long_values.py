@@ -52,7 +52,10 @@ class LargeObjects:
             with self.context.stored.proven(part) as proven, session.transaction():
                 if part.kind is PartKind.BLOBS:
                     if self.context.request.open_blob is None:
-                        raise RestoreFailed("cannot restore large objects: no blobs are at hand")
+                        raise RestoreFailed(
+                            "cannot restore large objects: internal error: no blob reader was"
+                            " supplied"
+                        )
                     put_blobs(session, proven, self.context.request.open_blob)
                 else:
                     found = put_rows(session, proven)
@@ -112,7 +115,9 @@ def put_blobs(session: psycopg.Connection, lines: Iterable[bytes], open_blob: Op
     for line in _lines(lines):
         named = _INDEXED.fullmatch(line)
         if named is None:
-            raise VerifyFailed(f"cannot trust an index of large objects: it says '{line[:80]!r}'")
+            raise VerifyFailed(
+                f"cannot trust an index of large objects: invalid line '{line[:80]!r}'"
+            )
         with open_blob(named["sha256"].decode()) as pieces:
             start = 0
             for piece in pieces:

@@ -255,7 +255,7 @@ def touched(doing: str, changed: Sequence[str]) -> HoldfastError:
 def referred(doing: str, tables: Sequence[str], said: str) -> HoldfastError:
     """The error that refuses `doing`: rows of `tables` refer to rows that would be deleted."""
     return TargetNotEmpty(
-        f"cannot {doing}: rows of tables that were not chosen refer to rows that would be gone:"
+        f"cannot {doing}: rows of tables that were not chosen refer to rows that would be deleted:"
         f" {_some(tables)}: {said}",
         hint="nothing was changed; choose these tables too (--table), or restore into another"
         " database and copy from there",
@@ -275,7 +275,7 @@ def _require_counts(connection: psycopg.Connection) -> None:
         connection.execute(_COUNT)
     except psycopg.Error as error:
         raise Unsupported(
-            "cannot restore rows into tables that stand: the server counts no changes, so rows of"
-            " other tables could change unseen",
+            "cannot restore rows into existing tables: the server counts no changes, so"
+            " changes to other tables would not be detected",
             hint="set track_counts = on, or log in as a superuser",
         ) from error

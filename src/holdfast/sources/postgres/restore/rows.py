@@ -87,14 +87,17 @@ class RowsIn:
             raise RestoreFailed(
                 f"cannot restore table '{table.relation}': {piece.rows} rows were stored,"
                 f" {found} arrived",
-                hint="does a trigger or rule of the target table drop rows?",
+                hint="check whether a trigger or rule of the target table drops rows",
             )
 
     def _with_values(self, table: TablePart, rows: Rows) -> Rows:
         if table.external is None:
             return rows
         if self.context.request.open_blob is None:
-            raise HoldfastError(f"cannot restore table '{table.relation}': no blobs are at hand")
+            raise HoldfastError(
+                f"cannot restore table '{table.relation}': internal error: no blob reader was"
+                " supplied"
+            )
         return with_values(
             (bytes(chunk) for chunk in rows), table.external, self.context.request.open_blob
         )

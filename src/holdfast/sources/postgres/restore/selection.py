@@ -79,7 +79,7 @@ def creation_options(request: RestoreRequest) -> dict[str, str]:
     found = _made(request).creation
     if found.keys() - OPTIONS or found.get(PROVIDER) not in (None, *PROVIDERS.values()):
         raise VerifyFailed(
-            f"cannot trust 'creation', how the database was made: {str(dict(found))[:60]}",
+            f"cannot trust 'creation', the properties of the database: {str(dict(found))[:60]}",
             hint="this backup is damaged: restore from another one",
         )
     wanted = found.keys() if request.options.tablespaces else found.keys() - {SPACE}
@@ -95,8 +95,7 @@ def differences(session: psycopg.Connection, request: RestoreRequest) -> tuple[s
     here = database_properties.creation_options(session)
     there = {name: value for name, value in creation_options(request).items() if name != SPACE}
     notes = [
-        f"the database stands already with {name} '{here.get(name, '')}'; the one that was backed"
-        f" up has '{value}'"
+        f"the database exists already, with {name} '{here.get(name, '')}'; the backup has '{value}'"
         for name, value in there.items()
         if here.get(name) != value
     ]
@@ -104,8 +103,9 @@ def differences(session: psycopg.Connection, request: RestoreRequest) -> tuple[s
     found = database_properties.collation_version(session)
     if kept and found and kept != found and not notes:
         notes.append(
-            f"text is sorted by version {found} of the locale here, by version {kept} where it was"
-            " backed up: indexes are built anew, but look at range partitions and checks over text"
+            f"this server sorts text by version {found} of the locale, the original by"
+            f" version {kept}: indexes are rebuilt, but check range partitions and constraints over"
+            " text"
         )
     return tuple(notes)
 

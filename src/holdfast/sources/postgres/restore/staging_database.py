@@ -179,7 +179,7 @@ def _beside(server: Cluster, login: Login, options: Mapping[str, str]) -> Iterat
         server.drop(login.database)
         server.rename(unfinished, to=login.database)
     except HoldfastError as error:
-        error.hint = f"{error.hint}; all that was restored stands in database '{unfinished}'"
+        error.hint = f"{error.hint}; all that was restored is in database '{unfinished}'"
         raise
 
 
@@ -302,7 +302,7 @@ class Cluster:
         except psycopg.Error as error:
             raise RestoreFailed(
                 f"cannot replace database '{database}': {failures.said(error)}",
-                hint="only its owner or a superuser may; is somebody else connected to it?",
+                hint="log in as its owner or a superuser, and end other sessions of it",
             ) from error
 
 

@@ -251,9 +251,9 @@ class ContentSums:
         if self._chosen.policy == "all":
             raise BackupFailed(
                 f"cannot compute a checksum of table '{table.relation}': {cause}",
-                hint="with 'checksums: auto' a backup goes on without those that cannot be had",
+                hint="with 'checksums: auto' a backup skips checksums that cannot be computed",
             ) from error
-        events.warning("no_checksum", table=str(table.relation), reason=cause)
+        events.warning("checksum_skipped", table=str(table.relation), reason=cause)
         return {}
 
 

@@ -272,14 +272,14 @@ def _method(found: Facts, table: Table, *, transport: Transport, shape: Shape) -
     part = table.part(found.encoding, external=shape.external(table))
     ranges = pages_of(table, shape)
     pieces = f", {len(ranges)} ranges" if ranges else ""
-    aside = ", blobs aside" if part.external else ""
+    aside = ", blobs separately" if part.external else ""
     plain = ", not compressed" if is_stored_plain(table, part) else ""
     return f"copy {part.format} over {transport.name}{pieces}{aside}{plain}"
 
 
 def _reason(found: Facts, table: Table, shape: Shape) -> str:
     if table.is_foreign:
-        return "its rows live on another server"
+        return "its rows are on another server"
     if table.is_unlogged and found.is_standby:
         return "a standby has no rows of unlogged tables"
     if table.extension:
@@ -287,9 +287,9 @@ def _reason(found: Facts, table: Table, shape: Shape) -> str:
     if is_packed(table, shape):
         return "small tables share a part"
     if shape.external(table):
-        return "values that were kept before are not stored again"
+        return "long values that are already stored are not stored again"
     if table.is_incompressible:
-        return "mostly long bytea, and a sample of it does not become smaller"
+        return "mostly long bytea, and a sample of it did not shrink"
     if table.format(found.encoding) == BINARY:
         return "mostly long bytea: text would take twice the bytes"
     return "text restores into any later version"

@@ -182,7 +182,7 @@ class PostgresSource(DatabaseSource):
         # The held session exported the snapshot, and knows its LSN and time.
         begun = holding.begun
         if holding.ended is not None:
-            ended = f"session '{holding.session_id}' has ended, and its snapshot with it"
+            ended = f"cannot rejoin session '{holding.session_id}': it has ended"
             raise SnapshotLost(ended)
         seen = shared_snapshot.rejoin_snapshot(held, self.login, begun.snapshot, user=user)
         return replace(seen, lsn=begun.start_lsn, taken_at=begun.begun_at)
@@ -215,7 +215,7 @@ class PostgresSource(DatabaseSource):
 
 def _tell_loss(error: HoldfastError) -> None:
     """Warn only: the workers' sessions have the snapshot, and only a resume needs the held one."""
-    events.warning("session_not_held_any_more", reason=error.message)
+    events.warning("held_session_lost", reason=error.message)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -330,7 +330,7 @@ class PostgresSnapshot(DatabaseSnapshot):
 
     def _keep_long_values(self, session: psycopg.Connection, part: PartPlan) -> Iterator[Buffer]:
         if self.opening.blobs is None:
-            raise ValueError("a snapshot without a place for blobs has no parts of them")
+            raise ValueError("a snapshot without a blob store has no blob parts")
         if part.relation is None:
             oids = self.layout.long_objects[part.name]
             return long_values.of_large_objects(session, oids, self.opening.blobs)

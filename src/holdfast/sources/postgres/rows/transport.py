@@ -111,7 +111,7 @@ class Fifo:
     """Reads rows from a named pipe that the server itself opens."""
 
     name = "fifo"
-    reason = "the server is on this host and may write into a pipe of ours"
+    reason = "the server is on this host and may write to a named pipe"
 
     def __init__(self, pipes: Pipes) -> None:
         self._pipes = pipes
@@ -160,7 +160,7 @@ def chosen(wanted: Wanted, session: psycopg.Connection) -> Iterator[Transport]:
     if wanted == "fifo":
         raise Unsupported(
             f"cannot read through a named pipe: {obstacle}",
-            hint="transport: auto takes the wire where the pipe cannot be had",
+            hint="transport: auto uses the wire where a pipe does not work",
         )
     yield Wire(obstacle)
 
@@ -168,7 +168,7 @@ def chosen(wanted: Wanted, session: psycopg.Connection) -> Iterator[Transport]:
 def _obstacle(session: psycopg.Connection) -> str:
     """Why a pipe cannot work here; empty if it is worth a trial."""
     if not is_local(session):
-        return "the server is not reached through a socket of this host"
+        return "the connection does not use a socket of this host"
     row = session.execute(_MAY_WRITE).fetchone()
     if row is None or not row[0]:
         role = identifier(row[1]) if row else "the role"
@@ -201,7 +201,7 @@ def _failure_of(fifo: Fifo, session: psycopg.Connection) -> str:
             found = b"".join(bytes(chunk) for chunk in stream)
     except (HoldfastError, OSError) as error:
         return str(error)
-    return "" if found == b"1\n" else f"it brought {found!r} instead of one row"
+    return "" if found == b"1\n" else f"it returned {found!r} instead of one row"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

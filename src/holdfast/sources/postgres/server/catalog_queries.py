@@ -225,7 +225,7 @@ def facts(connection: psycopg.Connection) -> Facts:
     with connection.cursor(row_factory=class_row(Facts)) as cursor:
         found = cursor.execute(_SERVER).fetchone()
     if found is None:
-        raise psycopg.OperationalError("the server does not know its own database")
+        raise psycopg.OperationalError("the server did not return the properties of its database")
     return replace(found, collation_version=database_properties.collation_version(connection))
 
 

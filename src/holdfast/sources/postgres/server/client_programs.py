@@ -92,7 +92,7 @@ def _asked(path: Path) -> Tool:
     said = output_of([str(path), "--version"])
     match = _VERSION.search(said)
     if match is None:
-        raise ToolMissing(f"cannot use '{path}': it does not tell its version")
+        raise ToolMissing(f"cannot use '{path}': it does not report its version")
     return Tool(path=path, version=match[1] + match[2], major=int(match[1]))
 
 

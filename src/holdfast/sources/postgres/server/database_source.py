@@ -132,8 +132,9 @@ class DatabaseSource(Source):
             names = self.selection.of(str(row[0]) for row in connection.execute(_DATABASES))
         if not names:
             raise DatabaseUnreachable(
-                "cannot find a database to back up: none has a name that was asked for",
-                hint="see databases and exclude_databases of the job; psql --list shows the names",
+                "cannot find a database to back up: no name matches the selection of the job",
+                hint="check databases and exclude_databases of the job; psql --list shows the"
+                " names",
             )
         return [
             replace(self, dsn=make_conninfo(self.dsn, dbname=name), selection=None)
@@ -322,8 +323,8 @@ def not_taken(
 def _hidden(connection: psycopg.Connection) -> tuple[str, ...]:
     """What pg_dump silently leaves out because this login may not see it."""
     return tuple(
-        f"options of the user mapping of '{user}' for server '{server}' are not taken, passwords"
-        " included: only a superuser may read them"
+        f"options of the user mapping of '{user}' for server '{server}' are not backed up, nor"
+        " are its passwords: only a superuser may read them"
         for user, server in connection.execute(_HIDDEN_MAPPINGS)
     )
 
@@ -331,17 +332,17 @@ def _hidden(connection: psycopg.Connection) -> tuple[str, ...]:
 def _notes(found: Facts, listed: Sequence[Table]) -> tuple[str, ...]:
     """Notes on rows, subscriptions and passwords that the backup will not hold."""
     said = [
-        f"rows of foreign table '{table.relation}' are not taken: they live on another server"
+        f"rows of foreign table '{table.relation}' are not backed up: they are on another server"
         for table in listed
         if table.is_foreign
     ]
     said += [
-        f"rows of unlogged table '{table.relation}' are not taken: a standby has none"
+        f"rows of unlogged table '{table.relation}' are not backed up: a standby has none"
         for table in listed
         if table.is_unlogged and found.is_standby
     ]
     if found.subscriptions and not found.is_superuser:
-        said.append("subscriptions are not taken: only a superuser may read them")
+        said.append("subscriptions are not backed up: only a superuser may read them")
     if not found.may_read_passwords:
-        said.append("passwords of roles are not taken: the login may not read them")
+        said.append("passwords of roles are not backed up: the login may not read them")
     return tuple(said)

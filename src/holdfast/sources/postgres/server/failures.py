@@ -80,7 +80,9 @@ def connecting(error: psycopg.Error, place: Place) -> HoldfastError:
         return DatabaseUnreachable(
             message, hint="raise max_connections, or lower max_concurrent_processes of the job"
         )
-    return DatabaseUnreachable(message, hint="is the server running, and is the address right?")
+    return DatabaseUnreachable(
+        message, hint="check that the server runs and that the address is right"
+    )
 
 
 def _login_hint(cause: str, place: Place) -> str:
@@ -145,7 +147,7 @@ def dumping(error: ChildFailed, subject: str) -> HoldfastError:
     message = f"cannot read {subject}: {error.message}"
     said_so = error.stderr
     if "lock timeout" in said_so:
-        return LockTimedOut(message, hint="see pg_locks for who holds or waits for a lock")
+        return LockTimedOut(message, hint="pg_locks shows who holds or waits for a lock")
     if "permission denied" in said_so:
         return GrantMissing(message, hint="grant the login what the message names")
     if re.search(r"snapshot \S+ does not exist|invalid snapshot identifier", said_so):
@@ -175,9 +177,9 @@ def _restore_hint(cause: str) -> str:
     if _NO_ROLE.search(cause):
         return "create the role first, or pass --globals to restore the roles of the backup"
     if re.search(r'tablespace ".*" does not exist', cause):
-        return "create the tablespace first, pass --globals, or do without: --no-tablespaces"
+        return "create the tablespace first, or pass --globals or --no-tablespaces"
     if re.search(r"directory \".*\" does not exist", cause):
-        return "make that directory for the server's user, or do without: --no-tablespaces"
+        return "make that directory for the server's user, or pass --no-tablespaces"
     if re.search(r"extension .* is not available|could not open extension", cause):
         return "install the package that holds the extension on the target host"
     if re.search(r"unrecognized configuration parameter", cause):

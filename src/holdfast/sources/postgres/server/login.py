@@ -110,8 +110,8 @@ LOCK_WAIT_SECONDS = 60
 # The databases to log in to for creating or listing databases.
 MAINTENANCE = ("postgres", "template1")
 CANCEL_SECONDS = 5.0
-REFUSES_OPTIONS = "its server, or a pooler before it, refuses options at the start"
-ANOTHER_ROLE = "its database has every session act as another role"
+REFUSES_OPTIONS = "the server, or a pooler in front of it, refuses startup options"
+ANOTHER_ROLE = "the database sets another role for every session"
 _OPTIONS_REFUSED = re.compile(r"unsupported startup (?:parameter|option).*", re.IGNORECASE)
 # Finds a role that the database, not the login's own settings, makes its sessions act as.
 _ROLE_OF_DATABASE = """

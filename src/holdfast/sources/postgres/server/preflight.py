@@ -216,7 +216,7 @@ class Blocker:
 
     def __str__(self) -> str:
         who = f"pid {self.pid} ({self._said})" if self.pid else "a prepared transaction"
-        how = f"held by {who}" if self.is_held else f"which {who} waits to lock exclusively"
+        how = f"held by {who}" if self.is_held else f"which {who} is waiting to lock exclusively"
         return f"table '{self.relation}', {how}"
 
     @property
@@ -241,7 +241,7 @@ def in_the_way(connection: psycopg.Connection) -> list[Blocker]:
 
 def waits(blockers: Sequence[Blocker]) -> tuple[str, ...]:
     """Notes for a plan: the locks that a backup would wait for now."""
-    return tuple(f"a backup would be waiting for lock on {each}" for each in blockers)
+    return tuple(f"a backup would wait for a lock on {each}" for each in blockers)
 
 
 class Queue:
@@ -269,14 +269,14 @@ class Queue:
         found = self.told(tables)
         if now - self._began >= self._login.lock_wait_seconds:
             raise BackupFailed(
-                f"cannot lock the tables of database '{self._login.database}': still waiting for"
-                f" lock on {found} after {self._login.lock_wait_seconds} seconds",
+                f"cannot lock the tables of database '{self._login.database}': still waiting"
+                f" for a lock on {found} after {self._login.lock_wait_seconds} seconds",
                 hint=HINT,
             )
         if found != self._told:
             self._told = found
-            waiting_for(f"waiting for lock on {found}")
-            events.warning(f"waiting for lock on {found}", database=self._login.database)
+            waiting_for(f"waiting for a lock on {found}")
+            events.warning("waiting_for_lock", on=found, database=self._login.database)
 
     def told(self, tables: Sequence[Relation]) -> str:
         """Describe who blocks `tables`, or any table; queried in a separate session."""

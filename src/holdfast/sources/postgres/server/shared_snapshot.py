@@ -80,8 +80,8 @@ def take_snapshot(connection: psycopg.Connection, login: Login, *, user: str) ->
                 return exported
         connection.execute("ROLLBACK")
     raise BackupFailed(
-        f"cannot take a snapshot of database '{login.database}': tables came and went"
-        f" {ATTEMPTS} times while they were being locked",
+        f"cannot take a snapshot of database '{login.database}': tables were created or"
+        f" dropped during each of {ATTEMPTS} attempts to lock them all",
         hint="run the backup when fewer tables are created and dropped",
     )
 
@@ -96,14 +96,14 @@ def rejoin_snapshot(
     except psycopg.Error as error:
         connection.execute("ROLLBACK")
         raise SnapshotLost(
-            f"nobody holds snapshot '{name}' any more: {failures.said(error)}"
+            f"cannot rejoin snapshot '{name}': no session holds it: {failures.said(error)}"
         ) from error
     listed = catalog_queries.lockable(connection)
     if not _lock(connection, listed, Queue(login), user=user):
-        raise SnapshotLost(f"a table that snapshot '{name}' shows was dropped")
+        raise SnapshotLost(f"cannot rejoin snapshot '{name}': one of its tables was dropped")
     row = connection.execute(_SEEN).fetchone()
     if row is None:
-        raise psycopg.OperationalError("the server does not know its own snapshot")
+        raise psycopg.OperationalError("the server did not return its snapshot")
     seen, xmin, xmax, lsn, taken_at = row
     return Exported(name=name, seen=seen, xmin=xmin, xmax=xmax, lsn=lsn, taken_at=taken_at)
 

@@ -217,7 +217,7 @@ def obstacle(session: psycopg.Connection) -> str:
     if refused:
         return f"the login may not call the function {refused[0]}"
     if session.execute(_PROBE.encode()).fetchone() != (_FOUND_BY_PROBE,):
-        return "the server's processor orders bytes differently, and its hash gives other numbers"
+        return "the server's processor has another byte order, so its hashes differ"
     return ""
 
 

@@ -31,7 +31,7 @@ def answers(*lists: list[tuple[str, str]]) -> Callable[[], list[tuple[str, str]]
 
 
 def test_what_is_named_for_ever_and_never_there_fails_with_its_name(data: Path) -> None:
-    with pytest.raises(BackupFailed, match="database 'shop' in 'base/5', and it is not there"):
+    with pytest.raises(BackupFailed, match="names database 'shop' in 'base/5', which is missing"):
         files_in(data).require(answers(GONE))
 
 

@@ -83,8 +83,8 @@ def test_a_server_that_does_not_know_what_changed_is_refused_with_the_remedy() -
     require_summaries(FOUND)
     with pytest.raises(Unsupported, match=r"server 15\.3 is older than 17") as old:
         require_summaries(replace(FOUND, version="15.3", version_number=150003, summarizes=None))
-    assert "leave 'incremental' out" in old.value.hint
-    with pytest.raises(Unsupported, match="no summaries of its WAL") as off:
+    assert "remove 'incremental'" in old.value.hint
+    with pytest.raises(Unsupported, match="does not summarize its WAL") as off:
         require_summaries(replace(FOUND, summarizes=False))
     assert "summarize_wal = on" in off.value.hint
 

@@ -64,8 +64,8 @@ def noted(folder: Path, config: str, *, auto: str = "", signal: str = "") -> str
         ("data_directory = '/orig'", "opens '/orig'"),
         ("DATA_DIRECTORY '/or''ig' # as before", "opens '/or'ig'"),
         ("hba_file=/etc/hba\nident_file = 'pg_ident.conf'", "hba_file = '/etc/hba'"),
-        ("archive_mode = ALWAYS", "archives under the names"),
-        ("recovery_target_xid = 5", "still says recovery_target_xid = '5'"),
+        ("archive_mode = ALWAYS", "archives under the same names"),
+        ("recovery_target_xid = 5", "earlier recovery: recovery_target_xid = '5'"),
         ("# data_directory = '/orig'\nport = 1\nlog_directory = 'log'", ""),
         ("archive_mode = on\narchive_mode = off", ""),
     ],
@@ -84,7 +84,7 @@ def test_the_last_word_counts_wherever_it_is_included(tmp_path: Path) -> None:
     config = f"include_dir = '{tmp_path}/conf.d'\ninclude_if_exists 'nothing.conf'\n"
     found = noted(tmp_path, config, auto="archive_mode = 'on'\n")
     assert "opens '/two'" in found
-    assert "archives under the names" in found
+    assert "archives under the same names" in found
 
 
 def test_a_copy_of_a_standby_says_so(tmp_path: Path) -> None:

@@ -303,7 +303,7 @@ def test_a_tablespace_is_a_number_and_nothing_else(tmp_path: Path, oid: str) -> 
     # Nor by somebody who comes past the door.
     store, label = Store(), ClusterLabel(tablespaces={oid: "/srv/space"})
     store.parts[-1] = replace(store.parts[-1], details=label)
-    with pytest.raises(VerifyFailed, match="is no OID"):
+    with pytest.raises(VerifyFailed, match="is not the OID of a tablespace"):
         store.restore(f"file://{tmp_path}/data")
     assert list(tmp_path.iterdir()) == []
 

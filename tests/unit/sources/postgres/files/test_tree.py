@@ -151,12 +151,12 @@ def test_what_is_neither_file_nor_followed_is_told_with_its_reason(
     assert found & set(seen.skipped) == set()
     assert ".s.PGSQL.5432.lock" not in found
     assert seen.skipped == {
-        "backups": f"a link to '{tmp_path}', which is none of the server's own",
+        "backups": f"a link to '{tmp_path}', which is not one of the server's own",
         "base/loop": "a link to '../base', which leads to a folder above it",
-        "base/self": "a link that leads nowhere: Too many levels of symbolic links",
-        "link.conf": "a link to '/etc/hostname', which is none of the server's own",
-        "pg_hba.conf": "a link that leads nowhere",
-        "pg_tblspc/16500": f"tablespace in '{tmp_path}/unmounted', where no '{VERSION}' is",
+        "base/self": "a link that cannot be followed: Too many levels of symbolic links",
+        "link.conf": "a link to '/etc/hostname', which is not one of the server's own",
+        "pg_hba.conf": "a link without a target",
+        "pg_tblspc/16500": f"tablespace in '{tmp_path}/unmounted', which has no '{VERSION}'",
         "pg_tblspc/lost+found": "it is no tablespace",
         "pipe": "a pipe, not a file",
     }

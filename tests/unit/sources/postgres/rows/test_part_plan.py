@@ -139,7 +139,7 @@ def test_what_does_not_become_smaller_is_not_compressed_in_any_of_its_ranges() -
         facts(), [pictures, table("words")], transport=Wire("asked for"), shape=SHAPE
     )
     assert plan.method.endswith("3 ranges, not compressed")
-    assert plan.reason == "mostly long bytea, and a sample of it does not become smaller"
+    assert plan.reason == "mostly long bytea, and a sample of it did not shrink"
 
 
 def test_text_of_what_does_not_become_smaller_is_compressed() -> None:
@@ -217,7 +217,7 @@ def test_rows_that_live_elsewhere_are_planned_but_no_part() -> None:
     assert not laid_out(tables, found=standby).tables
     plans = part_plan.table_plans(standby, tables, transport=Wire("asked for"), shape=SHAPE)
     assert [(plan.method, plan.estimated_bytes) for plan in plans] == [("schema only", 0)] * 2
-    assert plans[0].reason == "its rows live on another server"
+    assert plans[0].reason == "its rows are on another server"
     assert plans[1].reason == "a standby has no rows of unlogged tables"
 
 
@@ -254,7 +254,7 @@ def test_the_plan_says_what_is_split_packed_and_kept_aside() -> None:
     assert [plan.method for plan in plans] == [
         "copy text over wire, 4 ranges",
         "copy text over wire, packed",
-        "copy text over wire, blobs aside",
+        "copy text over wire, blobs separately",
     ]
     made = laid_out(tables, shape=shape)
     assert [part.name for part in made.parts if part.kind is PartKind.BLOBS] == [

@@ -66,7 +66,7 @@ class Shop:
         (
             "Connection refused\n\tIs the server running on that host?",
             DatabaseUnreachable,
-            "is the server running, and is the address right?",
+            "check that the server runs and that the address is right",
         ),
     ],
 )

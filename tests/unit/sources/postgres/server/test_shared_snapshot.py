@@ -61,6 +61,6 @@ def test_all_locks_are_let_go_before_the_snapshot_is_taken_anew() -> None:
 
 def test_nobody_is_waited_for_longer_than_the_job_says() -> None:
     held = Held()
-    with pytest.raises(BackupFailed, match=r"still waiting for lock on .* after 0 seconds"):
+    with pytest.raises(BackupFailed, match=r"still waiting for a lock on .* after 0 seconds"):
         begun(held, failures=1, patience_seconds=0)
     assert held.told == ["ROLLBACK"]
