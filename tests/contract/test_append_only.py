@@ -76,7 +76,7 @@ def ran(hosts: TwoHosts, *arguments: str) -> tuple[int, dict[str, Any], str]:
     """How a run ended, its document, and what it said of what it left behind."""
     with hosts.started("a", *arguments, "--json") as process:
         stdout, stderr = process.communicate(timeout=120)
-    told = [line for line in stderr.splitlines() if "left_behind" in line]
+    told = [line for line in stderr.splitlines() if "object_not_deleted" in line]
     return process.returncode, json.loads(stdout or "{}"), "\n".join(told)
 
 
@@ -135,4 +135,4 @@ def test_a_check_is_content_and_says_that_not_all_can_be_removed(shared: Shared)
         assert code == 0, document
         (job,) = document["jobs"]
         detail = next(each["detail"] for each in job["findings"] if each["subject"] == "repository")
-        assert ("not all can be removed" in detail) == says
+        assert ("some objects cannot be deleted" in detail) == says

@@ -36,7 +36,7 @@ class MemoryGuard:
     def hold(self, job: str, *, deadline: datetime | None) -> Iterator[Hold]:
         if job in self.owners:
             raise RunInFlight(
-                f"cannot run job '{job}': another run is under way",
+                f"cannot run job '{job}': another run is in progress",
                 hint="wait for it to end",
             )
         self.owners[job] = {"pid": "1", "deadline": deadline.isoformat() if deadline else ""}

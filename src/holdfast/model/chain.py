@@ -19,7 +19,7 @@ def ancestors(manifest: Manifest, known: Mapping[str, Manifest]) -> list[Manifes
     while parent:
         if parent not in known or parent in seen:
             raise VerifyFailed(
-                f"cannot restore '{manifest.backup_id}': its parent '{parent}' is not there",
+                f"cannot restore '{manifest.backup_id}': its parent '{parent}' is missing",
                 hint="an incremental backup needs every one back to the full one: restore an"
                 " older backup, or bring the parent back with holdfast copy",
             )

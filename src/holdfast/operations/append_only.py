@@ -45,10 +45,10 @@ class Leftovers:
             is_news, self._told = not self._told, True
         if is_news:
             events.warning(
-                "left_behind",
+                "object_not_deleted",
                 problem=error.message,
-                hint="prune or repair with a login that may delete removes it, and all that is"
-                " like it",
+                hint="run prune or repair with a login that may delete: it removes this object"
+                " and any others that stayed",
             )
 
 

@@ -103,7 +103,7 @@ def _make_room(context: PruneContext) -> list[tuple[Verdict, Manifest]]:
     name = context.job.name
     if context.guard.owner(name) is not None:
         raise RunInFlight(
-            f"cannot prune job '{name}': a run of it is under way",
+            f"cannot prune job '{name}': the job is running",
             hint=f"holdfast status {name} shows the run",
         )
     survey = Catalog(context.repository).survey(name)
@@ -111,8 +111,9 @@ def _make_room(context: PruneContext) -> list[tuple[Verdict, Manifest]]:
     drop = _to_drop(survey, verdicts)
     if not drop:
         raise RepositoryFull(
-            f"cannot prune job '{name}': its repository is full, and every backup is to stay",
-            hint="keep fewer backups, or give the repository more room",
+            f"cannot prune job '{name}': its repository is full, and its retention keeps every"
+            " backup",
+            hint="keep fewer backups, or give the repository more space",
         )
     oldest = children_first(drop)[0]
     Catalog(context.repository).drop(oldest)
@@ -162,7 +163,9 @@ def _carried_out(context: PruneContext, hold: Hold, finished: list[str]) -> Prun
         _require(hold, context.job.name)
         try:
             if manifest.backup_id in needed:
-                raise RepositoryReadOnly("an incremental that the store keeps needs it")
+                raise RepositoryReadOnly(
+                    "an incremental backup that the store refused to delete needs it"
+                )
             catalog.drop(manifest)
         except RepositoryReadOnly as error:
             refused.append(Refused(backup_id=manifest.backup_id, problem=error.message))
@@ -277,8 +280,8 @@ def _size_of(manifests: list[Manifest]) -> int:
 def _require(hold: Hold, job: str) -> None:
     if hold.lost:
         raise LeaseLost(
-            f"cannot go on pruning job '{job}': {hold.lost}",
-            hint="the next prune goes on where this one ended",
+            f"cannot continue pruning job '{job}': {hold.lost}",
+            hint="the next prune continues where this one ended",
         )
 
 

@@ -130,10 +130,10 @@ def _of_backups(survey: Survey, stored: dict[str, list[Stored]]) -> Iterator[Lef
         known = {manifest_key(manifest.backup_id), *parts}
         strays = [each for each in there if each.key not in known]
         if strays:
-            yield _removed(manifest.backup_id, strays, "its manifest does not speak of them")
+            yield _removed(manifest.backup_id, strays, "its manifest does not list them")
         lost = parts - {each.key for each in there}
         if lost:
-            yield _damaged(manifest.backup_id, f"{len(lost)} parts are not there")
+            yield _damaged(manifest.backup_id, f"{len(lost)} parts are missing")
     for damaged in survey.damaged:
         yield _damaged(damaged.backup_id, damaged.problem)
 
@@ -150,9 +150,9 @@ def _of_unfinished(
             continue
         is_marked = any(each.key == mark_key(backup_id) for each in objects)
         if is_marked and catalog.is_marked(backup_id):
-            yield _removed(backup_id, objects, "an interrupted prune had begun to")
+            yield _removed(backup_id, objects, "an interrupted prune had begun to remove it")
         elif backup_id in resumable and context.job.rules.resumable:
-            because = f"it can be gone on with: holdfast backup {context.job.name} --resume"
+            because = f"it can be resumed: holdfast backup {context.job.name} --resume"
             yield _leftover(backup_id, parts, fate=Fate.KEPT, because=because)
         else:
             yield _removed(backup_id, parts, "its run ended without a backup")
@@ -160,7 +160,7 @@ def _of_unfinished(
 
 def _of_sessions(context: RepairContext) -> Iterator[Leftover]:
     for session_id in _dead_sessions(context):
-        yield _removed(f"session {session_id}", [], "the run that began it ended without a backup")
+        yield _removed(f"session {session_id}", [], "the run that opened it ended without a backup")
 
 
 def _dead_sessions(context: RepairContext) -> list[str]:
@@ -172,7 +172,7 @@ def _dead_sessions(context: RepairContext) -> list[str]:
 
 def _of_others(foreign: list[Stored]) -> Iterator[Leftover]:
     for each in foreign:
-        yield _leftover(each.key, [each], fate=Fate.KEPT, because="holdfast did not make it")
+        yield _leftover(each.key, [each], fate=Fate.KEPT, because="holdfast did not create it")
 
 
 def _of_blobs(context: RepairContext, survey: Survey) -> Iterator[Leftover]:

@@ -42,7 +42,7 @@ class Retries:
         ):
             if attempt.num > 1:
                 self.count += 1
-                events.warning("trying_again", what=what, attempt=attempt.num)
+                events.warning("retry_started", what=what, attempt=attempt.num)
             yield attempt
 
     def trying(self, act: Callable[[], Answer], *, on: type[HoldfastError], what: str) -> Answer:

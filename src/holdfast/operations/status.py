@@ -177,17 +177,17 @@ def _repository(subject: str, repository: Repository) -> list[Finding]:
 
 def _works(subject: str, kept_because: str) -> Finding:
     if not kept_because:
-        return Finding(subject=subject, detail="a put, a read and a delete work")
+        return Finding(subject=subject, detail="put, read and delete work")
     return Finding(
         subject=subject,
-        detail=f"a put and a read work, and not all can be removed: {kept_because}",
-        hint="what runs leave stays until prune and repair with a login that may delete",
+        detail=f"put and read work, but some objects cannot be deleted: {kept_because}",
+        hint="what runs leave stays until you run prune and repair with a login that may delete",
     )
 
 
 def _metrics(context: CheckContext) -> list[Finding]:
     folder = context.gauges.check()
-    return [Finding(subject="metrics", detail=f"go to '{folder}'")] if folder else []
+    return [Finding(subject="metrics", detail=f"written to '{folder}'")] if folder else []
 
 
 def _encryption(context: CheckContext) -> list[Finding]:
@@ -213,9 +213,9 @@ def _archiving(context: CheckContext, source: Source) -> list[Finding]:
     require_cluster_of_backups(context.job, context.repository, found.cluster)
     if found.problem:
         raise WalNotArchived(
-            f"cannot bring backups of '{context.job.name}' forward: {found.problem}",
-            hint="the server keeps what is not archived until its disk is full; its log says why,"
-            " and so does the command run by hand as the server's user",
+            f"cannot archive WAL of job '{context.job.name}': {found.problem}",
+            hint="the server keeps unarchived WAL until its disk is full; find the cause in its"
+            " log, or run the archive command by hand as the server's user",
         )
     return [Finding(subject="archiver", detail=found.told)]
 
@@ -229,11 +229,11 @@ def _room(context: CheckContext, sources: Sequence[Source]) -> list[Finding]:
     needed = sum(source.plan().estimated_bytes for source in sources)
     free = context.repository.free_bytes()
     if free is None:
-        return [Finding(subject="room", detail="the store does not tell")]
+        return [Finding(subject="room", detail="the store does not report its free space")]
     if free < needed:
         raise RepositoryFull(
-            f"cannot be sure of room for job '{context.job.name}': "
+            f"cannot be sure of enough space for job '{context.job.name}': "
             f"{size(free)} are free, up to {size(needed)} are needed",
-            hint="free some room, prune old backups (holdfast prune), or use a larger store",
+            hint="free space, prune old backups (holdfast prune), or use a larger store",
         )
     return [Finding(subject="room", detail=f"{size(free)} free, at most {size(needed)} needed")]

@@ -132,7 +132,7 @@ class RetryingRepository(ForwardingRepository):
             wait_max=LONGEST_WAIT_SECONDS,
         ):
             with attempt:
-                events.warning("trying_again", what=what, attempt=attempt.num + 1)
+                events.warning("retry_started", what=what, attempt=attempt.num + 1)
                 answer = act()
         return answer
 

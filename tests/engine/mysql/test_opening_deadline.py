@@ -25,7 +25,7 @@ def test_a_lock_that_is_never_granted_ends_the_run_at_its_deadline(
     with server.connect(database) as held, held.cursor() as cursor:
         cursor.execute(take)
         told = installation.run("backup", "shop", code=33)
-        assert "its snapshot is not taken yet: waiting " in told["error"]
+        assert "the snapshot was not taken yet: waiting " in told["error"]
         until(lambda: server.ask("mysql", WAITING) == [("0",)])
         cursor.execute(release)
     assert [path.name for path in installation.files()] == ["failed.json"]

@@ -116,7 +116,7 @@ def test_a_host_that_seals_its_backups_takes_incrementals_too(
     shutil.rmtree(Path(installation.settings["state_directory"]) / "lists")
     again = taken(installation)
     assert again["parent"] == ""
-    assert "it is sealed, and this host has no copy of it" in again["notes"][0]
+    assert "it is encrypted, and this host has no copy of its content" in again["notes"][0]
 
 
 def test_a_damaged_parent_leaves_nothing_of_a_restore_behind(

@@ -42,7 +42,7 @@ def test_a_lock_that_somebody_holds_ends_the_run_at_its_deadline_and_names_him(
     with psycopg.connect(server.dsn) as blocker:
         blocker.execute("LOCK TABLE goods IN ACCESS EXCLUSIVE MODE")
         told = installation.run("backup", "shop", code=33)
-        assert "its snapshot is not taken yet" in told["error"]
+        assert "the snapshot was not taken yet" in told["error"]
         assert f"held by pid {blocker.info.backend_pid}" in told["error"]
         assert "holdfast plan" in told["hint"]
         # Nothing of ours queues behind the lock any more, though it is still held.
@@ -75,7 +75,7 @@ def test_a_session_that_the_daemon_is_still_to_begin_is_not_left_with_it(
     with Daemon(installation).running() as daemon, psycopg.connect(server.dsn) as blocker:
         blocker.execute("LOCK TABLE goods IN ACCESS EXCLUSIVE MODE")
         told = installation.run("backup", "shop", code=33)
-        assert "its snapshot is not taken yet" in told["error"]
+        assert "the snapshot was not taken yet" in told["error"]
         blocker.rollback()
         until(lambda: server.held() == 0)
         assert daemon.ask("list")["sessions"] == []

@@ -118,7 +118,7 @@ def test_a_wrong_identity_is_refused(sealed: CommandLine) -> None:
     other = made(sealed, "identity", "other")
     answer = restored(sealed, *identity(sealed, "other"))
     assert answer.exit_code == 15
-    assert f"which is that of {other}" in answer.stderr
+    assert f"whose recipient is {other}" in answer.stderr
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o604, 0o660])

@@ -67,8 +67,8 @@ def test_a_mirror_that_is_gone_is_named_and_a_copy_mends_it(two: CommandLine) ->
     (two.folder / "offsite").rmdir()
     answer = two.holdfast("backup", "shop")
     assert answer.exit_code == 50
-    assert "cannot keep job 'shop' in repository 'offsite'" in answer.stdout
-    assert "holdfast copy shop --to offsite brings it" in answer.stdout
+    assert "cannot store the backup of job 'shop' in repository 'offsite'" in answer.stdout
+    assert "then run holdfast copy shop --to offsite" in answer.stdout
     assert two.holdfast("verify", "shop/latest").exit_code == 0
     status = two.holdfast("status", "shop", "--json").document["jobs"][0]
     assert (status["last_run"]["outcome"], status["last_run"]["exit_code"]) == ("failed", 50)
@@ -81,7 +81,7 @@ def test_the_own_repository_may_be_gone_before_the_run_begins(two: CommandLine) 
     two.repository.rename(two.folder / "lost")
     answer = two.holdfast("backup", "shop")
     assert answer.exit_code == 50
-    assert "cannot keep job 'shop' in repository 'main'" in answer.stdout
+    assert "cannot store the backup of job 'shop' in repository 'main'" in answer.stdout
     assert two.holdfast("--repository", "offsite", "verify", "shop/latest").exit_code == 0
 
 

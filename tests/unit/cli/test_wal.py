@@ -38,7 +38,7 @@ def test_another_segment_of_the_same_name_has_an_exit_code_of_its_own(
     refused = cli.holdfast("wal", "push", "shop", str(server.finish(ONE, text=b"other")))
     assert refused.exit_code == 70
     assert "holds another file of that name" in refused.stderr
-    assert "hint: two servers archive under one job" in refused.stderr
+    assert "hint: two servers, or a server and its copy, archive under one job" in refused.stderr
 
 
 def test_what_is_not_archived_ends_with_1_and_says_nothing(

@@ -39,7 +39,7 @@ def test_a_chain_goes_back_to_its_full_backup() -> None:
 
 def test_a_parent_that_is_not_there_is_named() -> None:
     known = by_id([SECOND, FIRST])
-    with pytest.raises(VerifyFailed, match=f"its parent '{FULL.backup_id}' is not there"):
+    with pytest.raises(VerifyFailed, match=f"its parent '{FULL.backup_id}' is missing"):
         ancestors(SECOND, known)
     assert not is_whole(SECOND, known)
 

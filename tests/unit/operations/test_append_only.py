@@ -50,7 +50,7 @@ def append_only_job(*, resumable: bool = False) -> MemoryJob:
 
 
 def told(logs: Sequence[Mapping[str, object]]) -> list[object]:
-    return [each["problem"] for each in logs if each["event"] == "left_behind"]
+    return [each["problem"] for each in logs if each["event"] == "object_not_deleted"]
 
 
 def test_what_may_not_be_removed_stays_and_is_told_once(store: MemoryRepository) -> None:
@@ -212,7 +212,7 @@ def test_a_check_says_that_not_all_can_be_removed_and_is_content(store: MemoryRe
     report = check(replace(MemoryJob().check_context, repository=store))
     assert report.exit_code == 0
     finding = next(each for each in report.findings if each.subject == "repository")
-    assert "not all can be removed" in finding.detail
+    assert "some objects cannot be deleted" in finding.detail
     assert "prune" in finding.hint
 
 

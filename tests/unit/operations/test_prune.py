@@ -170,6 +170,6 @@ def test_a_full_store_of_which_everything_is_to_stay_says_so() -> None:
     job, store = full_job()
     job.retention = Policy(last=9)
     before = dict(store.objects)
-    with pytest.raises(RepositoryFull, match="every backup is to stay"):
+    with pytest.raises(RepositoryFull, match="its retention keeps every backup"):
         prune(with_lease(job), dry_run=False)
     assert store.objects == before

@@ -95,7 +95,7 @@ def test_what_a_backup_lacks_is_told_and_nothing_of_it_is_removed() -> None:
     before = dict(job.repository.objects)
     report = repaired(job)
     assert fates(report) == {manifest.backup_id: Fate.DAMAGED}
-    assert report.leftovers[0].because == "1 parts are not there"
+    assert report.leftovers[0].because == "1 parts are missing"
     assert report.exit_code == 31
     assert job.repository.objects == before
 

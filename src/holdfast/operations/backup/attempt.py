@@ -285,7 +285,7 @@ class Watchdog:
             self.beat()
         stall = self._job.rules.stall_timeout
         if stall is not None and now - self._last_byte >= stall.total_seconds():
-            return f"no byte came for {stall}"
+            return f"no data arrived for {stall}"
         return ""
 
     def _not_opened(self, error: Exception | None) -> HoldfastError:
@@ -294,19 +294,20 @@ class Watchdog:
             return self._error()
         doing = error.doing if isinstance(error, Ended) else ""
         return DeadlineExceeded(
-            f"cannot back up job '{self._job.name}': {self._expired}, and its snapshot is not taken"
-            f" yet{f': {doing}' if doing else ''}",
-            hint="look for locks and long waits on the server (holdfast plan names who is in the"
-            " way), or raise the job's timeout",
+            f"cannot back up job '{self._job.name}': {self._expired}, and the snapshot was not"
+            f" taken yet{f': {doing}' if doing else ''}",
+            hint="look for locks and long waits on the server (holdfast plan names the"
+            " blocking sessions), or raise the job's timeout",
         )
 
     def _error(self) -> HoldfastError:
         if self._hold.lost:
             return LeaseLost(
                 f"cannot back up job '{self._job.name}': {self._expired}",
-                hint="another host may have taken the job over; its run counts, or the next one",
+                hint="if another host has taken over the job, its run makes the backup; if not,"
+                " the next run does",
             )
-        stalled = self._expired.startswith("no byte")
+        stalled = self._expired.startswith("no data")
         return DeadlineExceeded(
             f"cannot back up job '{self._job.name}': {self._expired}",
             hint="look for locks and long waits on the server, or raise the job's stall_timeout"

@@ -161,7 +161,7 @@ def _require_same_cluster(attempt: Attempt, snapshot: Snapshot) -> None:
         attempt.recoveries.trying(
             lambda: require_cluster_of_backups(context.job, context.repository, cluster),
             on=RepositoryUnreachable,
-            what="looking for the cluster of earlier backups",
+            what="looking up the cluster of earlier backups",
         )
 
 
@@ -171,8 +171,12 @@ def _commit(attempt: Attempt, catalog: Catalog, manifest: Manifest) -> None:
     A host that takes the job over removes parts that have no manifest. Raises `LeaseLost`.
     """
     trying, hold = attempt.recoveries.trying, attempt.hold
-    trying(hold.prove, on=RepositoryUnreachable, what="proving that the job is still ours")
-    trying(lambda: require_parents(catalog, manifest), on=RepositoryUnreachable, what="its parents")
+    trying(hold.prove, on=RepositoryUnreachable, what="checking the lease of the job")
+    trying(
+        lambda: require_parents(catalog, manifest),
+        on=RepositoryUnreachable,
+        what="checking the parents",
+    )
     trying(lambda: catalog.commit(manifest), on=RepositoryUnreachable, what="storing the manifest")
     if hold.lost:
         # This process was suspended for a whole lease_time: the parts may be gone already.
@@ -181,7 +185,7 @@ def _commit(attempt: Attempt, catalog: Catalog, manifest: Manifest) -> None:
             f"cannot finish backup '{manifest.backup_id}': {hold.lost}",
             hint="run the backup again, unless another host has done so"
             if is_gone
-            else "it is listed, as its manifest could not be removed again: holdfast verify tells"
+            else "it is listed because its manifest could not be removed: holdfast verify shows"
             " whether another host has removed parts of it",
         )
 
@@ -223,8 +227,8 @@ def _opened(attempt: Attempt, workers: int, blobs: BlobWriter) -> Iterator[tuple
             if earlier.parts and not attempt.beginning.allow_mixed:
                 raise SnapshotLost(
                     f"cannot resume backup '{attempt.backup_id}': {error.message}",
-                    hint="--allow-mixed keeps its parts and takes the others from a new snapshot;"
-                    " without --resume everything is taken anew",
+                    hint="use --allow-mixed to keep its parts and read the others from a new"
+                    " snapshot, or omit --resume to back up everything again",
                 ) from error
             snapshot, is_mixed = enter(""), True
         yield snapshot, is_mixed

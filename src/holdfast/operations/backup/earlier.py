@@ -59,7 +59,7 @@ def unfinished(context: BackupContext, source: Source) -> Unfinished | None:
     found = context.state.journal.read(context.job.name, source.database)
     if found is None or not Catalog(context.repository).is_finished(found.backup_id):
         return found
-    events.info("finished_already", backup=found.backup_id)
+    events.info("backup_already_finished", backup=found.backup_id)
     return None
 
 
@@ -90,7 +90,7 @@ class Reusable:
     def told_in(self, proof: Proof) -> Proof:
         """`proof` with the number of reused parts, and the names of those of another snapshot."""
         names = ", ".join(sorted(self._used))
-        mixed = f"{names} are of an earlier snapshot" if self.used_mixed else ""
+        mixed = f"{names} come from an earlier snapshot" if self.used_mixed else ""
         return replace(proof, resumed_parts=len(self._used), mixed=mixed)
 
     def part_for(self, plan: PartPlan, key: str, *, advance: Callable[[int], None]) -> Part | None:
@@ -192,7 +192,7 @@ def require_parents(catalog: Catalog, manifest: Manifest) -> None:
             raise
         raise BackupFailed(
             f"cannot finish backup '{manifest.backup_id}': {error.message}",
-            hint="run the backup again: it goes on from another one, or takes everything",
+            hint="run the backup again: it uses another parent, or makes a full backup",
         ) from error
 
 
@@ -230,8 +230,8 @@ def missing_parents(repository: Repository, manifest: Manifest) -> Iterator[BadP
             if there.get(part.key) != part.stored_bytes:
                 yield BadPart(
                     name=f"parent {each.backup_id}",
-                    problem=f"cannot restore '{manifest.backup_id}': '{part.name}' of"
-                    f" '{each.backup_id}', which it needs, is not there as it was stored",
+                    problem=f"cannot restore '{manifest.backup_id}': part '{part.name}' of its"
+                    f" parent '{each.backup_id}' is missing or has another size",
                 )
 
 
@@ -254,7 +254,7 @@ def _same_as(part: Part, known: Iterator[bytes]) -> Iterator[bytes]:
     yield from (bytes(chunk) for chunk in flow(known, [seen]))
     if (seen.size_bytes, seen.fingerprint) != (part.plain_bytes, part.plain_fingerprint):
         raise VerifyFailed(
-            f"cannot go on from '{part.key}': it is sealed, and this host has no copy of it"
+            f"cannot reuse '{part.key}': it is encrypted, and this host has no copy of its content"
         )
 
 
@@ -280,7 +280,7 @@ def left_sessions(holder: Holder | None, *, spare: Collection[str]) -> list[str]
     except Interrupted:
         raise
     except HoldfastError as error:
-        events.warning("sessions_not_looked_for", problem=error.message)
+        events.warning("sessions_not_listed", problem=error.message)
         return []
 
 
@@ -299,4 +299,4 @@ def end_left(holder: Holder | None, session_ids: Sequence[str]) -> None:
         except HoldfastError as error:
             events.warning("session_not_ended", session=session_id, problem=error.message)
         else:
-            events.info("session_of_dead_run_ended", session=session_id)
+            events.info("orphaned_session_ended", session=session_id)

@@ -82,7 +82,7 @@ class RunReport:
         names = ", ".join(f"'{each.database}'" for each in self.failures)
         return BackupFailed(
             f"cannot back up job '{self.job}': {len(self.failures)} databases failed: {names}",
-            hint="holdfast list shows why each of them did",
+            hint="holdfast list shows the cause of each failure",
         )
 
 
@@ -183,8 +183,8 @@ def _alarm(context: BackupContext, error: HoldfastError) -> SkippedTooOften | No
         return None
     return SkippedTooOften(
         f"{error.message}; {in_a_row} runs in a row were skipped",
-        hint="a run that never ends, or a schedule that leaves no time for it: compare `timeout` "
-        "and `schedule`, and see who has it with holdfast status",
+        hint="a run hangs, or `schedule` leaves too little time for it: compare `timeout` and"
+        " `schedule`; holdfast status names the host and process of the run",
     )
 
 
@@ -294,8 +294,9 @@ def failed_with(job: str, without: tuple[FailedStore, ...]) -> HoldfastError | N
     first = without[0].error
     missing = " and ".join(f"holdfast copy {job} --to {each.name}" for each in without)
     return type(first)(
-        f"cannot keep job '{job}' in repository {names}: {first.message}",
-        hint=f"the backup is whole elsewhere: once that is mended, {missing} brings it",
+        f"cannot store the backup of job '{job}' in repository {names}: {first.message}",
+        hint="the other repositories hold the complete backup: remove the cause, then run"
+        f" {missing}",
     )
 
 

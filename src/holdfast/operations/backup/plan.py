@@ -92,7 +92,7 @@ def require_room(
         raise RepositoryFull(
             f"cannot store a backup of database '{database}': about {size(needed)} are"
             f" needed, {size(free)} are free",
-            hint="free some room, prune old backups (holdfast prune), or use a larger store",
+            hint="free space, prune old backups (holdfast prune), or use a larger store",
         )
 
 

@@ -134,7 +134,8 @@ def _require_parent(manifest: Manifest, target: Repository) -> None:
     """Raises `VerifyFailed` if the target lacks the parent: it must not list such a backup."""
     if manifest.parent and not Catalog(target).is_finished(manifest.parent):
         raise VerifyFailed(
-            f"cannot copy '{manifest.backup_id}': its parent '{manifest.parent}' is not there"
+            f"cannot copy '{manifest.backup_id}': its parent '{manifest.parent}' is not in the"
+            " target"
         )
 
 
@@ -152,7 +153,7 @@ def _is_finished_there(backup_id: str, content: bytes, target: Repository) -> bo
     if theirs != content:
         raise AlreadyStored(
             f"cannot copy '{backup_id}': the target has another backup of that name",
-            hint="holdfast verify tells which of the two is whole; delete the other one",
+            hint="holdfast verify shows which of the two is intact; delete the other one",
         )
     return True
 

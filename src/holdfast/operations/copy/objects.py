@@ -75,7 +75,7 @@ def upload(
     return copying.tally
 
 
-_DAMAGED_HINT = "this backup is damaged: holdfast verify tells all that is wrong with it"
+_DAMAGED_HINT = "this backup is damaged: holdfast verify lists all of its problems"
 
 
 class _Copying:
@@ -156,14 +156,14 @@ class _Copying:
         if not item.replaceable:
             raise AlreadyStored(
                 f"cannot copy '{item.key}': the target holds other bytes under that name",
-                hint="holdfast verify tells which of the two is damaged; delete that one",
+                hint="holdfast verify shows which of the two is damaged; delete that one",
             )
         try:
             self._target.delete(item.key)
         except RepositoryReadOnly as error:
             raise AlreadyStored(
                 f"cannot copy '{item.key}': the target holds other bytes under that name, and"
-                f" keeps them: {error.message}",
+                f" refuses to delete them: {error.message}",
                 hint=error.hint,
             ) from error
         with self._lock:
@@ -181,7 +181,7 @@ class _Copying:
 def _longer(key: str, size_bytes: int) -> VerifyFailed:
     """The error for an object that is too long; its size is unknown, as the rest is not read."""
     return VerifyFailed(
-        f"cannot copy '{key}': it holds more than its {size_bytes} bytes", hint=_DAMAGED_HINT
+        f"cannot copy '{key}': it holds more than {size_bytes} bytes", hint=_DAMAGED_HINT
     )
 
 

@@ -24,6 +24,7 @@ from holdfast.model.fingerprints import of_sha256
 from holdfast.operations.parts.mirrored import complete
 from holdfast.operations.parts.read import (
     HINT,
+    IDENTITY_HINT,
     BlobRecords,
     Opens,
     called,
@@ -211,8 +212,8 @@ def _as_named(chunks: Iterator[Buffer], plain: Fingerprint, sha256: str) -> Iter
     yield from chunks
     if plain.sha256 != sha256:
         raise BackupFailed(
-            f"cannot keep value '{sha256}': it was read as '{plain.sha256}'",
-            hint="run the backup again; if it comes back, check the server's storage",
+            f"cannot store blob '{sha256}': its content was read with SHA-256 '{plain.sha256}'",
+            hint="run the backup again; if the error returns, check the server's storage",
         )
 
 
@@ -257,7 +258,9 @@ def proven_blob(
     def require(_: Fingerprint) -> None:
         name = (names or BlobNames()).name_of(plain.sha256)
         if name != blob_name(blob):
-            raise VerifyFailed(f"cannot trust {called(blob)}: its content is '{name}'", hint=HINT)
+            raise VerifyFailed(
+                f"cannot trust {called(blob)}: its content belongs to blob '{name}'", hint=HINT
+            )
 
     return proven_bytes(
         repository,
@@ -307,9 +310,11 @@ def names_in(manifest: Manifest, identities: Identities | None) -> BlobNames:
     """The names that `manifest` uses; raises `IdentityNeeded`, `VerifyFailed`."""
     if not manifest.blob_secret:
         return BlobNames()
-    what = f"the names of blobs in '{manifest.backup_id}'"
+    what = f"the blob names of backup '{manifest.backup_id}'"
     if identities is None:
-        raise IdentityNeeded(f"cannot open {what}: no identity is given")
+        raise IdentityNeeded(
+            f"cannot open {what}: they are encrypted, and no identity is given", hint=IDENTITY_HINT
+        )
     try:
         secret = identities.opened(base64.b64decode(manifest.blob_secret, validate=True))
     except (CorruptStream, binascii.Error) as error:

@@ -87,7 +87,7 @@ class Mirrored:
                 # The host that took the job over there may have removed the earlier parts.
                 with suppress(HoldfastError):
                     member.repository.delete(key)
-                self.fail(member, LeaseLost(f"cannot go on: {member.hold.lost}"))
+                self.fail(member, LeaseLost(f"cannot continue: {member.hold.lost}"))
         return next(put.stored for put in puts if put.stored is not None)
 
     def open(self, key: str) -> AbstractContextManager[Iterator[bytes]]:

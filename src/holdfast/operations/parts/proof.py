@@ -96,7 +96,7 @@ def _plain(
     except (CorruptStream, ObjectMissing) as error:
         # The first reading was right: the store, or the disk here, returns other bytes now.
         raise VerifyFailed(
-            f"cannot trust {called(part)}: read again, {error}", hint=HINT
+            f"cannot trust {called(part)}: its second reading failed: {error}", hint=HINT
         ) from error
 
 
@@ -188,7 +188,8 @@ class SecondCopy:
 
     def _changed(self) -> VerifyFailed:
         return VerifyFailed(
-            f"cannot trust {called(self._part)}: the store gave other bytes when it was read again",
+            f"cannot trust {called(self._part)}: the store returned other bytes at the second"
+            " reading",
             hint=HINT,
         )
 

@@ -65,7 +65,7 @@ def _at_most(chunks: Iterable[bytes], size_bytes: int | None, what: str) -> Iter
     for chunk in chunks:
         seen += len(chunk)
         if size_bytes is not None and seen > size_bytes:
-            raise CorruptStream(f"{what} size is more than {size_bytes}, as the manifest says")
+            raise CorruptStream(f"{what} size is more than the {size_bytes} bytes in the manifest")
         yield chunk
 
 
@@ -216,7 +216,8 @@ def not_for(
     given = ", ".join(identities.recipients) if identities else "nobody"
     wanted = f" of one of {', '.join(recipients)}" if recipients else ""
     return IdentityNeeded(
-        f"cannot open {what}: it is not encrypted for the identity given, which is that of {given}",
+        f"cannot open {what}: it is not encrypted for the given identity, whose recipient is"
+        f" {given}",
         hint=f"name the identity{wanted} with --identity FILE",
     )
 

@@ -126,7 +126,7 @@ def _with_script(
     try:
         script = statements.keep(report.manifest.backup_id, script_of(report, restored.preamble))
     except HoldfastError as error:
-        events.warning("failed_statements_not_kept", reason=error.message, hint=error.hint)
+        events.warning("failed_statements_not_saved", reason=error.message, hint=error.hint)
         return report
     return replace(report, script=script)
 
@@ -140,11 +140,11 @@ def script_of(report: RestoreReport, preamble: str) -> str:
     return "\n".join(
         [
             _comment(head),
-            "-- In their order; run each once its cause is gone.",
+            "-- Keep their order, and run each of them after you have removed its cause.",
             preamble.rstrip("\n"),
             *(
                 f"\n{_comment(f'-- {each.kind} {each.name}: {each.cause}')}"
-                f"\n{each.statement.strip() or '-- (no statement makes it)'}"
+                f"\n{each.statement.strip() or '-- (no statement creates it)'}"
                 for each in report.failed
             ),
             "",
@@ -167,8 +167,8 @@ def chosen_tables(manifest: Manifest, options: RestoreOptions) -> tuple[Relation
     if options.schemas and any(part.kind is PartKind.ARCHIVE for part in manifest.parts):
         raise Unsupported(
             f"cannot restore one schema of '{manifest.backup_id}': it was stored in one piece",
-            hint="of PostgreSQL, name its tables with --table, or use pg_restore --schema on the"
-            " stored dump; else restore all of it",
+            hint="name its tables with --table, use pg_restore --schema on the stored dump, or"
+            " restore the whole backup",
         )
     for schema in options.schemas:
         found = {
@@ -180,7 +180,7 @@ def chosen_tables(manifest: Manifest, options: RestoreOptions) -> tuple[Relation
         if not found:
             raise BackupNotFound(
                 f"cannot restore schema '{schema}' of '{manifest.backup_id}':"
-                " the backup holds no table of it",
+                " the backup holds no table of this schema",
                 hint=f"holdfast show {manifest.backup_id} lists its tables",
             )
         named += sorted(found, key=str)
@@ -252,7 +252,8 @@ def _blob_opener(
         blob = blobs.get(names.name_of(sha256))
         if blob is None:
             raise VerifyFailed(
-                f"cannot find blob '{sha256}': the manifest of '{manifest.backup_id}' names none",
+                f"cannot find blob '{sha256}': the manifest of '{manifest.backup_id}' does not"
+                " list it",
                 hint=HINT,
             )
         plain = proven_blob(repository, blob, names=names, identities=identities, records=records)
@@ -273,7 +274,7 @@ def _relation(manifest: Manifest, name: str) -> Relation:
     exact = [each for each in found if str(each) == name]
     if len(exact or found) == 1:
         return (exact or found)[0]
-    problem = "several tables are called that" if found else "the backup holds no such table"
+    problem = "several tables have this name" if found else "the backup holds no such table"
     raise BackupNotFound(
         f"cannot restore table '{name}' of '{manifest.backup_id}': {problem}",
         hint=f"holdfast show {manifest.backup_id} lists its tables",

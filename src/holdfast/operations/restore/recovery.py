@@ -57,8 +57,8 @@ def require_reachable(
     own = manifest.proof.wal
     if own is None:
         raise Unsupported(
-            f"cannot recover '{manifest.backup_id}' to a target: it is no base backup",
-            hint="WAL goes on from backups by method: physical only",
+            f"cannot recover '{manifest.backup_id}' to a target: it is not a base backup",
+            hint="WAL continues only from backups with method: physical",
         )
     _require_after(repository, manifest, recovery, now=clock())
     if recovery.goal is RecoveryTarget.IMMEDIATE:
@@ -70,7 +70,8 @@ def require_reachable(
     if wal is None:
         raise TargetOutOfReach(
             f"cannot recover '{manifest.backup_id}': no WAL of its cluster is archived",
-            hint="restore it without a target; for the next time, see docs/wal.md",
+            hint="restore it without a target; docs/wal.md says how to archive WAL for the next"
+            " time",
         )
     return _require_way(wal, manifest, recovery)
 
@@ -86,8 +87,8 @@ def _require_after(
         wanted, ended = moment_of(recovery.value), ended_at(manifest)
         if wanted > now:
             raise TargetOutOfReach(
-                f"cannot recover to {wanted:%Y-%m-%d %H:%M:%SZ}: that is yet to come",
-                hint="--target latest replays all that is archived",
+                f"cannot recover to {wanted:%Y-%m-%d %H:%M:%SZ}: this time is in the future",
+                hint="--target latest replays all archived WAL",
             )
         if wanted < ended:
             _refuse_before(repository, manifest, recovery, ended=f"{ended:%Y-%m-%d %H:%M:%S.%fZ}")
@@ -110,7 +111,7 @@ def _refuse_before(
     ]
     raise TargetOutOfReach(
         f"cannot recover '{manifest.backup_id}' to {recovery.told}: the backup ended at {ended},"
-        " and is not consistent before",
+        " and is not consistent before that",
         hint=f"restore {older[0]}, which ended before"
         if older
         else "no backup of this job ended before that",
@@ -144,7 +145,7 @@ def _require_way(wal: ClusterWal, manifest: Manifest, recovery: Recovery) -> Way
     if gaps and recovery.goal in (RecoveryTarget.LSN, RecoveryTarget.LATEST):
         raise TargetOutOfReach(
             f"cannot recover '{manifest.backup_id}' to {recovery.told}: {told}",
-            hint="recover to a point before that, or take a newer backup",
+            hint="recover to a point before the gap, or restore a newer backup",
         )
     # Only the WAL itself says where a time or a name is: the server ends if it never reaches it.
     return Way(wal=wal, path=tuple(path), notes=(told,) if gaps else ())
@@ -162,8 +163,8 @@ def _path(wal: ClusterWal, manifest: Manifest, recovery: Recovery) -> list[Stret
     left = [each.at for each in line.switches if each.timeline == own] if line else []
     if end != own and not any(Position.parse(at) >= Position.parse(start) for at in left):
         raise TargetOutOfReach(
-            f"cannot recover '{manifest.backup_id}' to timeline {end}: it does not go on from this"
-            " backup, or its history is not archived",
+            f"cannot recover '{manifest.backup_id}' to timeline {end}: it does not continue from"
+            " this backup, or its history file is not archived",
             hint=f"--target-timeline current stays on timeline {own}",
         )
     if line is None:
@@ -215,15 +216,16 @@ class WayAhead:
 
     def _require_there(self, made: TablespaceMade, *, must_be_there: bool) -> str:
         what = (
-            f"WAL at {made.at} makes tablespace {made.oid} in '{made.location}', which is not there"
+            f"WAL at {made.at} creates tablespace {made.oid} in '{made.location}', which does not"
+            " exist"
         )
         if must_be_there:
             raise RestoreFailed(
                 f"cannot recover '{self.manifest.backup_id}' to {self.recovery.told}: {what}",
-                hint="make that folder for the server's user; or restore --to"
-                f" 'file:///FOLDER?tablespaces=/ANOTHER', which has it in /ANOTHER/{made.oid}",
+                hint="create this folder for the server's user, or place it in /ANOTHER/"
+                f"{made.oid} with restore --to 'file:///FOLDER?tablespaces=/ANOTHER'",
             )
-        return f"{what}: make it before the server is started"
+        return f"{what}: create it before you start the server"
 
     def _files(self) -> list[ArchivedFile]:
         """The archived files of `path`; a missing one is in the backup, or ends the recovery."""

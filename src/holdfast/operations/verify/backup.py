@@ -95,7 +95,7 @@ class BackupReader:
             self.verification_log.reread(home_of(manifest.backup_id, piece), piece.key, found)
         except HoldfastError as error:
             # A user who may read the repository need not have a state directory.
-            events.debug("reread_not_remembered", key=piece.key, problem=error.message)
+            events.debug("verification_not_recorded", key=piece.key, problem=error.message)
         return bad
 
     def _problem(self, manifest: Manifest, piece: Piece) -> BadPart | None:
@@ -219,7 +219,7 @@ def _bad_parts(manifest: Manifest, there: dict[str, Stored]) -> Iterator[BadPart
 
 def _wrong(piece: Part | Blob, stored: Stored | None) -> str:
     if stored is None:
-        return "it is not there"
+        return "it is missing"
     if isinstance(piece, Blob) and not piece.is_recorded:
         return _wrong_unrecorded(piece, stored)
     if stored.size_bytes != piece.stored_bytes:

@@ -51,7 +51,9 @@ class WalFile:
         for chunk in self.chunks():
             text += chunk
             if len(text) > MOST_HISTORY_BYTES:
-                raise WalUnfit(f"cannot archive '{self.path}': no history of a timeline is so long")
+                raise WalUnfit(
+                    f"cannot archive '{self.path}': it is too long for a timeline history"
+                )
         return switches_in(text.decode(errors="replace"))
 
     def tablespaces(self) -> tuple[TablespaceMade, ...] | None:
@@ -81,7 +83,7 @@ def wal_file(path: Path, cluster: str) -> WalFile:
     name = WalName.parse(path.name)
     if name is None:
         raise WalUnfit(
-            f"cannot archive '{path}': no file of the WAL is called so",
+            f"cannot archive '{path}': this is not the name of a WAL file",
             hint="archive_command = 'holdfast wal push JOB %p'",
         )
     file = WalFile(path=path, name=name, cluster=cluster)
@@ -104,8 +106,8 @@ def require_finished(file: WalFile) -> None:
         if not segment.is_written_through:
             raise WalUnfit(
                 f"cannot archive '{file.path}': its server has not finished it",
-                hint="it asks for each segment in its time; SELECT pg_switch_wal() finishes the"
-                " one that it writes",
+                hint="the server archives each segment when it is full; SELECT pg_switch_wal()"
+                " finishes the current one",
             )
 
 
@@ -130,8 +132,8 @@ def cluster_in(data: Path) -> str:
         raise WalUnfit(
             f"cannot tell which cluster this is: cannot read '{control}':"
             f" {os.strerror(error.errno or 0)}",
-            hint="run it as the server does, from its data directory, or name the cluster's"
-            " system identifier with --cluster",
+            hint="run it in the server's data directory, as archive_command does, or name the"
+            " cluster's system identifier with --cluster",
         ) from error
     return str(int.from_bytes(found, "little"))
 
@@ -187,7 +189,8 @@ def _require_segment(file: WalFile) -> None:
     )
     if problem:
         raise WalUnfit(
-            f"cannot archive '{file.path}': {problem}", hint="is it of the server that asks?"
+            f"cannot archive '{file.path}': {problem}",
+            hint="check that the file belongs to the server that runs archive_command",
         )
 
 

@@ -77,7 +77,7 @@ def get(context: ArchiveContext, wanted: Getting) -> bool:
     name = WalName.parse(wanted.name)
     if name is None:
         raise WalUnfit(
-            f"cannot get '{wanted.name}': no file of the WAL is called so",
+            f"cannot get '{wanted.name}': this is not the name of a WAL file",
             hint="restore_command = 'holdfast wal get JOB %f %p'",
         )
     file = _found(context, wanted.cluster, wanted.name)
@@ -149,7 +149,7 @@ def _bring(context: ArchiveContext, wanted: Getting, asked: ArchivedFile, *, nam
     except (Interrupted, TasksRefused):
         raise
     except (HoldfastError, OSError) as error:
-        events.debug("wal_not_fetched_early", file=name, problem=str(error))
+        events.debug("wal_not_prefetched", file=name, problem=str(error))
 
 
 def _write(
@@ -245,5 +245,5 @@ def _sha256(path: Path) -> str:
 def _unwritable(path: Path, error: OSError) -> RestoreFailed:
     return RestoreFailed(
         f"cannot write '{path}': {os.strerror(error.errno or 0)}",
-        hint="is there room, and is the folder yours?",
+        hint="check that the disk has free space and that this user may write to the folder",
     )

@@ -146,7 +146,7 @@ def _told(wal: ClusterWal, gap: Stretch) -> str:
     what = "segment" if count == 1 else f"{count} segments"
     return (
         f"cannot recover beyond {what} '{named(wal, gap)}' of cluster {wal.cluster}: not archived,"
-        " and what comes after it is of no use to this backup"
+        " so this backup cannot use the WAL that follows"
     )
 
 
@@ -164,7 +164,7 @@ def _require_same(job: JobSpec, newest: Manifest | None, cluster: str) -> None:
         raise _changed(
             job,
             cluster,
-            f"its backups, such as '{newest.backup_id}', are of cluster {newest.proof.cluster}",
+            f"its backups, such as '{newest.backup_id}', belong to cluster {newest.proof.cluster}",
         )
 
 
@@ -189,7 +189,7 @@ def _require_first(job: JobSpec, repository: Repository, cluster: str) -> None:
     other = next(iter(repository.list(f"{job.name}{WAL}")), None)
     if other is not None:
         known = other.key.split("/")[1]
-        raise _changed(job, cluster, f"its archived WAL is of cluster {known}")
+        raise _changed(job, cluster, f"its archived WAL belongs to cluster {known}")
 
 
 def _is_named(job: JobSpec, cluster: str) -> bool:
@@ -225,7 +225,7 @@ def _newest_first(repository: Repository, job: str) -> Iterator[str]:
 
 def _changed(job: JobSpec, cluster: str, because: str) -> ClusterChanged:
     return ClusterChanged(
-        f"cannot go on with job '{job.name}': cluster {cluster} answers, and {because}",
-        hint="give it a job of its own; where it has taken the other one's place (pg_upgrade, a"
-        f" new initdb), say so once: system_identifier: {cluster} in the job's source",
+        f"cannot continue job '{job.name}': cluster {cluster} answers, but {because}",
+        hint="give this cluster its own job; if it replaced the other one (pg_upgrade, a new"
+        f" initdb), set system_identifier: {cluster} in the job's source",
     )

@@ -48,8 +48,8 @@ from holdfast.runtime.tablespaces import segment_at
 from holdfast.runtime.worker_pool import WorkerPool
 
 TWO_SERVERS = (
-    "two servers archive under one job, or a copy of this one does: give each a job of its own, and"
-    " take a new backup of the one that goes on"
+    "two servers, or a server and its copy, archive under one job: give each its own job, and make"
+    " a new backup of the server that stays in use"
 )
 
 
@@ -118,7 +118,7 @@ def push(
     except HoldfastError as error:
         if file not in done:
             raise
-        events.warning("wal_not_sent_ahead", file=each.name.text, problem=error.message)
+        events.warning("wal_not_pushed_ahead", file=each.name.text, problem=error.message)
     sent = tuple(each.name.text for each in done[len(asked) :])
     return _pushed(file, is_new=is_new, seconds=time.monotonic() - began, ahead=sent)
 
@@ -297,11 +297,12 @@ def _is_unfinished(
         require_same(
             known,
             file.sha256(),
-            hint=f"{TWO_SERVERS}. Was it pushed by hand before its server had finished it? Then"
-            f" `holdfast wal push {known.job} {file.path} --identity FILE` replaces it",
+            hint=f"{TWO_SERVERS}. If the archived file was pushed by hand before its server had"
+            f" finished it, `holdfast wal push {known.job} {file.path} --identity FILE` replaces"
+            " it",
         )
     except HoldfastError as error:
-        events.warning("archived_wal_not_readable", file=known.name, problem=error.message)
+        events.warning("archived_wal_unreadable", file=known.name, problem=error.message)
     return False
 
 

@@ -102,8 +102,8 @@ def _in_time(request: SnapshotRequest) -> Iterator[None]:
                 yield
             except EndedHere as error:
                 raise DeadlineExceeded(
-                    f"cannot take a snapshot by '{request.script}': it took longer than"
-                    f" {request.timeout}, and its backup is not begun yet"
+                    f"cannot take a snapshot with '{request.script}': it took longer than"
+                    f" {request.timeout}, and the backup was not started yet"
                     f"{f': {error.doing}' if error.doing else ''}",
                     hint="raise the job's timeout",
                 ) from error
@@ -156,8 +156,8 @@ def _run(request: SnapshotRequest, looks: _Looks, told: Callable[[bytes], object
                 watch.require_well()
     except ChildFailed as error:
         raise BackupFailed(
-            f"cannot take a snapshot by '{request.script}': {error.message}",
-            hint="the backup was ended on the server; remove what the script has left",
+            f"cannot take a snapshot with '{request.script}': {error.message}",
+            hint="the backup was ended on the server; remove what the script left behind",
         ) from error
     except PermissionError as error:
         raise BackupFailed(
@@ -167,7 +167,7 @@ def _run(request: SnapshotRequest, looks: _Looks, told: Callable[[bytes], object
     except OSError as error:
         raise BackupFailed(
             f"cannot run '{request.script}': {os.strerror(error.errno or 0)}",
-            hint="a script begins with #!/bin/sh",
+            hint="begin the script with #!/bin/sh",
         ) from error
 
 
@@ -187,7 +187,7 @@ class _Watch:
             self._opened.holding.look()
             if self._ends is not None and time.monotonic() >= self._ends:
                 raise DeadlineExceeded(
-                    f"cannot take a snapshot by '{self._request.script}': it took longer than"
+                    f"cannot take a snapshot with '{self._request.script}': it took longer than"
                     f" {self._request.timeout}",
                     hint="raise the job's timeout",
                 )
@@ -211,14 +211,14 @@ def _prepared(folder: Path) -> bool:
         if folder.is_dir():
             if any(folder.iterdir()):
                 raise TargetNotEmpty(
-                    f"cannot keep labels in '{folder}': it contains files",
-                    hint="name another folder with --labels: each snapshot has one of its own",
+                    f"cannot store labels in '{folder}': it contains files",
+                    hint="name another folder with --labels: each snapshot needs its own",
                 )
             return False
         make_folder(folder, above=PRIVATE_FOLDER)
     except OSError as error:
         raise BackupFailed(
-            f"cannot make '{folder}': {os.strerror(error.errno or 0)}",
-            hint="name a folder of yours with --labels",
+            f"cannot create '{folder}': {os.strerror(error.errno or 0)}",
+            hint="with --labels, name a folder that this user may create",
         ) from error
     return True

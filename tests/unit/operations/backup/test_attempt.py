@@ -38,7 +38,7 @@ def test_a_snapshot_that_is_not_opened_in_time_is_given_up_and_says_what_it_wait
     job.source = Stuck(table("orders", "1,ann"))
     with pytest.raises(DeadlineExceeded, match="held by pid 7") as caught:
         backup(job.context)
-    assert "snapshot is not taken yet" in caught.value.message
+    assert "the snapshot was not taken yet" in caught.value.message
     assert "holdfast plan" in caught.value.hint
     assert job.stored_names() == ["failed.json"]
     assert job.history.last("shop", count=1)[0].exit_code == DeadlineExceeded.exit_code

@@ -89,7 +89,7 @@ def job() -> ChainedJob:
 def test_a_parent_that_goes_while_its_child_is_taken_leaves_no_backup(job: ChainedJob) -> None:
     (full,) = job.taken(1)
     job.chained.loses = job.repository
-    with pytest.raises(BackupFailed, match=f"its parent '{full.backup_id}' is not there"):
+    with pytest.raises(BackupFailed, match=f"its parent '{full.backup_id}' is missing"):
         backup(job.context)
     assert job.names() == []
 
@@ -129,7 +129,7 @@ def test_a_host_that_cannot_open_its_backups_goes_on_by_its_own_copy_of_the_list
     job.file_lists.settled["shop"] += b"tampered"
     (second,) = job.taken(1)
     assert second.parent == ""
-    assert f"cannot go on from '{first.parts[0].key}'" in job.chained.refused
+    assert f"cannot reuse '{first.parts[0].key}'" in job.chained.refused
     assert job.taken(1)[0].parent == second.backup_id
     job.file_lists.settled.clear()
     assert job.taken(1)[0].parent == ""

@@ -188,7 +188,7 @@ def test_a_read_that_brings_no_byte_for_too_long_is_ended_and_says_so() -> None:
     stuck = dataclasses.replace(table("orders", "1"), waits_for=threading.Event())
     job = MemoryJob(stuck)
     job.stall_timeout = timedelta(milliseconds=50)
-    with pytest.raises(DeadlineExceeded, match=r"no byte came for 0:00:00\.05") as caught:
+    with pytest.raises(DeadlineExceeded, match=r"no data arrived for 0:00:00\.05") as caught:
         backup(job.context)
     assert "locks" in caught.value.hint
 

@@ -61,7 +61,7 @@ def _hash(repository: MemoryRepository, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"), [(_lose, "not there"), (_cut, "stored size"), (_hash, "stored SHA-256")]
+    ("damage", "told"), [(_lose, "it is missing"), (_cut, "stored size"), (_hash, "stored SHA-256")]
 )
 def test_a_quick_look_finds_what_is_lost_cut_short_or_of_another_hash(
     damage: Callable[[MemoryRepository, str], None], told: str

@@ -69,7 +69,7 @@ def test_mixed_is_said_and_the_parts_are_named() -> None:
     manifest = backup(job.context, MIXED).manifest
     assert reads(job) == ["data/public.items.copy"]
     assert manifest.consistency is Consistency.MIXED
-    assert manifest.proof.mixed == "data/public.orders.copy are of an earlier snapshot"
+    assert manifest.proof.mixed == "data/public.orders.copy come from an earlier snapshot"
 
 
 def test_a_part_that_was_damaged_meanwhile_is_taken_again() -> None:

@@ -112,7 +112,7 @@ def test_the_walk_is_never_run_ahead_of_the_uploads() -> None:
 
 def test_an_object_that_is_longer_than_it_should_be_is_not_read_to_its_end() -> None:
     target = MemoryRepository()
-    with pytest.raises(VerifyFailed, match="it holds more than its 3000 bytes"):
+    with pytest.raises(VerifyFailed, match="it holds more than 3000 bytes"):
         upload(
             lambda: iter(
                 [CopyItem(key="a", size_bytes=3000, sha256=sha256(b"x" * 3000).hexdigest())]

@@ -144,7 +144,7 @@ def test_what_unpacks_to_more_than_was_stated_is_read_no_further(way: str, codec
     """All fingerprints of what is stored are right: only its plain size tells."""
     store, seen = Watched(), bytearray()
     stored = replace(store.stored(bytes(64 << 20), codec, "none"), plain_bytes=3 << 20)
-    with pytest.raises(VerifyFailed, match="plain size is more than 3145728"):
+    with pytest.raises(VerifyFailed, match="plain size is more than the 3145728"):
         store.take(stored, way, seen)
     assert len(seen) <= stored.plain_bytes
 

@@ -137,14 +137,14 @@ def test_what_failed_is_reported_and_its_statements_are_kept_as_a_script() -> No
     assert report.exit_code == RestoredWithFailures.exit_code
     assert report.script == "/somewhere/script.sql"
     assert drawer.script.splitlines()[1:] == [
-        "-- In their order; run each once its cause is gone.",
+        "-- Keep their order, and run each of them after you have removed its cause.",
         "SET a = 1;",
         "",
         "-- index public.i: no way",
         "CREATE INDEX i;",
         "",
         "-- rows public.t ; DROP TABLE x;: bad",
-        "-- (no statement makes it)",
+        "-- (no statement creates it)",
     ]
 
 

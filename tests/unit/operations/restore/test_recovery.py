@@ -57,7 +57,7 @@ def test_targets_behind_the_backup_are_reached_where_all_wal_is_there(
     [
         (recovery(RecoveryTarget.LSN, "0/300000"), "ended at 0/300100"),
         (recovery(RecoveryTarget.TIME, "2026-11-20 01:00:00Z"), "ended at 2026-11-20 02:00:09"),
-        (recovery(RecoveryTarget.TIME, "2026-11-22 01:00:00Z"), "yet to come"),
+        (recovery(RecoveryTarget.TIME, "2026-11-22 01:00:00Z"), "in the future"),
         (recovery(RecoveryTarget.LSN, "0/900000"), f"{name(6)} to {name(8)}"),
         (recovery(RecoveryTarget.LATEST, timeline="4"), "to timeline 4"),
     ],
@@ -109,7 +109,7 @@ def test_the_way_leads_over_the_timelines_that_are_asked_for(cluster: MemoryClus
     with pytest.raises(TargetOutOfReach, match=name(5, timeline=2)):
         reach(cluster, made, recovery(RecoveryTarget.LATEST))
     later = cluster.back_up(5, 5)
-    with pytest.raises(TargetOutOfReach, match="does not go on from this backup"):
+    with pytest.raises(TargetOutOfReach, match="does not continue from this backup"):
         reach(cluster, later, recovery(RecoveryTarget.LATEST))
 
 

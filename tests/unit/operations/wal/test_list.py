@@ -23,7 +23,9 @@ def test_wal_of_a_new_cluster_is_refused_where_the_job_archives_another_one(
     other = DataDirectory(tmp_path / "other", cluster=88)
     push(archiving(store), first.finish(name(1)))
     before = dict(store.objects)
-    with pytest.raises(ClusterChanged, match="cluster 88 answers, and its archived WAL is of") as e:
+    with pytest.raises(
+        ClusterChanged, match="cluster 88 answers, but its archived WAL belongs to"
+    ) as e:
         push(archiving(store), other.finish(name(1)))
     assert "system_identifier: 88" in e.value.hint
     assert store.objects == before

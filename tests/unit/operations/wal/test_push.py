@@ -207,7 +207,7 @@ def test_every_mirror_has_it_before_the_server_forgets_it(server: DataDirectory)
 @pytest.mark.parametrize(
     ("name", "content", "cause"),
     [
-        ("passwd", b"root", "no file of the WAL is called so"),
+        ("passwd", b"root", "this is not the name of a WAL file"),
         (ONE, b"short", "too short"),
         (ONE, None, "No such file"),
     ],

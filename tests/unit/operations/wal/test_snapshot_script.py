@@ -185,7 +185,7 @@ class Stuck(FakeBracket):
 def test_a_backup_that_is_not_begun_in_time_is_given_up_and_runs_no_script(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.bracket = Stuck()
-    with pytest.raises(DeadlineExceeded, match="not begun yet: waiting for the checkpoint"):
+    with pytest.raises(DeadlineExceeded, match="not started yet: waiting for the checkpoint"):
         bench.take(f"touch {tmp_path}/ran", timeout=timedelta(milliseconds=100))
     assert not (tmp_path / "ran").exists()
     assert not bench.labels.exists()
