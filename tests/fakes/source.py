@@ -234,7 +234,7 @@ class FakeSource(Source):
     ) -> Iterator[FakeSnapshot]:
         self._refuse()
         if rejoin and rejoin != self.held:
-            raise SnapshotLost(f"nobody holds snapshot '{rejoin}' any more")
+            raise SnapshotLost(f"cannot rejoin snapshot '{rejoin}': no session holds it")
         self.opened += 1
         server = replace(SERVER, database=self.name)
         snapshot = (

@@ -9,7 +9,9 @@ from holdfast.model.restore import FailedObject
 
 # The kind of a failure that concerns the rows of an object, not the object.
 ROWS = "rows"
-KEEP_GOING_HINT = "--keep-going restores all but what fails, and lists that with its statements"
+KEEP_GOING_HINT = (
+    "--keep-going restores everything else, and lists the failed objects with their statements"
+)
 
 
 class FailedObjects:

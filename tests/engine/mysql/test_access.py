@@ -178,4 +178,4 @@ def test_who_is_kept_out_of_one_database_alone_is_told(server: MysqlServer, tmp_
         server.run("mysql", f"REVOKE SELECT ON {ticked(original)}.* FROM {account}")
         keep(MysqlSource(server.url(original)), tmp_path, meanwhile=listen)
         server.run("mysql", f"GRANT SELECT ON {ticked(original)}.* TO {account}")
-    assert told == [f"partial revokes on this database, which do not come back: of {account}"]
+    assert told == [f"partial revokes on this database are not restored: those of {account}"]

@@ -39,7 +39,7 @@ def test_a_server_comes_back_without_holdfast(
     server: MysqlServer, tmp_path: Path, make: Callable[..., Installation]
 ) -> None:
     if server.brand is not MARIADB:
-        pytest.skip("mariadb-backup knows MariaDB only")
+        pytest.skip("mariadb-backup supports MariaDB only")
     database = server.database(
         "CREATE TABLE t (id int PRIMARY KEY, a varchar(64))",
         f"INSERT INTO t SELECT seq, sha2(seq, 256) FROM {numbers(5000)}",

@@ -57,7 +57,7 @@ def test_a_restore_writes_into_no_table_of_another_server(
         )
     server.run(original, "CREATE TABLE hole (id int) ENGINE=BLACKHOLE")
     source = SOURCES[kind](server.url(original))
-    assert any("stay where they are" in note for note in source.plan().notes)
+    assert any("stored elsewhere are not backed up" in note for note in source.plan().notes)
     assert [each.problem for each in source.check() if each.problem] == []
     parts = keep(source, tmp_path)
     bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)

@@ -31,7 +31,7 @@ RIGHTS = ("RELOAD", "PROCESS", "LOCK TABLES", "BINLOG MONITOR")
 @pytest.fixture
 def mariadb(server: MysqlServer) -> MysqlServer:
     if server.brand is not MARIADB:
-        pytest.skip("mariadb-backup knows MariaDB only, as the one test for MySQL says")
+        pytest.skip("mariadb-backup supports MariaDB only, as the one test for MySQL says")
     return server
 
 
@@ -225,7 +225,7 @@ def test_only_files_of_mariadb_are_copied(server: MysqlServer) -> None:
     if server.brand is MARIADB:
         assert {"files", "tool"} <= {finding.subject for finding in source.check()}
         return
-    with pytest.raises(Unsupported, match="knows MariaDB only"):
+    with pytest.raises(Unsupported, match="supports MariaDB only"):
         source.check()
 
 

@@ -173,7 +173,9 @@ def test_nobody_joins_a_snapshot_that_has_ended_or_that_another_holds(server: My
     asked = source(server, original, Options())
     with asked.open(workers=1) as snapshot:
         name = snapshot.proof.texts()["snapshot"]
-        gone = pytest.raises(SnapshotLost, match=f"nobody holds snapshot '{name}'")
+        gone = pytest.raises(
+            SnapshotLost, match=f"cannot rejoin snapshot '{name}': no session holds it"
+        )
         with gone, asked.open(workers=1, rejoin=name):
             pass
 

@@ -93,7 +93,7 @@ def test_a_view_that_cannot_be_read_is_told_at_the_end_of_backup_and_of_restore(
     assert list(told["notes"]) == ["views that cannot be read, kept as text: orphan"]
     found = restored(MysqlTarget(server.url(copy)), parts, tmp_path)
     (note,) = found.notes
-    assert note.startswith("view 'orphan' is not there: it could not be read at the source either")
+    assert note.startswith("view 'orphan' was not restored: the source could not read it either")
 
 
 def test_one_object_that_cannot_be_made_does_not_cost_the_others(

@@ -61,7 +61,7 @@ def test_a_closed_port_is_a_server_out_of_reach() -> None:
         with pytest.raises(DatabaseUnreachable) as caught:
             PostgresSource(dsn=f"host=127.0.0.1 port={port} dbname=shop user=x").check()
     assert f"'shop' on '127.0.0.1:{port}'" in caught.value.message
-    assert "is the server running" in caught.value.hint
+    assert "check that the server runs" in caught.value.hint
 
 
 def test_a_missing_grant_comes_with_the_statement_that_mends_it(server: PostgresServer) -> None:

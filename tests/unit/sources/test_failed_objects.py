@@ -14,7 +14,7 @@ VIEW = FailedObject(kind="view", name="public.v", statement="CREATE VIEW v;", ca
 def test_the_first_failure_is_raised_and_names_the_way_to_keep_going() -> None:
     with pytest.raises(RestoreFailed, match="cannot restore view") as caught:
         FailedObjects(keep_going=False).met(VIEW, RestoreFailed("cannot restore view", hint="look"))
-    assert caught.value.hint.startswith("look; --keep-going restores all but what fails")
+    assert caught.value.hint.startswith("look; --keep-going restores everything else")
 
 
 def test_failures_are_noted_in_their_order_where_the_restore_keeps_going() -> None:

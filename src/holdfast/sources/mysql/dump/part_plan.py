@@ -34,7 +34,7 @@ LIBRARIES = """
     ORDER BY library_name"""
 SAYING = {
     "rounded_columns": "FLOAT is written with six digits",
-    "converted_columns": "of two codes for one character one comes back, and ? of what is none",
+    "converted_columns": "duplicate codes come back as one of them, and invalid bytes as ?",
     "json_columns": "decimals, dates and bytes in JSON come back as doubles and strings",
 }
 XBSTREAM = "xbstream"
@@ -118,7 +118,7 @@ def rights(
         why = "to describe views that call functions"
         least.append(Need(right="EXECUTE", database=database, why=why))
     if as_tables and not all(transactional(table) for table in tables):
-        why = f"to hold tables still that are not {TRANSACTIONAL}"
+        why = f"to lock tables that are not {TRANSACTIONAL}"
         least.append(Need(right="LOCK TABLES", database=database, why=why))
     return tuple(least)
 
@@ -128,22 +128,22 @@ def refuse_unfaithful(tables: Sequence[Table], program: Program, *, as_tables: b
     torn = [] if as_tables else [table for table in tables if not transactional(table)]
     if torn:
         raise Unsupported(
-            f"cannot dump tables {named(torn, with_engine=True)} in one moment with the others: "
-            f"they are not {TRANSACTIONAL}",
+            f"cannot dump tables {named(torn, with_engine=True)} in one transaction with "
+            f"the others: they are not {TRANSACTIONAL}",
             hint="backup_as_tables: true locks each of them while it is read; "
             f"or ALTER TABLE ... ENGINE={TRANSACTIONAL}",
         )
     empty = [table for table in tables if not table.columns]
     if empty and program.kind == MYSQL:
         raise Unsupported(
-            f"cannot dump tables {named(empty)}: mysqldump writes rows without a column wrongly",
-            hint="give them a column that is not generated, or write engine: native",
+            f"cannot dump tables {named(empty)}: mysqldump cannot write rows without a column",
+            hint="give them a column that is not generated, or set engine: native",
         )
     past = [table for table in tables if versioned(table)]
     if past and program.release < KEEPS_HISTORY:
         raise Unsupported(
             f"cannot dump tables {named(past)}: '{program.path}' would lose their history",
-            hint="system-versioned tables want MariaDB 10.11 or later",
+            hint="system-versioned tables need MariaDB 10.11 or later",
         )
 
 
@@ -156,7 +156,7 @@ def refuse_libraries(asking: Session, database: str, *, as_tables: bool) -> None
         raise Unsupported(
             f"cannot dump database '{database}' whole: mysqldump leaves out its libraries "
             f"{', '.join(names[:TABLES_NAMED])}",
-            hint="write backup_as_tables: true, or engine: native",
+            hint="set backup_as_tables: true, or engine: native",
         )
 
 
@@ -236,6 +236,6 @@ class DumpDdlCheck:
             raise table_failed(str(table.relation), error) from error
         except ConnectionLost as error:
             raise BackupFailed(
-                f"cannot tell whether table '{table.relation}' was altered: {error.message}"
+                f"cannot determine whether table '{table.relation}' was altered: {error.message}"
             ) from error
         return digest(rows[0][1] or b"").hex()

@@ -95,8 +95,8 @@ class DumpStream(PartStream):
             raise failure(error, self._subject, self._aborted) from error
         if COMPLETED not in tail:
             raise BackupFailed(
-                f"cannot back up {self._subject}: {self._dump.program} ended without an error, "
-                "and without the line that ends a dump"
+                f"cannot back up {self._subject}: {self._dump.program} ended without an "
+                "error, but its output lacks the last line of a dump"
             )
         self._done()
 
@@ -148,10 +148,10 @@ class _Named:
 def failure(error: ChildFailed, subject: str, aborted: threading.Event) -> BackupFailed:
     """The error for a program that failed while it read `subject`, or for a run that was ended."""
     if aborted.is_set():
-        return BackupFailed(f"cannot go on backing up {subject}: the run was ended")
+        return BackupFailed(f"cannot back up {subject}: the run was ended")
     hint = ""
     if any(mark in error.stderr for mark in ALTERED):
-        hint = "it was altered or dropped meanwhile; run the backup again when that is over"
+        hint = "it was altered or dropped during the backup; run the backup again when that is over"
     return BackupFailed(f"cannot back up {subject}: {error.message}", hint=hint)
 
 
@@ -226,4 +226,4 @@ class ChildCompression:
             self._child.finish()
         except ChildFailed as error:
             return error
-        return ChildFailed(self._child.program, 0, "it ended before its input did")
+        return ChildFailed(self._child.program, 0, "it ended before it had read all of its input")

@@ -63,7 +63,7 @@ def find_dump(version: ServerVersion) -> Program:
     program = _first(DUMPS[kind], package)
     if program.kind != kind:
         raise ToolMissing(
-            f"cannot dump a {kind} server with '{program.path}': it is {program.kind}'s",
+            f"cannot dump a {kind} server with '{program.path}': it is a program of {program.kind}",
             hint=f"install {package}",
         )
     if program.release < version.release:
@@ -99,7 +99,7 @@ def find_unpacking(server_version: str) -> tuple[Program, str]:
         raise ToolMissing(
             f"cannot prepare files of MariaDB {server_version} with '{program.path}': "
             f"it is of version {program.version}",
-            hint=f"install {BACKUP_PACKAGE} of the version that the files are of",
+            hint=f"install {BACKUP_PACKAGE} of the version that copied the files",
         )
     return program, unpacker
 
@@ -121,7 +121,8 @@ def _first(names: Sequence[str], package: str) -> Program:
             said += child.stderr
     except ChildFailed as error:
         raise ToolMissing(
-            f"cannot tell the version of '{path}': {error.message}", hint=f"install {package} anew"
+            f"cannot determine the version of '{path}': {error.message}",
+            hint=f"reinstall {package}",
         ) from error
     return described(path, said)
 
@@ -136,7 +137,9 @@ def described(path: str, said: str) -> Program:
         return Program(name=name, path=path, kind=MARIADB, version=version)
     if mysql:
         return Program(name=name, path=path, kind=MYSQL, version=mysql["mysql"])
-    raise ToolMissing(f"cannot tell the version of '{path}': it says '{said.strip()}'")
+    raise ToolMissing(
+        f"cannot determine the version of '{path}': --version prints '{said.strip()}'"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

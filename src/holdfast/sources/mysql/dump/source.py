@@ -124,7 +124,7 @@ class MysqlToolsSource(Source):
             tables=tuple(self._planned(table, name) for table in found.tables),
             consistency=self._consistency,
             notes=(
-                f"one {name} for each table, each of a moment of its own"
+                f"one {name} for each table, each with a moment of its own"
                 if self._as_tables
                 else f"one {name} for the whole database, in one transaction",
                 *part_plan.notes(found.tables, kind=found.version.kind),
@@ -141,7 +141,7 @@ class MysqlToolsSource(Source):
         rejoin: str = "",
     ) -> Iterator[DumpSnapshot]:
         if rejoin:
-            raise SnapshotLost(f"a dump cannot join the snapshot '{rejoin}' of another")
+            raise SnapshotLost(f"cannot rejoin snapshot '{rejoin}': a dump cannot join a snapshot")
         with session(self._address) as asking, session(self._address) as watching:
             found = self._examined(asking)
             taken_at = self._clock()
@@ -201,7 +201,7 @@ class MysqlToolsSource(Source):
 
     def _proof(self, found: _Found) -> MysqlDumpProof:
         moment = (
-            "each table's rows are of the moment at which its own dump began"
+            "the rows of each table show the moment at which its own dump began"
             if self._as_tables
             else "all tables are of one transaction; routines, events and grants are as of now"
         )

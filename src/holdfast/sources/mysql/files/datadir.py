@@ -80,7 +80,7 @@ class DatadirTarget(Target):
             with noted_on(error):
                 self._clear(made=made)
                 if isinstance(error, HoldfastError):
-                    note = "what had been unpacked was removed again"
+                    note = "the unpacked files were removed again"
                     error.hint = f"{error.hint}; {note}" if error.hint else note
             raise
 
@@ -104,7 +104,7 @@ class DatadirTarget(Target):
         if found:
             raise TargetNotEmpty(
                 f"cannot restore into '{self.name}': it holds '{found[0]}'",
-                hint="name an empty directory; files are never removed, --overwrite or not",
+                hint="name an empty directory; even --overwrite removes no files",
             )
 
     def _clear(self, *, made: bool) -> None:
@@ -130,7 +130,7 @@ class DatadirTarget(Target):
         except NotUnderstood as error:
             raise RestoreFailed(
                 f"cannot unpack '{part.name}': {error}",
-                hint="it is damaged, or somebody has changed it: restore from another backup",
+                hint="it is damaged or was altered: restore from another backup",
             ) from error
 
     def _forget_elsewhere(self) -> None:

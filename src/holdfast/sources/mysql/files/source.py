@@ -44,9 +44,9 @@ FIRST_FILE = "ibdata1"
 # Far more rows than a server's variables and status have: some hundreds, and a thousand.
 LEAST_LIMIT = 1_000_000
 RIGHTS = (
-    Need(right="RELOAD", database="", why="to flush logs and hold commits off"),
-    Need(right="PROCESS", database="", why="to see how far InnoDB's log is"),
-    Need(right="LOCK TABLES", database="", why="to hold still what is not InnoDB"),
+    Need(right="RELOAD", database="", why="to flush logs and block commits"),
+    Need(right="PROCESS", database="", why="to read the position of InnoDB's log"),
+    Need(right="LOCK TABLES", database="", why="to lock tables that are not InnoDB"),
     Need(
         right="BINLOG MONITOR",
         database="",
@@ -128,7 +128,9 @@ class MysqlPhysicalSource(Source):
         rejoin: str = "",
     ) -> Iterator[PhysicalSnapshot]:
         if rejoin:
-            raise SnapshotLost("a copy of the server's files cannot be gone on with half way")
+            raise SnapshotLost(
+                "cannot resume the backup: mariadb-backup sends the server's files as one stream"
+            )
         with session(self._address) as asking:
             found = self._examined(asking)
         snapshot = PhysicalSnapshot(
@@ -250,7 +252,7 @@ def proof_in(files: dict[str, bytes]) -> MysqlCopyProof:
             if separator and value.strip():
                 told[name.strip()] = value.strip()
     if "last_lsn" not in told:
-        raise BackupFailed(f"cannot back up {SUBJECT}: the copy does not say up to which LSN it is")
+        raise BackupFailed(f"cannot back up {SUBJECT}: the copy does not report its last LSN")
     return MysqlCopyProof(
         lsn=told["last_lsn"],
         checkpoint_lsn=told.get("to_lsn", ""),
@@ -278,7 +280,8 @@ def find_files(asking: Session, address: Address) -> ServerFiles:
     folder = Path(asking.value("SELECT @@datadir"))
     if not address.unix_socket:
         raise Unsupported(
-            f"cannot copy the files of '{address}': only a server of this host has them here",
+            f"cannot copy the files of '{address}': the connection does not use a "
+            "socket of this host",
             hint="name its socket in dsn: ?unix_socket=/run/mysqld/mysqld.sock",
         )
     try:
@@ -315,8 +318,9 @@ def require_mariadb(version: ServerVersion) -> None:
     """Raise `Unsupported` for a server whose files `mariadb-backup` cannot copy."""
     if not version.mariadb:
         raise Unsupported(
-            f"cannot copy the files of a {version.kind} server: mariadb-backup knows MariaDB only",
-            hint="write method: logical",
+            f"cannot copy the files of a {version.kind} server: mariadb-backup supports MariaDB "
+            "only",
+            hint="set method: logical",
         )
 
 
@@ -330,5 +334,5 @@ def require_no_limit(asking: Session) -> None:
         raise Unsupported(
             f"cannot copy the server's files while sql_select_limit is {limit}: the session of"
             " mariadb-backup has it too",
-            hint="SET GLOBAL sql_select_limit = 18446744073709551615, or write method: logical",
+            hint="SET GLOBAL sql_select_limit = 18446744073709551615, or set method: logical",
         )

@@ -47,8 +47,8 @@ READ_ONLY = "ERROR 1036 "
 # For a statement above max_allowed_packet the server reports an error or ends the session.
 TOO_LONG = ("ERROR 1153 ", "ERROR 2006 ", "ERROR 2013 ")
 SHORT_NOTE = (
-    "tables that name no ROW_FORMAT were made with ROW_FORMAT=DYNAMIC: the server's own"
-    " innodb_default_row_format takes shorter keys"
+    "tables without a ROW_FORMAT were created with ROW_FORMAT=DYNAMIC: the server's"
+    " innodb_default_row_format allows only shorter keys"
 )
 SCRIPTED = (*OF_TABLES, PartKind.GRANTS, PartKind.GLOBALS)
 
@@ -155,7 +155,7 @@ class Loader:
             )
         elif said.startswith(TOO_LONG):
             failure.hint = (
-                "where the server still runs, a statement of the dump is longer than it takes:"
+                "if the server still runs, a statement of the dump is longer than it accepts:"
                 " SET GLOBAL max_allowed_packet = 1073741824, and restore again"
             )
         failure.__cause__ = error
@@ -277,8 +277,7 @@ class ObjectLoader:
     def _give_up(self, item: Item, said: str) -> None:
         if item.kind == BROKEN_VIEW:
             self._notes.append(
-                f"view '{item.name}' is not there: it could not be read at the source either"
-                f" ({said})"
+                f"view '{item.name}' was not restored: the source could not read it either ({said})"
             )
             return
         failure = RestoreFailed(f"cannot restore {item.described}: {said}")

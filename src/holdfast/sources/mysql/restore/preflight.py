@@ -29,7 +29,7 @@ def _require_form(address: Address, request: RestoreRequest) -> None:
     archives = [part for part in request.parts if part.kind is PartKind.ARCHIVE]
     if any(not isinstance(part.details, MysqlDump) for part in archives):
         raise Unsupported(
-            f"cannot restore into '{address}': the backup is of a server's files, not of SQL",
+            f"cannot restore into '{address}': the backup holds a server's files, not SQL",
             hint="--to file:///DIRECTORY unpacks them for a server to start on",
         )
     request.require_obeyed(Way.SQL_DUMP if archives else Way.SQL, into=f"'{address}'")
@@ -73,5 +73,5 @@ def _require_accounts(asking: Session, address: Address, request: RestoreRequest
             if absent:
                 raise RestoreFailed(
                     f"cannot restore the grants of '{address}': no account {', '.join(absent)}",
-                    hint="create them, or pass --globals to bring them back from the backup",
+                    hint="create them, or pass --globals to restore them from the backup",
                 )

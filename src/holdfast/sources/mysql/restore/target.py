@@ -162,7 +162,7 @@ def _events_gone(asking: Session, database: str, loading: Loader) -> list[str]:
     question = "SELECT event_name FROM information_schema.events WHERE event_schema = %s"
     there = {name for (name,) in asking.text(question, database)}
     return [
-        f"event '{name}' is not there: its time has passed"
+        f"event '{name}' was not restored: its time has passed"
         for name in loading.events
         if name not in there
     ]
@@ -249,10 +249,12 @@ def _found(asking: Session, table: Table, wanted: Expected, *, relation: Relatio
     try:
         rows, warnings = asking.fetch(question)
     except StatementFailed as error:
-        raise RestoreFailed(f"cannot count table '{relation}': {error.message}") from error
+        raise RestoreFailed(
+            f"cannot count the rows of table '{relation}': {error.message}"
+        ) from error
     if warnings:
         raise RestoreFailed(
-            f"cannot prove table '{relation}': {content_checksum.TOO_SMALL}",
+            f"cannot verify table '{relation}': {content_checksum.TOO_SMALL}",
             hint=content_checksum.LARGER,
         )
     count, total = content_checksum.counted(rows)

@@ -84,12 +84,14 @@ def begin(
         session.run(f"SAVEPOINT {SAVEPOINT}")
     if stopped and not is_stopped_replica(holder, version):
         raise SnapshotLost(
-            "cannot prove the snapshot: the replica was started, or opened for writes, meanwhile",
-            hint="run the backup again; a replica that runs is locked for a moment",
+            "cannot prove the snapshot: the replica was started, or opened for writes, during the "
+            "snapshot",
+            hint="run the backup again; a running replica is locked for a moment",
         )
     if before != after:
         raise SnapshotLost(
-            f"cannot prove the snapshot: the server went from {before} to {after} under the lock",
+            f"cannot prove the snapshot: the server moved from {before} to {after} while it was "
+            "locked",
             hint="run the backup again; if it repeats, report it with the server's version",
         )
     proof = _proof(sessions, lock, kind=kind.name, position=after)
@@ -132,7 +134,7 @@ def _binlog(sessions: Sequence[Session]) -> dict[str, str]:
     seen = {tuple(session.text("SHOW STATUS LIKE 'Binlog\\_snapshot\\_%'")) for session in sessions}
     if len(seen) != 1:
         raise SnapshotLost(
-            f"cannot prove the snapshot: its sessions are at different places: {sorted(seen)}",
+            f"cannot prove the snapshot: its sessions are at different positions: {sorted(seen)}",
             hint="run the backup again; if it repeats, report it with the server's version",
         )
     values = {name.lower(): value for name, value in seen.pop() if value}
@@ -169,8 +171,8 @@ def wait_until_idle(
     while found := hindrance(asking, version, options):
         if monotonic() >= ends:
             raise BackupFailed(
-                f"cannot take the snapshot: {found}, also after waiting for"
-                f" {options.wait_seconds:.0f} seconds",
+                f"cannot take the snapshot: still blocked after"
+                f" {options.wait_seconds:.0f} seconds: {found}",
                 hint="run the backup when it is over, or raise the source's lock_wait, long_query"
                 " or lag_limit",
             )

@@ -143,8 +143,8 @@ def _take(
             raise BackupFailed(
                 f"cannot take the snapshot: {kind.name} was not granted in {lock.tries} tries over"
                 f" {wait_seconds:.0f} seconds" + (f": {because}" if because else ""),
-                hint="a long statement, LOCK TABLES or another backup holds the server: SHOW"
-                " PROCESSLIST; see lock_wait of the source",
+                hint="a long statement, LOCK TABLES or another backup blocks it:"
+                " see SHOW PROCESSLIST, and lock_wait of the source",
             )
         time.sleep(PAUSE_SECONDS)
 
@@ -183,6 +183,6 @@ def _release(session: Session, kind: LockKind, lock: HeldLock) -> None:
 
 def _given_up() -> BackupFailed:
     return BackupFailed(
-        "cannot take the snapshot: opening it took too long, so its lock was given up",
+        "cannot take the snapshot: opening it took too long, so its lock was released",
         hint="the server is overloaded; try again when it is quieter, or with fewer workers",
     )

@@ -64,7 +64,7 @@ class MysqlSnapshot(Snapshot):
     def notes(self) -> Sequence[str]:
         """What a restore will not bring back as it was; complete once every part was read."""
         told = self._summing.json_told
-        changed = f"JSON with values of types that only their text comes back of: {told}"
+        changed = f"JSON with values that come back as text only: {told}"
         return (*self._notes, changed) if told else self._notes
 
     @property
@@ -114,7 +114,7 @@ class Pool:
         if session is None:
             # The next thread that waits must also learn that no session is left.
             self._idle.put(None)
-            raise _lost("no session that carried it is left")
+            raise _lost("no session with the snapshot is left")
         with afterwards(self._give_back, session):
             try:
                 yield session
@@ -142,8 +142,9 @@ class Pool:
 
 def _lost(cause: str) -> SnapshotLost:
     return SnapshotLost(
-        f"cannot go on reading the snapshot: {cause}",
-        hint="was the session killed, or the server restarted? Run the backup again",
+        f"cannot continue reading the snapshot: {cause}",
+        hint="check whether the session was killed or the server restarted, and run the backup "
+        "again",
     )
 
 

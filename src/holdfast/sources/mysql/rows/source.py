@@ -144,7 +144,7 @@ class MysqlSource(Source):
     ) -> Iterator[MysqlSnapshot]:
         if rejoin:
             # MySQL has no way to join a snapshot that another session holds.
-            raise SnapshotLost(f"nobody holds snapshot '{rejoin}' any more")
+            raise SnapshotLost(f"cannot rejoin snapshot '{rejoin}': no session holds it")
         with ExitStack() as opened:
             # All sessions log in before the lock is requested: a login takes longer than the rest.
             holder = opened.enter_context(session(self.address))
@@ -215,7 +215,7 @@ class MysqlSource(Source):
 def _counted(tables: Sequence[Table]) -> str:
     few, bare = len(loose(tables)), len(without_rows(tables))
     others = f", {few} of them locked while they are read" if few else ""
-    others += f", {bare} of them by their definition only" if bare else ""
+    others += f", {bare} of them as their definition only" if bare else ""
     return f"{len(tables)}{others or ', all InnoDB'}"
 
 
@@ -225,7 +225,7 @@ def definition_only(tables: Sequence[Table]) -> tuple[str, ...]:
     if not found:
         return ()
     tables_named = named(found, with_engine=True)
-    return (f"rows that are not the database's own stay where they are: {tables_named}",)
+    return (f"rows that are stored elsewhere are not backed up: {tables_named}",)
 
 
 def _planned(table: Table) -> TablePlan:
@@ -243,7 +243,7 @@ def _packet(version: ServerVersion) -> Finding:
     return Finding(
         subject="max_allowed_packet",
         detail=size(version.max_allowed_packet),
-        problem="long rows would travel in very many pieces" if small else "",
+        problem="long rows would need very many pieces" if small else "",
         hint="SET GLOBAL max_allowed_packet = 67108864" if small else "",
     )
 

@@ -177,7 +177,7 @@ def kept_out(session: Session, database: str, version: ServerVersion) -> tuple[s
         return ()
     found = [str(Account(*row)) for row in session.text(KEPT_OUT, database)]
     names = ", ".join(found)
-    return (f"partial revokes on this database, which do not come back: of {names}",) * bool(found)
+    return (f"partial revokes on this database are not restored: those of {names}",) * bool(found)
 
 
 def _grant_items(grants: Mapping[Account, Sequence[str]]) -> Iterator[Item]:

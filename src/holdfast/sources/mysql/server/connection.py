@@ -147,17 +147,17 @@ def cannot_connect(address: Address, error: BaseException) -> HoldfastError:
             f"TO the login, and see docs/restore-mysql.md for the rest",
         )
     if code == DATABASE_UNKNOWN:
-        return DatabaseUnreachable(what, hint="is the database's name right?")
+        return DatabaseUnreachable(what, hint="check the name of the database")
     if code in TOO_MANY:
         return DatabaseUnreachable(what, hint="free some connections, or raise max_connections")
     where = address.unix_socket or f"{address.host}:{address.port}"
-    return DatabaseUnreachable(what, hint=f"is the server running and listening on {where}?")
+    return DatabaseUnreachable(what, hint=f"check that the server runs and listens on {where}")
 
 
 def _login_hint(address: Address) -> str:
     if address.unix_socket and not address.password:
-        return f"socket login wants the operating system's user to be '{address.user}'"
-    return f"is the password of '{address.user}' right, and may it log in from this host?"
+        return f"socket login needs the operating system user '{address.user}'"
+    return f"check the password of '{address.user}', and that it may log in from this host"
 
 
 def table_failed(table: str, error: StatementFailed) -> BackupFailed:

@@ -29,8 +29,8 @@ def chosen(selection: Selection, address: Address) -> list[str]:
     names = selection.of(known)
     if not names:
         raise DatabaseUnreachable(
-            "cannot find a database to back up: none has a name that was asked for",
-            hint="see databases and exclude_databases of the job; SHOW DATABASES lists the names"
+            "cannot find a database to back up: no name matches the selection of the job",
+            hint="check databases and exclude_databases of the job; SHOW DATABASES lists the names"
             " that its login may see",
         )
     return names

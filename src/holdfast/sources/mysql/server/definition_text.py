@@ -81,7 +81,7 @@ def shown_by_server(
     except StatementFailed as error:
         raise BackupFailed(
             f"cannot read the definition of {kind.lower()} '{name}': {error.message}",
-            hint="it may have been dropped this moment; run the backup again",
+            hint="it may have just been dropped; run the backup again",
         ) from error
     values = [value or b"" for value in rows[0]]
     if not values[column]:

@@ -56,7 +56,7 @@ class Definitions:
         """Notes on what a restore may not bring back."""
         lists = {
             "views that cannot be read, kept as text": self.broken_views,
-            "events that only come back before their time": self.passing_events,
+            "events that are restored only before their time": self.passing_events,
         }
         return tuple(f"{what}: {', '.join(names)}" for what, names in lists.items() if names)
 

@@ -85,7 +85,7 @@ def wanted(tables: Sequence[Table], options: Options, database: str) -> list[Tab
     if absent:
         raise BackupFailed(
             f"cannot back up table '{absent[0]}': database '{database}' has none of that name",
-            hint="see tables and exclude_tables of the job",
+            hint="check tables and exclude_tables of the job",
         )
     chosen = [table for table in tables if options.wants(table.relation)]
     _refuse_unfaithful(chosen, options)
@@ -120,7 +120,7 @@ def _refuse_unfaithful(tables: Sequence[Table], options: Options) -> None:
     if foreign:
         raise Unsupported(
             f"cannot back up tables {named(foreign, with_engine=True)}: "
-            f"only {TRANSACTIONAL} keeps a snapshot",
+            f"only {TRANSACTIONAL} supports a snapshot",
             hint=f"ALTER TABLE ... ENGINE={TRANSACTIONAL}, name them in exclude_tables, or have"
             " writes to them wait while they are read: loose_tables: lock",
         )
@@ -157,7 +157,7 @@ class KeptStill:
         with self._lock:
             if table.relation in self._locked and not self._left:
                 raise SnapshotLost(
-                    f"cannot read table '{table.relation}' again: its lock was given back",
+                    f"cannot read table '{table.relation}' again: its lock was released",
                     hint="run the backup again",
                 )
 

@@ -61,11 +61,11 @@ def needs(version: ServerVersion, database: str, *, locks_tables: bool = False) 
         ("EVENT", "to read the definitions of events"),
     ]
     if locks_tables:
-        of_database.append(("LOCK TABLES", "to keep tables still that have no snapshot"))
-    whole_server = [Need(right="RELOAD", database="", why="to hold one moment for all sessions")]
+        of_database.append(("LOCK TABLES", "to lock tables that have no snapshot"))
+    whole_server = [Need(right="RELOAD", database="", why="to give all sessions one snapshot")]
     if not version.mariadb:
         whole_server += [
-            Need(right="BACKUP_ADMIN", database="", why="to hold off DDL meanwhile"),
+            Need(right="BACKUP_ADMIN", database="", why="to block DDL during the backup"),
             Need(
                 right="SHOW_ROUTINE",
                 database="",
@@ -86,8 +86,8 @@ def helpful(version: ServerVersion) -> tuple[Need, ...]:
     if version.mariadb and version.release >= (10, 5):
         monitor = "SLAVE MONITOR"
     return (
-        Need(right="PROCESS", database="", why="to see the long statements of others"),
-        Need(right=monitor, database="", why="to see how far a replica is behind"),
+        Need(right="PROCESS", database="", why="to see long statements of other users"),
+        Need(right=monitor, database="", why="to see the lag of a replica"),
     )
 
 
@@ -136,7 +136,7 @@ def sight(session: Session, version: ServerVersion) -> Finding:
     login = _login(session)
     return Finding(
         subject="sight",
-        detail="statements of others and the lag of a replica" if not lacking else "its own",
+        detail="statements of other users and the lag of a replica" if not lacking else "its own",
         problem="; ".join(f"{login} lacks {need.right} {need.why}" for need in lacking),
         hint="; ".join(need.grant_to(login) for need in lacking),
     )

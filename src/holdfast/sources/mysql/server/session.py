@@ -293,8 +293,7 @@ class Session:
 def _cannot_prepare(user: str, refused: Mapping[str, str]) -> GrantMissing:
     values = ", ".join(f"{name} = {value}" for name, value in refused.items())
     return GrantMissing(
-        f"cannot load anything faithfully while the server has {', '.join(refused)} as they are: "
-        f"{user} may not set them for a session",
+        f"cannot restore data unchanged: {user} may not set {', '.join(refused)} for a session",
         hint=f"GRANT SESSION_VARIABLES_ADMIN ON *.* to it (MariaDB: SUPER), or SET GLOBAL {values}",
     )
 

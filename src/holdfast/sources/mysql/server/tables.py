@@ -74,10 +74,10 @@ class Table:
     @property
     def reason(self) -> str:
         if not self.owns_rows:
-            return f"rows of engine {self.engine} are not its own"
+            return f"engine {self.engine} stores no rows in this table"
         if self.key is None:
             return (
-                "no unique key without NULL to walk along: rows formatted by the server, one stream"
+                "no unique key without NULL to split by: rows formatted by the server, one stream"
             )
         names = ", ".join(column.name for column in self.key.columns)
         return f"ranges of {self.key.index} ({names}), many rows formatted into one value"

@@ -109,7 +109,7 @@ def test_values_that_may_come_back_as_others_are_announced() -> None:
     assert found == {"rounded_columns": ["f.a"], "converted_columns": ["j.a", "c.a"]}
     rounded, converted, typed = part_plan.notes(tables, kind="mysql")
     assert "six digits: f.a;" in rounded
-    assert "two codes for one character" in converted
+    assert "duplicate codes" in converted
     assert "dates and bytes in JSON" in typed
 
 

@@ -73,7 +73,7 @@ def test_a_dump_that_fails_is_named_with_its_last_words() -> None:
 
 def test_a_dump_that_is_cut_off_without_an_error_is_not_believed() -> None:
     with (
-        pytest.raises(BackupFailed, match="without the line that ends a dump"),
+        pytest.raises(BackupFailed, match="lacks the last line of a dump"),
         pipes().dumping(lambda _: printing("-- rows\n"), "table 't'") as stream,
     ):
         list(stream)
@@ -180,7 +180,7 @@ def test_one_that_fails_at_its_end_is_told_by_its_last_words() -> None:
 def test_one_that_stops_reading_and_calls_that_success_is_not_believed() -> None:
     with child("true") as program:
         stage = ChildCompression(program)
-        with pytest.raises(ChildFailed, match="it ended before its input did"):
+        with pytest.raises(ChildFailed, match="it ended before it had read all of its input"):
             feed_for_ever(stage)
 
 

@@ -32,5 +32,5 @@ def test_a_server_without_a_binary_log_has_no_position() -> None:
 
 
 def test_a_copy_that_does_not_say_how_far_it_is_is_none() -> None:
-    with pytest.raises(BackupFailed, match="does not say up to which LSN"):
+    with pytest.raises(BackupFailed, match="does not report its last LSN"):
         proof_in({"mariadb_backup_info": INFO})
