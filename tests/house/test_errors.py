@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from holdfast.model import errors
-from holdfast.model.errors import HoldfastError
+from holdfast.model.errors import HoldfastError, Reported
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/errors.md"
 
@@ -16,7 +16,7 @@ def error_classes() -> dict[str, int]:
     return {
         name: found.exit_code
         for name, found in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(found, HoldfastError) and found is not HoldfastError
+        if issubclass(found, Reported) and found not in (Reported, HoldfastError)
     }
 
 

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperCommand
 
 from holdfast.cli import completion
-from holdfast.model.errors import BackupNotFound, HoldfastError, Interrupted, UnknownJob
+from holdfast.model.errors import BackupNotFound, HoldfastError, UnknownJob
 from holdfast.runtime import streams
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ def _each(
         try:
             found[name] = work(name)
         except HoldfastError as error:
-            if len(names) == 1 or isinstance(error, Interrupted):
+            if len(names) == 1:
                 raise
             errors[name] = error
     return found, errors

@@ -31,7 +31,7 @@ from holdfast.cli.tables import (
     words,
 )
 from holdfast.model.backup import Summary
-from holdfast.model.errors import HoldfastError, Interrupted
+from holdfast.model.errors import HoldfastError
 from holdfast.model.units import counted, span
 from holdfast.operations.verify.scrub import BackupProof, proofs_of
 from holdfast.runtime import events
@@ -119,8 +119,6 @@ def proofs_in(
         return proofs_of(
             summaries, job, log, manifest_of=lambda backup_id: within.manifest(backup_id, "")
         )
-    except Interrupted:
-        raise
     except HoldfastError as error:
         # A user who may read a repository need not have a state directory.
         events.debug("verification_log_not_used", problem=error.message)

@@ -20,7 +20,7 @@ from holdfast.cli.context import CONFIG
 from holdfast.cli.program import program
 from holdfast.config.settings import SESSION_SOCKET, STATE_DIRECTORY
 from holdfast.model import errors
-from holdfast.model.errors import HoldfastError
+from holdfast.model.errors import HoldfastError, Reported
 from holdfast.runtime.files import PASSABLE_FOLDER, make_folder, whole_file, write_all
 
 PROGRAM = "holdfast"
@@ -173,13 +173,15 @@ def _exit_status(name: str) -> list[str]:
         return [f"0 means success. {_reference(PROGRAM)} lists the exit code of every error."]
     classes = [each for _, each in inspect.getmembers(errors, inspect.isclass)]
     own = [
-        each for each in classes if issubclass(each, HoldfastError) and each is not HoldfastError
+        each
+        for each in classes
+        if issubclass(each, Reported) and each not in (Reported, HoldfastError)
     ]
     codes = CODES | {each.exit_code: _first_line(each) for each in own}
     return _terms((_bold(str(code)), meaning) for code, meaning in sorted(codes.items()))
 
 
-def _first_line(error: type[HoldfastError]) -> str:
+def _first_line(error: type[Reported]) -> str:
     return inspect.cleandoc(error.__doc__ or "").split("\n\n")[0].replace("\n", " ")
 
 

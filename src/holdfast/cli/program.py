@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from holdfast.cli.command_line import command_of
 from holdfast.cli.completion import words_so_far
 from holdfast.cli.context import CONFIG, CommandWithExamples, Session, print_document
-from holdfast.model.errors import HoldfastError, Interrupted, OutputLost
+from holdfast.model.errors import HoldfastError, Interrupted, OutputLost, Reported
 from holdfast.runtime import streams
 from holdfast.runtime.cleanup import afterwards, notes_of
 from holdfast.runtime.events import LogFormat, labelled, prefix, set_up
@@ -159,7 +159,7 @@ def run(arguments: list[str]) -> int:
             return error.exit_code
         # Not as a document: stdout cannot take one.
         return _told([], error, error)
-    except HoldfastError as error:
+    except Reported as error:
         return _told(arguments, error, error)
     except Exception as error:  # noqa: BLE001 - the outermost frame: told, and never swallowed
         return _told(arguments, foreseen(error) or _bug(error), error)
@@ -186,7 +186,7 @@ def _run(arguments: list[str]) -> int:
     raise error
 
 
-def _told(arguments: list[str], error: HoldfastError, raised: Exception) -> int:
+def _told(arguments: list[str], error: Reported, raised: BaseException) -> int:
     """Report the error once, as text or JSON; returns its exit code."""
     notes = notes_of(raised)
     if "--verbose" in arguments or "-v" in arguments:

@@ -23,7 +23,7 @@ from holdfast.cli.point_in_time import Asked, PointInTime, Recovered, recoverabl
 from holdfast.cli.progress import Meter, watched
 from holdfast.cli.tables import BAD, GOOD, WARN, Cell, Coloured, Table, number, words
 from holdfast.model.backup import Manifest
-from holdfast.model.errors import HoldfastError, Interrupted
+from holdfast.model.errors import HoldfastError
 from holdfast.model.units import counted, size
 from holdfast.operations.restore.backup import (
     RestoreReport,
@@ -237,8 +237,6 @@ def _remember(session: Session, manifest: Manifest) -> None:
         name = session.repositories(manifest.job)[0]
         log = reading.verification_log(session.settings, name)
         log.restored(manifest.backup_id, at=now())
-    except Interrupted:
-        raise
     except HoldfastError as error:
         events.debug("restore_not_remembered", problem=error.message)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 
-class HoldfastError(Exception):
-    """An error with a message for the operator, a hint and its own exit code."""
+class Reported(BaseException):
+    """What ends a command, with a message for the operator, a hint and its own exit code."""
 
     exit_code: ClassVar[int] = 1
 
@@ -18,6 +18,10 @@ class HoldfastError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class HoldfastError(Reported, Exception):
+    """An error: something failed, and a caller may go on without it."""
 
 
 class ConfigInvalid(HoldfastError):
@@ -302,7 +306,11 @@ class ClusterChanged(HoldfastError):
     exit_code = 75
 
 
-class Interrupted(HoldfastError):
-    """The run was ended by SIGINT or SIGTERM."""
+class Interrupted(Reported):
+    """The run was ended by SIGINT or SIGTERM.
+
+    Like `KeyboardInterrupt` it is no `Exception`, so no handler of errors takes it for one of its
+    own and goes on. Clean-up on the way out belongs into `afterwards` and `on_failure`.
+    """
 
     exit_code = 130

@@ -11,7 +11,6 @@ import threading
 
 from holdfast.model.errors import (
     HoldfastError,
-    Interrupted,
     ObjectMissing,
     RepositoryReadOnly,
     RepositoryRefused,
@@ -80,8 +79,6 @@ class AppendOnly(ForwardingRepository):
             self._repository.stat(key)
         except ObjectMissing:
             return False
-        except Interrupted:
-            raise
         except HoldfastError:
             return True
         return True

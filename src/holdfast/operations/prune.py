@@ -12,7 +12,6 @@ from holdfast.model.backup import Manifest
 from holdfast.model.chain import children_first
 from holdfast.model.errors import (
     HoldfastError,
-    Interrupted,
     LeaseLost,
     RepositoryFull,
     RepositoryReadOnly,
@@ -261,8 +260,6 @@ def _running(context: PruneContext) -> str:
     """The id of the run that owns the job: it may have finished some of several databases."""
     try:
         owner = context.guard.owner(context.job.name) or {}
-    except Interrupted:
-        raise
     except HoldfastError:
         owner = {}
     return owner.get("run_id", "")

@@ -9,7 +9,7 @@ from functools import partial
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Manifest
-from holdfast.model.errors import HoldfastError, Interrupted, RepositoryFull, WalNotArchived
+from holdfast.model.errors import HoldfastError, RepositoryFull, WalNotArchived
 from holdfast.model.units import size
 from holdfast.model.wal_archive import Archiver
 from holdfast.operations.backup.job import skipped_in_a_row
@@ -98,8 +98,6 @@ def _archiver(context: StatusContext) -> tuple[Archiver | None, str]:
     """The server's archiver, or why it is unknown; only `check` reports a server that is down."""
     try:
         return context.source.archiver(), ""
-    except Interrupted:
-        raise
     except HoldfastError as error:
         return None, error.message
 
@@ -163,8 +161,6 @@ class _Looks:
         """Run one check; an error becomes a finding, so that the operator sees all problems."""
         try:
             self.findings.extend(look())
-        except Interrupted:
-            raise
         except HoldfastError as error:
             told = Finding(subject=subject, detail="", problem=error.message, hint=error.hint)
             self.findings.append(told)

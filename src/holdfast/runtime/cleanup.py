@@ -43,9 +43,8 @@ class Afterwards:
         try:
             self._step(*self._arguments)
         except Exception as fault:
-            # An interruption is not the clean-up's fault, and comes only once. A generator that is
-            # closed early has no error that could carry the note.
-            if cause is None or isinstance(fault, Interrupted) or isinstance(cause, GeneratorExit):
+            # A generator that is closed early has no error that could carry the note.
+            if cause is None or isinstance(cause, GeneratorExit):
                 raise
             add_note(cause, fault)
 
@@ -65,8 +64,6 @@ def noted_on(cause: BaseException) -> Iterator[None]:
     """For clean-up in an `except` block: an error in it becomes a note on `cause`."""
     try:
         yield
-    except Interrupted:
-        raise
     except Exception as fault:  # noqa: BLE001 - whatever it is, it comes second
         add_note(cause, fault)
 
@@ -121,11 +118,16 @@ class Cancellation:
         with self._lock:
             self.aborted.set()
             ends = list(self._under_way.values())
+        interruption: Interrupted | None = None
         for end in ends:
             try:
                 end()
+            except Interrupted as error:
+                interruption = error
             except Exception:  # noqa: BLE001, S112  # its owner closes it anyway, and sees why
                 continue
+        if interruption is not None:
+            raise interruption
 
 
 # Another thread cannot reach a driver that waits for its server, a child or a socket. A signal can:

@@ -119,12 +119,13 @@ class WorkerPool:
             threading.Thread(target=crew.serve, name=f"slot-{number}")
             for number in range(1, self._workers + 1)
         ]
+        failed: BaseException | None = None
         try:
             _start(threads)
             crew.wait()
         except BaseException as error:  # noqa: BLE001 - raised again below, after the work has ended
-            crew.fail(error)
-        crew.wait_in_any_case()
+            failed = error
+        crew.wait_in_any_case(failed)
         for thread in threads:
             if thread.is_alive():
                 thread.join()
@@ -207,13 +208,18 @@ class _Crew(Generic[Item]):
         waiting = self._again and self._cause is None
         return self._no_more and self._working == 0 and not waiting
 
-    def wait_in_any_case(self) -> None:
-        """Like `wait`, also if somebody keeps pressing Ctrl-C: no work may be left behind."""
+    def wait_in_any_case(self, failed: BaseException | None) -> None:
+        """Like `wait`, also if somebody keeps pressing Ctrl-C: no work may be left behind.
+
+        `failed` is the error that ends the work, if there is one.
+        """
         while True:
             try:
+                if failed is not None:
+                    self.fail(failed)
                 return self.wait()
             except (KeyboardInterrupt, Interrupted) as error:
-                self.fail(error)
+                failed = error
 
     def fail(self, error: BaseException) -> None:
         with self._changed:
@@ -255,7 +261,7 @@ class _Crew(Generic[Item]):
                     self._changed.notify_all()
                 else:
                     self._working += 1
-        except Exception as error:  # noqa: BLE001 - the items may come from afar; raised again in the caller
+        except BaseException as error:  # noqa: BLE001 - the items may come from afar; raised again in the caller
             self.fail(error)
             return None
         return task

@@ -13,7 +13,7 @@ from holdfast.config.settings import Settings
 from holdfast.config.sources import PostgresSettings
 from holdfast.host_state.kept_files import FileClusters
 from holdfast.model.backup import Codec
-from holdfast.model.errors import HoldfastError, Interrupted, UnknownJob, Unsupported
+from holdfast.model.errors import HoldfastError, UnknownJob, Unsupported
 from holdfast.model.recovery import ServerStarter
 from holdfast.model.wal_archive import WalStream
 from holdfast.operations.context import ArchiveContext, JobSpec, RunRules, StoredForm
@@ -78,7 +78,7 @@ def _require_wal(settings: Settings, name: str, kept_in: Repository) -> None:
     try:
         if next(iter(kept_in.list(f"{name}{WAL}")), None) is None:
             job_settings(settings, name)
-    except (Interrupted, UnknownJob):
+    except UnknownJob:
         raise
     except HoldfastError as error:
         raise UnknownJob(

@@ -138,6 +138,17 @@ def test_everything_under_way_is_ended_even_if_one_refuses() -> None:
     assert ended == ["refused", "second"]
 
 
+def test_everything_under_way_is_ended_even_if_one_is_interrupted() -> None:
+    endings, ended = Cancellation(), list[str]()
+    with (
+        pytest.raises(Interrupted),
+        endings.registered(lambda: fail(Interrupted("SIGTERM"))),
+        endings.registered(lambda: ended.append("second")),
+    ):
+        endings.abort()
+    assert ended == ["second"]
+
+
 def test_what_is_done_is_not_ended_again() -> None:
     endings, ended = Cancellation(), list[str]()
     with endings.registered(lambda: ended.append("x")):

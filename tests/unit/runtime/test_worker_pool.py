@@ -109,6 +109,40 @@ def test_an_error_of_the_items_themselves_is_an_error_of_the_run() -> None:
     assert aborted.is_set()
 
 
+def test_items_that_end_in_an_interruption_end_the_run() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise Interrupted("cannot go on: SIGTERM")
+
+    with pytest.raises(Interrupted):
+        WorkerPool(1).each(items(), lambda item: item)
+
+
+def test_an_interruption_while_the_work_is_being_ended_leaves_no_work_behind() -> None:
+    ended, went_on = threading.Event(), threading.Event()
+
+    def refuse(_number: int, _frame: FrameType | None) -> None:
+        raise Interrupted("cannot go on: SIGTERM")
+
+    def abort() -> None:
+        ended.set()
+        signal.raise_signal(signal.SIGTERM)
+
+    def work(_item: int) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        assert ended.wait(WAIT_SECONDS)
+        went_on.set()
+
+    before = signal.signal(signal.SIGTERM, refuse)
+    try:
+        with pytest.raises(Interrupted):
+            WorkerPool(1, abort=abort).each([1], work)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert went_on.is_set()
+    assert threads_named("slot-") == []
+
+
 def test_ctrl_c_ends_the_work_and_is_an_interruption() -> None:
     aborted = threading.Event()
 

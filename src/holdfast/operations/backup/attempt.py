@@ -16,8 +16,8 @@ from holdfast.model.backup import Part, PartPlan
 from holdfast.model.errors import (
     DeadlineExceeded,
     HoldfastError,
-    Interrupted,
     LeaseLost,
+    Reported,
     RepositoryFull,
 )
 from holdfast.operations.backup.earlier import unfinished
@@ -167,7 +167,7 @@ def give_up(attempt: Attempt, catalog: Catalog, error: BaseException) -> None:
 
 
 def _failure(attempt: Attempt, error: BaseException, *, parts_kept: int) -> Failure:
-    known = error if isinstance(error, HoldfastError) else None
+    known = error if isinstance(error, Reported) else None
     at = attempt.outcome.failed_at
     return Failure(
         job=attempt.context.job.name,
@@ -223,7 +223,7 @@ class Watchdog:
             try:
                 yield
             except HoldfastError as error:
-                if self._expired and not isinstance(error, Interrupted):
+                if self._expired:
                     raise self._error() from error
                 raise
         if self._expired:
@@ -248,9 +248,10 @@ class Watchdog:
             with periodically(look, pause=self._pause_before_bytes, name="watch-opening"):
                 try:
                     yield
+                except Ended as error:
+                    raise self._not_opened(error) from error
                 except Exception as error:
-                    of_somebody_else = isinstance(error, Interrupted)
-                    if isinstance(error, Ended) or (self._expired and not of_somebody_else):
+                    if self._expired:
                         raise self._not_opened(error) from error
                     raise
         if self._expired:
@@ -288,7 +289,7 @@ class Watchdog:
             return f"no data arrived for {stall}"
         return ""
 
-    def _not_opened(self, error: Exception | None) -> HoldfastError:
+    def _not_opened(self, error: BaseException | None) -> HoldfastError:
         """The error of an opening that was ended; it names what the source was waiting for."""
         if self._hold.lost:
             return self._error()

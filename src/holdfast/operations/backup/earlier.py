@@ -17,7 +17,6 @@ from holdfast.model.errors import (
     BackupFailed,
     BackupNotFound,
     HoldfastError,
-    Interrupted,
     ObjectMissing,
     VerifyFailed,
 )
@@ -277,8 +276,6 @@ def left_sessions(holder: Holder | None, *, spare: Collection[str]) -> list[str]
         return []
     try:
         return [each for each in holder.left() if each not in spare]
-    except Interrupted:
-        raise
     except HoldfastError as error:
         events.warning("sessions_not_listed", problem=error.message)
         return []
@@ -294,8 +291,6 @@ def end_left(holder: Holder | None, session_ids: Sequence[str]) -> None:
     for session_id in session_ids:
         try:
             holder.forget(session_id)
-        except Interrupted:
-            raise
         except HoldfastError as error:
             events.warning("session_not_ended", session=session_id, problem=error.message)
         else:

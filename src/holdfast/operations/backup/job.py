@@ -17,8 +17,8 @@ from holdfast.model.errors import (
     BackupFailed,
     DatabaseUnreachable,
     HoldfastError,
-    Interrupted,
     LeaseLost,
+    Reported,
     RepositoryBusy,
     RunInFlight,
     SkippedTooOften,
@@ -159,7 +159,7 @@ def _take_each(
             manifest = back_up(
                 context, source, choice, run_id=run.run_id, name_id=name_id, hold=hold
             )
-        except (Interrupted, LeaseLost):
+        except LeaseLost:
             raise
         except HoldfastError as error:
             if len(sources) == 1:
@@ -201,7 +201,7 @@ def _recorded(context: BackupContext, run: _Run) -> Iterator[None]:
     """Record every end of the run in the run history."""
 
     def record(outcome: str, error: BaseException | None = None) -> None:
-        known = error if isinstance(error, HoldfastError) else None
+        known = error if isinstance(error, Reported) else None
         written = RunRecord(
             job=context.job.name,
             run_id=run.run_id,
@@ -279,8 +279,6 @@ def held(
                 if member is members[0]:
                     raise
                 together.fail(member, error)
-            except Interrupted:
-                raise
             except HoldfastError as error:
                 together.fail(member, error)
         yield replace(context, repository=together), MirroredHold(together, members)
@@ -318,7 +316,5 @@ class MirroredHold:
             if member.hold is not None and member.error is None:
                 try:
                     member.hold.prove()
-                except Interrupted:
-                    raise
                 except HoldfastError as error:
                     self._mirrored.fail(member, error)

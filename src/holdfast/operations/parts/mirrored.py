@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from queue import Full, Queue
 
 from holdfast.model.backup import Buffer
-from holdfast.model.errors import HoldfastError, Interrupted, LeaseLost, ObjectMissing
+from holdfast.model.errors import HoldfastError, LeaseLost, ObjectMissing
 from holdfast.ports.repository import Repository, Stored
 from holdfast.ports.run import Hold
 from holdfast.runtime import events
@@ -71,8 +71,6 @@ class Mirrored:
         for member in self._healthy():
             try:
                 work(member.repository)
-            except Interrupted:
-                raise
             except HoldfastError as error:
                 self.fail(member, error)
 
@@ -116,8 +114,6 @@ class Mirrored:
         for member in others:
             try:
                 _bring(key, first.repository, member.repository)
-            except Interrupted:
-                raise
             except HoldfastError as error:
                 self.fail(member, error)
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.model.errors import (
     HoldfastError,
-    Interrupted,
     ObjectMissing,
     RepositoryUnreachable,
     RestoreFailed,
@@ -146,7 +145,7 @@ def _bring(context: ArchiveContext, wanted: Getting, asked: ArchivedFile, *, nam
         if file is not None and not _spooled(wanted, file).exists():
             make_folder(wanted.own_spool, above=PRIVATE_FOLDER)
             _write(context, file, _spooled(wanted, file), identities=wanted.identities)
-    except (Interrupted, TasksRefused):
+    except TasksRefused:
         raise
     except (HoldfastError, OSError) as error:
         events.debug("wal_not_prefetched", file=name, problem=str(error))

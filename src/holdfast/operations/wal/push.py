@@ -16,7 +16,6 @@ from holdfast.model.errors import (
     AlreadyStored,
     HoldfastError,
     IdentityNeeded,
-    Interrupted,
     ObjectMissing,
     RepositoryUnreachable,
     TasksRefused,
@@ -113,8 +112,6 @@ def push(
                 was_new = _recorded(context, each, found)
                 is_new = was_new if each is file else is_new
                 done.append(each)
-    except Interrupted:
-        raise
     except HoldfastError as error:
         if file not in done:
             raise
@@ -162,7 +159,7 @@ def _kept(
         for repository in context.repositories:
             put = partial(_put, context, repository, file, identities=identities)
             kept.append(trying(put, on=RepositoryUnreachable, what=what))
-    except (Interrupted, TasksRefused):
+    except TasksRefused:
         raise
     except HoldfastError as error:
         _discard([kept])
@@ -291,7 +288,7 @@ def _is_unfinished(
     try:
         with _opened(repository, known, identities) as early, segment_at(file.path) as finished:
             return not early.is_written_through and early.goes_on_in(finished)
-    except (Interrupted, TasksRefused, RepositoryUnreachable):
+    except (TasksRefused, RepositoryUnreachable):
         raise
     except IdentityNeeded:
         require_same(

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.model.backup import Buffer, Consistency
+from holdfast.model.backup import Buffer, Consistency, Manifest
 from holdfast.model.errors import (
     BackupFailed,
     BackupNotFound,
@@ -30,6 +30,7 @@ from holdfast.operations.backup.job import backup
 from holdfast.ports.host_state import RunRecord
 from holdfast.ports.repository import Stored
 from holdfast.ports.sessions import RUN_LABEL, HeldKind
+from tests.fakes.gauges import MemoryGauges
 from tests.fakes.holder import FakeHolder
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.run_history import MemoryRunHistory
@@ -166,6 +167,21 @@ def test_an_interrupt_leaves_nothing_of_the_run_and_is_recorded() -> None:
     job.forget_failure()
     assert job.repository.objects == {}
     assert job.history.records[0].outcome == "failed"
+
+
+def test_an_interrupt_is_obeyed_where_an_error_would_be_ignored() -> None:
+    class Interrupting(MemoryGauges):
+        def show_backup(self, manifest: Manifest) -> None:
+            super().show_backup(manifest)
+            raise Interrupted("cannot go on: interrupted by SIGTERM", hint="start it again")
+
+    job = MemoryJob()
+    job.gauges = Interrupting()
+    with pytest.raises(Interrupted):
+        backup(job.context)
+    assert len(job.gauges.backups) == 1
+    (run,) = job.history.records
+    assert (run.outcome, run.exit_code, run.hint) == ("failed", 130, "start it again")
 
 
 def test_a_run_that_outlives_its_deadline_is_ended_and_says_so() -> None:

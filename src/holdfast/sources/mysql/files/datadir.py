@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from holdfast.model.backup import Part
 from holdfast.model.errors import (
     ConfigInvalid,
-    HoldfastError,
+    Reported,
     RestoreFailed,
     TargetNotEmpty,
     Unsupported,
@@ -79,7 +79,7 @@ class DatadirTarget(Target):
         except BaseException as error:
             with noted_on(error):
                 self._clear(made=made)
-                if isinstance(error, HoldfastError):
+                if isinstance(error, Reported):
                     note = "the unpacked files were removed again"
                     error.hint = f"{error.hint}; {note}" if error.hint else note
             raise

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from holdfast.model.backup import Part, Relation
 from holdfast.model.checksums import Expected, expected, require_equal
-from holdfast.model.errors import HoldfastError, RestoreFailed, TargetNotEmpty
+from holdfast.model.errors import HoldfastError, Reported, RestoreFailed, TargetNotEmpty
 from holdfast.model.part_details import MysqlDatabase
 from holdfast.model.restore import FailedObject, Restored, RestoredTable, StoredParts
 from holdfast.ports.run import Progress
@@ -108,7 +108,7 @@ class MysqlTarget(Target):
                 note = f"database '{database}' was dropped again, as it was incomplete"
             except HoldfastError as failure:
                 note = f"{note} ({failure.message})"
-        if isinstance(error, HoldfastError):
+        if isinstance(error, Reported):
             error.hint = f"{error.hint}; {note}" if error.hint else note
 
     @contextmanager
@@ -128,7 +128,7 @@ class MysqlTarget(Target):
             asking.run(f"DROP TABLE {quoted(name)}")
         try:
             yield
-        except HoldfastError as error:
+        except Reported as error:
             names = _named([relation.name for relation in request.tables])
             note = f"incomplete in '{database}': {names}"
             error.hint = f"{error.hint}; {note}" if error.hint else note

@@ -19,7 +19,7 @@ import psycopg
 from psycopg import pq
 
 from holdfast.model.backup import Member, Part
-from holdfast.model.errors import HoldfastError, Interrupted, RestoreFailed
+from holdfast.model.errors import HoldfastError, RestoreFailed
 from holdfast.model.restore import StoredParts, proving
 from holdfast.runtime.cleanup import Cancellation, afterwards, on_failure
 from holdfast.sources.packing import StreamCutter
@@ -176,8 +176,6 @@ def _works(fifo: FifoIn, session: psycopg.Connection) -> bool:
     try:
         session.execute("CREATE TEMPORARY TABLE holdfast_trial (a int)")
         return fifo.copy(session, f"COPY holdfast_trial FROM {PLACE}", [b"1\n"]) == 1
-    except Interrupted:
-        raise
     except (psycopg.Error, HoldfastError, OSError):
         return False
 

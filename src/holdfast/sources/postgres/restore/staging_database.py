@@ -16,6 +16,7 @@ from holdfast.model.errors import (
     DatabaseUnreachable,
     GrantMissing,
     HoldfastError,
+    Reported,
     RestoreFailed,
     TargetNotEmpty,
 )
@@ -151,7 +152,7 @@ def _in_place(server: Cluster, login: Login) -> Iterator[None]:
     except BaseException as error:
         with noted_on(error):
             server.end_sessions(login.settings["application_name"])
-        if isinstance(error, HoldfastError) and _holds_something(server, login):
+        if isinstance(error, Reported) and _holds_something(server, login):
             error.hint = f"{error.hint}; database '{login.database}' is left incomplete"
         raise
 
@@ -178,7 +179,7 @@ def _beside(server: Cluster, login: Login, options: Mapping[str, str]) -> Iterat
     try:
         server.drop(login.database)
         server.rename(unfinished, to=login.database)
-    except HoldfastError as error:
+    except Reported as error:
         error.hint = f"{error.hint}; all that was restored is in database '{unfinished}'"
         raise
 
@@ -197,7 +198,7 @@ def _discard(server: Cluster, login: Login, error: BaseException) -> None:
             _forget_subscriptions(login)
         server.drop(login.database)
     except HoldfastError:
-        if isinstance(error, HoldfastError):
+        if isinstance(error, Reported):
             error.hint = f"{error.hint}; drop the incomplete database '{login.database}'"
 
 

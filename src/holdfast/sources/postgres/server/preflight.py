@@ -17,7 +17,6 @@ from holdfast.model.errors import (
     BackupFailed,
     GrantMissing,
     HoldfastError,
-    Interrupted,
     Unsupported,
 )
 from holdfast.ports.source import Finding
@@ -175,8 +174,6 @@ def lag_seconds(login: Login) -> float | None:
     try:
         with login.session() as connection:
             row = connection.execute(_LAG).fetchone()
-    except Interrupted:
-        raise
     except (psycopg.Error, HoldfastError):
         return None
     return float(row[0]) if row and row[0] is not None else None
@@ -285,8 +282,6 @@ class Queue:
             with self._login.session() as connection:
                 found = in_the_way(connection)
             found = [each for each in found if each.relation in wanted or not wanted]
-        except Interrupted:
-            raise
         except (HoldfastError, psycopg.Error):
             found = []
         if not found:
