@@ -8,6 +8,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+# The runner's own default: `holdfast.config.hooks`.
+HOOK_TIMEOUT = "1m"
 Jobs = Mapping[str, Mapping[str, Any]]
 
 
@@ -65,6 +67,16 @@ def _unexplained(result: Mapping[str, Any]) -> list[str]:
     return [f"the check ended with {result['rc']}"] if result["rc"] else []
 
 
+def times_of_hooks(job: Mapping[str, Any]) -> str:
+    """How long the hooks of a job may run, as systemd adds time spans up: `1m 5m`."""
+    stages = job.get("hooks") or {}
+    hooks = [each for stage in stages.values() for each in stage or []]
+    return " ".join(
+        each.get("timeout", HOOK_TIMEOUT) if isinstance(each, Mapping) else HOOK_TIMEOUT
+        for each in hooks
+    )
+
+
 class FilterModule:
     """The class in which Ansible finds the filters."""
 
@@ -73,4 +85,5 @@ class FilterModule:
             "kinds_without_job": kinds_without_job,
             "merged_jobs": merged_jobs,
             "problems_of_checks": problems_of_checks,
+            "times_of_hooks": times_of_hooks,
         }

@@ -13,6 +13,7 @@ from holdfast.model.backup import Codec
 from holdfast.model.retention import Policy
 from holdfast.operations.context import (
     BackupContext,
+    Hooks,
     Host,
     HostState,
     JobSpec,
@@ -60,6 +61,7 @@ class MemoryJob:
         self.file_lists = MemoryFileLists()
         self.verification_log = MemoryVerificationLog()
         self.blob_grace = timedelta(0)
+        self.hooks = Hooks()
         self.gauges = MemoryGauges()
         self.throttle = Throttle()
         self.sessions: Holder | None = None
@@ -77,6 +79,7 @@ class MemoryJob:
             ),
             retention=self.retention,
             blob_grace=self.blob_grace,
+            hooks=self.hooks,
         )
 
     @property

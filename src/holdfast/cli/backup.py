@@ -110,6 +110,8 @@ def _show(session: Session, report: RunReport) -> None:
     for manifest in report.manifests:
         for note in manifest.notes:
             session.say(f"note: database '{manifest.server.database}': {note}", WARN)
+    for warning in report.warnings:
+        session.say(f"warning: {warning}", WARN)
     for failed in report.failures:
         session.say(f"failed: database '{failed.database}': {failed.error.message}", BAD)
         if failed.error.hint:
@@ -129,4 +131,5 @@ def _document(report: RunReport) -> Document:
         "backups": [of_backup(manifest.summary) for manifest in report.manifests],
         "failed": [{"database": each.database, **of_error(each.error)} for each in report.failures],
         "without": [{"repository": each.name, **of_error(each.error)} for each in report.without],
+        "warnings": list(report.warnings),
     }

@@ -187,6 +187,9 @@ def _written_path(loc: tuple[str | int, ...], data: Any, kind: str) -> tuple[Key
         if isinstance(data, dict) and step in data:
             path.append(str(step))
             around, data = data, data[step]
+        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
+            path.append(str(step))
+            data = data[step]
         elif kind == "missing" and position == len(loc) - 1:
             path.append(str(step))
     return tuple(path), around

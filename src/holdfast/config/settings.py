@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from holdfast.config.hooks import HooksSettings
 from holdfast.config.repositories import RepositorySettings
 from holdfast.config.sources import MysqlSettings, PostgresSettings, SourceSettings
 from holdfast.config.values import (
@@ -143,6 +144,7 @@ class JobSettings(Strict):
     overlap_alarm: Annotated[int, Field(ge=1, le=50)] = 3
     resumable: bool = False
     checksums: bool | Literal["auto"] = "auto"
+    hooks: HooksSettings = HooksSettings()
 
     @model_validator(mode="after")
     def _suits_mirrors(self) -> Self:

@@ -72,6 +72,12 @@ class CheckRefused(HoldfastError):
     exit_code = 17
 
 
+class HookRefused(HoldfastError):
+    """A hook of the job that runs before it failed, so the run did not begin."""
+
+    exit_code = 18
+
+
 class DatabaseUnreachable(HoldfastError):
     """The server did not answer or the database does not exist; trying later may work."""
 

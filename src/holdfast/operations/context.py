@@ -59,6 +59,27 @@ class RunRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """A program of the operator, with its arguments, that may run for at most `timeout`."""
+
+    argv: tuple[str, ...]
+    timeout: timedelta
+
+    @property
+    def told(self) -> str:
+        return " ".join(self.argv)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """The programs that run before each run of a job, after a good one, and after a failed one."""
+
+    before: tuple[Hook, ...] = ()
+    after: tuple[Hook, ...] = ()
+    failed: tuple[Hook, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """One job as the operations see it.
 
@@ -73,6 +94,7 @@ class JobSpec:
     blob_grace: timedelta = timedelta(0)
     notes: tuple[str, ...] = ()
     cluster: str = ""
+    hooks: Hooks = field(default_factory=Hooks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

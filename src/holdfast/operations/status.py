@@ -12,6 +12,7 @@ from holdfast.model.backup import Manifest
 from holdfast.model.errors import HoldfastError, RepositoryFull, WalNotArchived
 from holdfast.model.units import size
 from holdfast.model.wal_archive import Archiver
+from holdfast.operations.backup.hooks import missing
 from holdfast.operations.backup.job import skipped_in_a_row
 from holdfast.operations.context import JobSpec
 from holdfast.operations.wal.list import require_cluster_of_backups
@@ -135,6 +136,8 @@ def check(context: CheckContext) -> CheckReport:
         looks.at(subject, partial(_repository, subject, mirror))
     looks.at("metrics", lambda: _metrics(context))
     looks.at("encryption", lambda: _encryption(context))
+    hooks = context.job.hooks
+    looks.at("hooks", lambda: missing((*hooks.before, *hooks.after, *hooks.failed)))
     sources: list[Source] = []
     looks.at("source", lambda: _databases(context, sources))
     for source in sources:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import select
 import signal
 import subprocess
 import threading
@@ -53,6 +54,11 @@ class Child:
     @property
     def is_running(self) -> bool:
         return self._popen.poll() is None
+
+    @property
+    def status(self) -> int:
+        """The status of a program that has ended; negative is a signal's number."""
+        return self._popen.wait()
 
     def feed(self, proven: Proven) -> None:
         """Write all chunks to the program's input; if it stops reading, its status tells why."""
@@ -106,12 +112,30 @@ class Child:
                 self._popen.wait()
         self._drain.join(GRACE_SECONDS)
 
+    def end_group(self) -> None:
+        """End the program and all processes of its group, also those that outlived it.
+
+        Only while the program is not reaped: as long as it is not, no other group has its number.
+        """
+        if self._popen.returncode is not None:
+            return
+        self._signal(signal.SIGTERM)
+        ended = os.pidfd_open(self.pid)
+        with afterwards(os.close, ended):
+            poller = select.poll()
+            poller.register(ended, select.POLLIN)
+            poller.poll(GRACE_SECONDS * 1000)
+        self._signal(signal.SIGKILL)
+        self._popen.wait()
+
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._popen.pid, number)
 
     def _keep_stderr(self) -> None:
-        for line in _pipe(self._popen.stderr):
+        if self._popen.stderr is None:
+            return
+        for line in self._popen.stderr:
             text = line.decode(errors="replace").strip()
             if text:
                 self._tail.append(text)
@@ -158,11 +182,13 @@ def running(
     stderr_lines: int = STDERR_LINES_KEPT,
     cwd: Path | None = None,
     user: User | None = None,
+    merged: bool = False,
 ) -> Iterator[Child]:
     """Run `argv`, never a shell line, while the block runs; afterwards it is ended and reaped.
 
     It has its own process group, so that a Ctrl-C at the terminal reaches only holdfast. Pass
-    secrets by `env` or `pass_fds`. Raises `ToolMissing` if the program is not installed.
+    secrets by `env` or `pass_fds`. With `merged`, its stderr goes where its stdout goes. Raises
+    `ToolMissing` if the program is not installed.
     """
     with _starting(argv[0]):
         popen = subprocess.Popen(
@@ -170,7 +196,7 @@ def running(
             env=dict(env) if env is not None else None,
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merged else subprocess.PIPE,
             pass_fds=tuple(pass_fds),
             process_group=0,
             cwd=cwd,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import secrets
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast.config.hooks import HookSettings
 from holdfast.config.repositories import RepositorySettings
 from holdfast.config.settings import JobSettings, Settings
 from holdfast.config.sources import PostgresSettings
@@ -27,6 +29,8 @@ from holdfast.model.retention import Policy
 from holdfast.operations.append_only import AppendOnly, Leftovers
 from holdfast.operations.context import (
     BackupContext,
+    Hook,
+    Hooks,
     Host,
     HostState,
     JobSpec,
@@ -101,6 +105,11 @@ class Configured:
             blob_grace=job.blob_grace,
             notes=self._notes,
             cluster="" if cluster is None else str(cluster),
+            hooks=Hooks(
+                before=_hooks(job.hooks.before),
+                after=_hooks(job.hooks.after),
+                failed=_hooks(job.hooks.failed),
+            ),
         )
 
     @property
@@ -142,6 +151,10 @@ class Configured:
         if asked == level:
             return ()
         return (f"compression level {asked} was lowered to {level}: see level_cap",)
+
+
+def _hooks(configured: Iterable[HookSettings]) -> tuple[Hook, ...]:
+    return tuple(Hook(argv=each.run, timeout=each.timeout) for each in configured)
 
 
 def configured(settings: Settings, name: str, *, chosen: str = "") -> Configured:

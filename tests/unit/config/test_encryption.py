@@ -65,7 +65,7 @@ def test_every_slip_in_a_recipient_is_told_with_its_line_and_path(tmp_path: Path
         wrong = "q" if RECIPIENT[at] != "q" else "p"
         slipped = RECIPIENT[:at] + wrong + RECIPIENT[at + 1 :]
         what, hint = refused(tmp_path, "encryption", f"recipients: ['{slipped}']")
-        assert what.startswith("line 6: repositories.main.encryption.recipients: '"), slipped
+        assert what.startswith("line 6: repositories.main.encryption.recipients.0: '"), slipped
         assert "is not an age recipient (age1...)" in what
         assert "age-keygen" in hint
 

@@ -7,7 +7,15 @@ import json
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from plugins.filter.holdfast_jobs import kinds_without_job, merged_jobs, problems_of_checks
+from holdfast.config.hooks import TIMEOUT
+from holdfast.config.values import parse_duration
+from plugins.filter.holdfast_jobs import (
+    HOOK_TIMEOUT,
+    kinds_without_job,
+    merged_jobs,
+    problems_of_checks,
+    times_of_hooks,
+)
 from plugins.lookup.overruled_jobs import overruled
 
 SHOP = {"source": {"kind": "postgres"}}
@@ -91,3 +99,10 @@ def test_whatever_keeps_a_job_from_running_is_told_with_its_name(
     (problem,) = problems_of_checks([answered(**changed)])
     assert problem.startswith("shop: ")
     assert told in problem
+
+
+def test_a_unit_waits_for_the_hooks_of_its_job_too() -> None:
+    hooks = {"before": [["/bin/a"], {"run": ["/bin/b"], "timeout": "5m"}], "failed": [["/bin/c"]]}
+    assert times_of_hooks({**SHOP, "hooks": hooks}) == "1m 5m 1m"
+    assert times_of_hooks(SHOP) == ""
+    assert parse_duration(HOOK_TIMEOUT) == TIMEOUT

@@ -27,6 +27,7 @@ from holdfast.operations.append_only import AppendOnly
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.database import back_up
 from holdfast.operations.backup.earlier import end_left, left_sessions
+from holdfast.operations.backup.hooks import Ending, RunHooks
 from holdfast.operations.context import BackupContext
 from holdfast.operations.parts.mirrored import (
     FailedStore,
@@ -57,7 +58,8 @@ class FailedDatabase:
 class RunReport:
     """The result of one run of a job: backups, failed databases, and failed repositories.
 
-    `without` names the repositories that have no backup from this run.
+    `without` names the repositories that have no backup from this run. `warnings` tell what went
+    wrong beside it, such as a hook that failed.
     """
 
     job: str
@@ -65,6 +67,7 @@ class RunReport:
     manifests: tuple[Manifest, ...]
     failures: tuple[FailedDatabase, ...] = ()
     without: tuple[FailedStore, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def manifest(self) -> Manifest:
@@ -95,6 +98,17 @@ class _Run:
     manifests: list[Manifest] = field(default_factory=list)
     failures: list[FailedDatabase] = field(default_factory=list)
     without: tuple[FailedStore, ...] = ()
+    warnings: list[str] = field(default_factory=list)
+
+    def report(self, job: str) -> RunReport:
+        return RunReport(
+            job=job,
+            run_id=self.run_id,
+            manifests=tuple(self.manifests),
+            failures=tuple(self.failures),
+            without=self.without,
+            warnings=tuple(self.warnings),
+        )
 
 
 def backup(context: BackupContext, choice: BackupChoice | None = None) -> RunReport:
@@ -108,25 +122,26 @@ def backup(context: BackupContext, choice: BackupChoice | None = None) -> RunRep
     """
     choice = choice or BackupChoice()
     run = _Run(run_id=context.ownership.new_run_id(), started_at=context.host.clock())
-    with _recorded(context, run):
+    hooks = RunHooks(job=context.job, run_id=run.run_id, warnings=run.warnings)
+    with _recorded(context, run), hooks.on_error():
         timeout = context.job.rules.timeout
         deadline = run.started_at + timeout if timeout else None
         with held(context, deadline=deadline) as (everywhere, hold):
             events.reached("backup-locked")
-            sources = Retries(context.job.rules.attempts).trying(
-                context.source.databases, on=DatabaseUnreachable, what="listing the databases"
-            )
-            _sweep(everywhere, sources, choice)
-            events.reached("backup-swept")
-            _take_each(everywhere, sources, run, choice=choice, hold=hold)
-            run.without = failed_stores(everywhere.repository)
-    return RunReport(
-        job=context.job.name,
-        run_id=run.run_id,
-        manifests=tuple(run.manifests),
-        failures=tuple(run.failures),
-        without=run.without,
-    )
+            with hooks.around(lambda: _ending(context, run)):
+                sources = Retries(context.job.rules.attempts).trying(
+                    context.source.databases, on=DatabaseUnreachable, what="listing the databases"
+                )
+                _sweep(everywhere, sources, choice)
+                events.reached("backup-swept")
+                _take_each(everywhere, sources, run, choice=choice, hold=hold)
+                run.without = failed_stores(everywhere.repository)
+    return run.report(context.job.name)
+
+
+def _ending(context: BackupContext, run: _Run) -> Ending:
+    backups = tuple(each.backup_id for each in run.manifests)
+    return Ending(backups=backups, error=run.report(context.job.name).error)
 
 
 def _sweep(context: BackupContext, sources: Sequence[Source], choice: BackupChoice) -> None:
@@ -212,12 +227,7 @@ def _recorded(context: BackupContext, run: _Run) -> Iterator[None]:
             error=str(error) if error else "",
             hint=known.hint if known else "",
             exit_code=(known.exit_code if known else 1) if error else 0,
-            facts={
-                "databases": str(len(run.manifests) + len(run.failures)),
-                "failed": ", ".join(each.database for each in run.failures),
-            }
-            if run.failures or len(run.manifests) > 1
-            else {},
+            facts=_facts(run),
         )
         context.state.history.record(written)
         runs = context.state.history.last(context.job.name, count=RUNS_SEEN)
@@ -238,14 +248,16 @@ def _recorded(context: BackupContext, run: _Run) -> Iterator[None]:
         with noted_on(error):
             record("failed", error)
         raise
-    report = RunReport(
-        job=context.job.name,
-        run_id=run.run_id,
-        manifests=(),
-        failures=tuple(run.failures),
-        without=run.without,
-    )
-    record("failed" if report.error else "ok", report.error)
+    failed = run.report(context.job.name).error
+    record("failed" if failed else "ok", failed)
+
+
+def _facts(run: _Run) -> dict[str, str]:
+    warned = {"warnings": "; ".join(run.warnings)} if run.warnings else {}
+    if not run.failures and len(run.manifests) <= 1:
+        return warned
+    failed = ", ".join(each.database for each in run.failures)
+    return {"databases": str(len(run.manifests) + len(run.failures)), "failed": failed, **warned}
 
 
 @contextmanager
