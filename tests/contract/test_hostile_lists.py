@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from holdfast.model.errors import RepositoryRefused
 from holdfast.operations.backup.job import backup
@@ -17,6 +16,7 @@ from holdfast.operations.repair import repair
 from holdfast.operations.verify.backup import verify
 from holdfast.ports.repository import Repository
 from holdfast.repositories.network import RetryingRepository
+from tests.support.events import capture_logs
 from tests.support.memory_job import MemoryJob, repair_context
 from tests.support.stores import AzureContainer, GcsBucket, S3Bucket
 

@@ -9,8 +9,8 @@ for the first byte of a part. Two things are counted, as a reader of the code me
 - returns: the functions that `wiring` calls, one below the other, until what the backup works with
   is built.
 
-Loading a configuration, computed attributes and constructors are not traced: a reader takes these
-at their word. The source is a fake.
+Loading a configuration, logging, computed attributes and constructors are not traced: a reader
+takes these at their word. The source is a fake.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _is_taken_at_its_word(frame: FrameType) -> bool:
         return True
     if code.co_name.startswith("<") or not _is_ours(frame):
         return True
-    if code.co_filename.endswith("config/load.py"):
+    if code.co_filename.endswith(("config/load.py", "runtime/events.py")):
         return True
     owner = type(frame.f_locals.get("self"))
     found: Any = inspect.getattr_static(owner, code.co_name, None)

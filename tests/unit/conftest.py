@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-import structlog
 from hypothesis import settings
 
+from holdfast.runtime import events
 from tests.support import programs
 from tests.support.depth import deep, full
 
@@ -51,4 +51,4 @@ def _needs(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(autouse=True)
 def _events_as_they_come() -> Iterator[None]:
     yield
-    structlog.reset_defaults()
+    events.send_to(events.JSON_TO_STDERR)

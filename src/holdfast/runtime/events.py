@@ -9,48 +9,44 @@ the test can change things in the meantime.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from holdfast.runtime import streams
 
-if TYPE_CHECKING:
-    from structlog.typing import EventDict, Processor, WrappedLogger
+# Not structlog: every archived WAL segment starts this program, and loading structlog took a
+# seventh of that start.
 
-# structlog is loaded at the first event: loading takes a quarter of the time of `holdfast --help`.
+Receive = Callable[[str, str, Mapping[str, object]], None]
+"""Takes an event: its level, its name and its fields. Called from any thread."""
 
 
 def debug(event: str, **fields: object) -> None:
     """A detail, shown with `-v`."""
-    import structlog
-
-    structlog.get_logger().debug(event, **fields)
+    _receive("debug", event, fields)
 
 
 def info(event: str, **fields: object) -> None:
     """Something that a run did."""
-    import structlog
-
-    structlog.get_logger().info(event, **fields)
+    _receive("info", event, fields)
 
 
 def warning(event: str, **fields: object) -> None:
     """Trouble that a run survived, and that somebody may want to look into."""
-    import structlog
-
-    structlog.get_logger().warning(event, **fields)
+    _receive("warning", event, fields)
 
 
 def error(event: str, **fields: object) -> None:
     """Something that a run could not do."""
-    import structlog
-
-    structlog.get_logger().error(event, **fields)
+    _receive("error", event, fields)
 
 
 class LogFormat(StrEnum):
@@ -61,84 +57,94 @@ class LogFormat(StrEnum):
     CONSOLE = "console"
 
 
+def send_to(receive: Receive) -> Receive:
+    """Send all events of this process to `receive` from now on; returns what received them."""
+    global _receive
+    before, _receive = _receive, receive
+    return before
+
+
 def set_up_nothing() -> None:
     """Log no event at all: for a shell that reads all output as words to complete."""
-    import structlog
-
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    send_to(lambda _level, _event, _fields: None)
 
 
 def set_up(log_format: LogFormat, *, verbose: bool) -> None:
     """Set the format of all events of this process; called once."""
-    import logging
-
-    import structlog
-
     is_auto, is_watched = log_format is LogFormat.AUTO, sys.stderr.isatty()
     # On a terminal the user sees a bar and the result; events below a warning need `-v`.
     is_quiet = is_auto and is_watched and not verbose
-    renderer: Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
+    render = _as_json
     if is_quiet:
-        renderer = _for_people
+        render = _for_people
     elif log_format is LogFormat.CONSOLE or (is_auto and is_watched):
-        renderer = structlog.dev.ConsoleRenderer(colors=streams.has_colours(sys.stderr))
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _most_telling_first,
-            _with_priority(renderer),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.WARNING if is_quiet else logging.DEBUG if verbose else logging.INFO
-        ),
-        # Looked up at each event: while a bar is drawn, sys.stderr is another stream, which keeps
+        render = _as_line
+    send_to(_to_stderr(render, least="warning" if is_quiet else "debug" if verbose else "info"))
+
+
+Render = Callable[[str, str, Mapping[str, object]], str]
+
+STDERR = 2
+# syslog(3). The journal gives a line of stderr the priority `info`, unless it begins with one of
+# these in angle brackets (sd-daemon(3)); with them `journalctl -p err` finds the errors.
+PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
+
+
+def _to_stderr(render: Render, *, least: str) -> Receive:
+    """Writes events from the level `least` on to stderr, a line each."""
+    lock = threading.Lock()
+
+    def receive(level: str, event: str, fields: Mapping[str, object]) -> None:
+        if PRIORITIES[level] > PRIORITIES[least]:
+            return
+        line = f"{prefix(level)}{render(level, event, fields)}\n"
+        # sys.stderr is looked up each time: while a bar is drawn it is another stream, which keeps
         # the bar and the events apart.
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-    )
+        with lock:
+            sys.stderr.write(line)
+            sys.stderr.flush()
+
+    return receive
 
 
-def _most_telling_first(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Puts time, level and event before the other fields: people read the journal too."""
-    first = {key: event.pop(key) for key in ("timestamp", "level", "event")}
-    return {**first, **event}
+def _as_json(level: str, event: str, fields: Mapping[str, object]) -> str:
+    """Time, level and event before the other fields: people read the journal too."""
+    first = {"timestamp": _now(), "level": level, "event": event}
+    return json.dumps({**first, **fields}, ensure_ascii=False, default=repr)
 
 
-def _for_people(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+def _as_line(level: str, event: str, fields: Mapping[str, object]) -> str:
+    told = [f"{key}={streams.printable(str(value))}" for key, value in fields.items()]
+    padding = " " * (len("warning") - len(level))
+    return " ".join([_now(), f"[{labelled(level)}]{padding}", streams.printable(event), *told])
+
+
+def _for_people(level: str, event: str, fields: Mapping[str, object]) -> str:
     """A line such as `warning: repository not signed (backup: shop/...)`."""
-    fields = {key: value for key, value in event.items() if key not in ("timestamp", "level")}
-    name = str(fields.pop("event")).replace("_", " ")
     told = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in fields.items())
+    name = event.replace("_", " ")
     text = f"{name} ({told})" if told else name
-    level = str(event["level"])
     line = streams.folded(f"{level}: {streams.printable(text)}", sys.stderr)
     return f"{labelled(level)}{line.removeprefix(level)}"
 
 
-COLOURS = {"error": "31;1", "critical": "31;1", "warning": "33", "hint": "36"}
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+JSON_TO_STDERR = _to_stderr(_as_json, least="info")
+"""What receives events until `set_up` is called."""
+
+_receive = JSON_TO_STDERR
+
+
+COLOURS = {"error": "31;1", "warning": "33", "hint": "36"}
 
 
 def labelled(label: str) -> str:
     """`label` in its colour, if stderr shows colours."""
     colour = COLOURS.get(label)
     return f"\x1b[{colour}m{label}\x1b[0m" if colour and streams.has_colours(sys.stderr) else label
-
-
-def _with_priority(render: Processor) -> Processor:
-    """Puts the priority that the journal reads in front of the line."""
-
-    def rendered(logger: WrappedLogger, method: str, event: EventDict) -> str:
-        level = str(event.get("level", "info"))
-        return f"{prefix(level)}{render(logger, method, event)!s}"
-
-    return rendered
-
-
-STDERR = 2
-# syslog(3). The journal gives a line of stderr the priority `info`, unless it begins with one of
-# these in angle brackets (sd-daemon(3)); with them `journalctl -p err` finds the errors.
-PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 
 def prefix(level: str) -> str:

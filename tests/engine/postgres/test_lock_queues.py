@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-import structlog
 
 from holdfast.ports.source import Snapshot, Source
 from holdfast.sources.postgres.dump.source import PostgresToolsSource
@@ -17,6 +16,7 @@ from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.rows.transport import Wanted
 from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.postgres.equality import dump
+from tests.support.events import capture_logs
 from tests.support.loop import FolderBlobs, bring_back, keep
 from tests.support.postgres_server import PostgresServer
 from tests.support.waiting import until
@@ -133,7 +133,7 @@ def test_whoever_holds_a_lock_for_long_is_named_while_we_wait(
     with psycopg.connect(server.conninfo(database)) as other:
         other.execute("LOCK TABLE small IN ACCESS EXCLUSIVE MODE")
         pid = other.info.backend_pid
-        with structlog.testing.capture_logs() as logged:
+        with capture_logs() as logged:
             pool: list[BaseException] = []
 
             def back_up() -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
-import structlog
 
 from holdfast.config.secret import Secret
+from holdfast.runtime import events
 from holdfast.runtime.events import LogFormat, set_up
 
 
 def logged(capsys: pytest.CaptureFixture[str], log_format: LogFormat) -> str:
     set_up(log_format, verbose=False)
-    log = structlog.get_logger()
-    log.debug("part_done", part="x")
-    log.info("backup_done", job="shop", password=Secret("hunter2"))
+    events.debug("part_done", part="x")
+    events.info("backup_done", job="shop", password=Secret("hunter2"))
     said = capsys.readouterr()
     assert said.out == ""
     return said.err

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
-from structlog.testing import capture_logs
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.errors import BackupFailed, HoldfastError, RepositoryReadOnly, RepositoryRefused
@@ -24,6 +23,7 @@ from tests.fakes.guard import MemoryGuard
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
+from tests.support.events import capture_logs
 from tests.support.memory_job import MemoryJob, mirrored
 
 REFUSED = RepositoryReadOnly("cannot delete 'it': AccessDenied")

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from itertools import chain, cycle, repeat
 
 import pytest
-from structlog.testing import capture_logs
 
 from holdfast.model.errors import ObjectMissing, RepositoryUnreachable
 from holdfast.repositories import object_keys
 from holdfast.repositories.object_keys import MOST_BYTES, believed, require_plain
+from tests.support.events import capture_logs
 
 UNPLAIN = [
     "",

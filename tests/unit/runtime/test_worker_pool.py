@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from types import FrameType
 
 import pytest
-from structlog.testing import capture_logs
 
 from holdfast.model.errors import BackupFailed, Interrupted, SnapshotLost, TasksRefused
 from holdfast.runtime.worker_pool import AdaptiveLimit, WorkerPool
+from tests.support.events import capture_logs
 from tests.support.threads import refuse_threads, threads_named
 from tests.support.waiting import until
 
