@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,18 +14,14 @@ from holdfast.model.backup import Part, PartKind
 from holdfast.model.errors import (
     AlreadyStored,
     HoldfastError,
-    IdentityNeeded,
     ObjectMissing,
     RepositoryUnreachable,
     TasksRefused,
-    WalConflict,
 )
-from holdfast.model.wal import WalKind
 from holdfast.model.wal_archive import ArchivedFile
-from holdfast.model.wal_records import Segment
 from holdfast.operations.append_only import AppendOnly, Leftovers
 from holdfast.operations.context import ArchiveContext
-from holdfast.operations.parts.read import proven, stored_suffix
+from holdfast.operations.parts.read import stored_suffix
 from holdfast.operations.parts.write import keep
 from holdfast.operations.retry import Retries
 from holdfast.operations.wal.files import (
@@ -38,18 +33,13 @@ from holdfast.operations.wal.files import (
     wal_file,
 )
 from holdfast.operations.wal.list import require_cluster_of_wal
+from holdfast.operations.wal.unfinished_segment import make_way, require_same
 from holdfast.pipeline.compression import compressor
 from holdfast.pipeline.encryption import Identities
 from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.tablespaces import segment_at
 from holdfast.runtime.worker_pool import WorkerPool
-
-TWO_SERVERS = (
-    "two servers, or a server and its copy, archive under one job: give each its own job, and make"
-    " a new backup of the server that stays in use"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,18 +88,14 @@ def push(
     file = _asked_for(context, path, cluster, is_finished=is_finished)
     asked, later = [*history_beside(file), file], ready_after(file, at_once - 1)
     files, done = [*asked, *later], list[WalFile]()
-    kept = WorkerPool(at_once).map(files, lambda each: _kept(context, each, identities))
-    is_new = False
-
-    def discard_rest() -> None:
-        # Not the file that failed: its record may have been stored in spite of the error.
-        _discard(kept[len(done) + 1 :])
-
+    is_new, unrecorded = False, _Unrecorded()
+    putting = _Putting(context=context, identities=identities, unrecorded=unrecorded)
     try:
-        # Recorded in order, so that a concurrent reader never sees a gap.
-        with afterwards(discard_rest):
+        with afterwards(unrecorded.discard):
+            kept = WorkerPool(at_once).map(files, partial(_kept, putting))
+            # Recorded in order, so that a concurrent reader never sees a gap.
             for each, found in zip(files, kept, strict=True):
-                was_new = _recorded(context, each, found)
+                was_new = _recorded(putting, each, found)
                 is_new = was_new if each is file else is_new
                 done.append(each)
     except HoldfastError as error:
@@ -145,43 +131,64 @@ def _asked_for(context: ArchiveContext, path: Path, cluster: str, *, is_finished
     return file
 
 
-def _kept(
-    context: ArchiveContext, file: WalFile, identities: Identities | None
-) -> list[_Kept] | HoldfastError:
+class _Unrecorded:
+    """The stored objects that no record refers to; several workers add theirs.
+
+    A server repeats a push that ended early: without `discard`, each one would leave its objects.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._objects: list[tuple[Repository, str]] = []
+
+    def add(self, repository: Repository, key: str) -> None:
+        with self._lock:
+            self._objects.append((repository, key))
+
+    def settle(self, repository: Repository, key: str) -> None:
+        """Keep the object from now on: a record that refers to it may be stored, even on error."""
+        with self._lock:
+            self._objects.remove((repository, key))
+
+    def discard(self) -> None:
+        """Remove the objects; what a store does not remove now, nobody refers to."""
+        with self._lock:
+            objects, self._objects = self._objects, []
+        for repository, key in objects:
+            with suppress(HoldfastError):
+                repository.delete(key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Putting:
+    """What each file of a push is put with."""
+
+    context: ArchiveContext
+    identities: Identities | None
+    unrecorded: _Unrecorded
+
+
+def _kept(putting: _Putting, file: WalFile) -> list[_Kept] | HoldfastError:
     """Store a file in each repository, without its record.
 
     An error is returned, not raised: that of a later file must not end the push of the first one.
     """
-    trying = Retries(context.job.rules.attempts).trying
+    trying = Retries(putting.context.job.rules.attempts).trying
     what = f"archiving '{file.name.text}'"
     kept: list[_Kept] = []
     try:
-        for repository in context.repositories:
-            put = partial(_put, context, repository, file, identities=identities)
+        for repository in putting.context.repositories:
+            put = partial(_put, putting, repository, file)
             kept.append(trying(put, on=RepositoryUnreachable, what=what))
     except TasksRefused:
         raise
     except HoldfastError as error:
-        _discard([kept])
         return error
     return kept
 
 
-def _discard(kept: Sequence[list[_Kept] | HoldfastError]) -> None:
-    """Remove objects that get no record: a server that retries must not fill the repository."""
-    for each in (each for found in kept if isinstance(found, list) for each in found):
-        if each.part is not None:
-            with suppress(HoldfastError):
-                each.repository.delete(each.part.key)
-
-
-def _put(
-    context: ArchiveContext,
-    repository: Repository,
-    file: WalFile,
-    *,
-    identities: Identities | None,
-) -> _Kept:
+def _put(putting: _Putting, repository: Repository, file: WalFile) -> _Kept:
+    context = putting.context
     job, archive = context.job, WalArchive(repository, context.job.name)
     try:
         known = archive.find(file.cluster, file.name.text)
@@ -190,7 +197,7 @@ def _put(
     if known is not None:
         if known.part.plain_sha256 == file.sha256():
             return _Kept(repository=repository)
-        make_way(repository, known, file, identities=identities)
+        make_way(repository, known, file, identities=putting.identities)
     began = time.monotonic()
     suffix = stored_suffix(job.form.codec, job.form.encryption)
     key = archive.content_key(
@@ -203,6 +210,7 @@ def _put(
         compression=compressor(job.form.codec, job.form.level),
         recipients=job.form.recipients,
     )
+    putting.unrecorded.add(repository, key)
     events.reached("wal-stored")
     part = Part(
         name=file.name.text,
@@ -221,15 +229,16 @@ def _put(
     return _Kept(repository=repository, part=part)
 
 
-def _recorded(context: ArchiveContext, file: WalFile, kept: list[_Kept] | HoldfastError) -> bool:
+def _recorded(putting: _Putting, file: WalFile, kept: list[_Kept] | HoldfastError) -> bool:
     """Record the file in each repository; returns whether it was new to any of them."""
     if isinstance(kept, HoldfastError):
         raise kept
-    new = [_record(context, file, each.part, at=each.repository) for each in kept if each.part]
+    new = [_record(putting, file, each.part, at=each.repository) for each in kept if each.part]
     return any(new)
 
 
-def _record(context: ArchiveContext, file: WalFile, part: Part, *, at: Repository) -> bool:
+def _record(putting: _Putting, file: WalFile, part: Part, *, at: Repository) -> bool:
+    context = putting.context
     archive = WalArchive(at, context.job.name)
     record = ArchivedFile(
         job=context.job.name,
@@ -242,6 +251,7 @@ def _record(context: ArchiveContext, file: WalFile, part: Part, *, at: Repositor
         switches=file.switches(),
         tablespaces=file.tablespaces(),
     )
+    putting.unrecorded.settle(at, part.key)
     try:
         archive.commit(record)
     except AlreadyStored:
@@ -253,65 +263,3 @@ def _record(context: ArchiveContext, file: WalFile, part: Part, *, at: Repositor
             return False
     events.reached("wal-archived")
     return True
-
-
-def require_same(known: ArchivedFile, digest: str, *, hint: str = TWO_SERVERS) -> None:
-    """Raises `WalConflict` unless the archived file has the SHA-256 `digest`."""
-    if known.part.plain_sha256 != digest:
-        raise WalConflict(
-            f"cannot archive '{known.name}': the archive of job '{known.job}' holds another file of"
-            f" that name, from host '{known.host}' at {known.archived_at:%Y-%m-%d %H:%M:%SZ}",
-            hint=hint,
-        )
-
-
-def make_way(
-    repository: Repository, known: ArchivedFile, file: WalFile, *, identities: Identities | None
-) -> None:
-    """Remove `known` from the archive if it was archived before its server had finished it.
-
-    That is proven if its content ends within the segment, and `file` is identical up to there.
-    Raises `WalConflict` otherwise.
-    """
-    is_segment = file.name.kind is WalKind.SEGMENT
-    if not is_segment or not _is_unfinished(repository, known, file, identities=identities):
-        require_same(known, file.sha256())
-    WalArchive(repository, known.job).forget(known)
-    events.warning(
-        "unfinished_wal_replaced", file=known.name, archived_at=known.archived_at.isoformat()
-    )
-
-
-def _is_unfinished(
-    repository: Repository, known: ArchivedFile, file: WalFile, *, identities: Identities | None
-) -> bool:
-    try:
-        with _opened(repository, known, identities) as early, segment_at(file.path) as finished:
-            return not early.is_written_through and early.goes_on_in(finished)
-    except (TasksRefused, RepositoryUnreachable):
-        raise
-    except IdentityNeeded:
-        require_same(
-            known,
-            file.sha256(),
-            hint=f"{TWO_SERVERS}. If the archived file was pushed by hand before its server had"
-            f" finished it, `holdfast wal push {known.job} {file.path} --identity FILE` replaces"
-            " it",
-        )
-    except HoldfastError as error:
-        events.warning("archived_wal_unreadable", file=known.name, problem=error.message)
-    return False
-
-
-@contextmanager
-def _opened(
-    repository: Repository, known: ArchivedFile, identities: Identities | None
-) -> Iterator[Segment]:
-    with tempfile.NamedTemporaryFile(prefix="holdfast-") as out:
-        plain = proven(repository, known.part, identities=identities)
-        with afterwards(plain.close):
-            for chunk in plain:
-                out.write(chunk)
-        out.flush()
-        with segment_at(Path(out.name)) as segment:
-            yield segment

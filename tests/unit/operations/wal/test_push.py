@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -16,15 +14,15 @@ from holdfast.model.backup import Buffer
 from holdfast.model.errors import (
     AlreadyStored,
     HoldfastError,
+    Interrupted,
     RepositoryFull,
     RepositoryReadOnly,
     RepositoryUnreachable,
+    TasksRefused,
     WalConflict,
     WalUnfit,
 )
-from holdfast.model.fingerprints import of_sha256
 from holdfast.operations.wal.push import push
-from holdfast.pipeline.encryption import Identities
 from holdfast.ports.repository import Stored
 from tests.fakes.repository import MemoryRepository
 from tests.support.memory_cluster import CLUSTER, DataDirectory, archiving
@@ -168,6 +166,57 @@ def test_a_record_whose_receipt_was_lost_keeps_what_it_speaks_of(
     assert len(store.objects) == 2
 
 
+class Interrupting(MemoryRepository):
+    """Stores an object of which the key has `word`, and interrupts the push then."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__()
+        self._word = word
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        stored = super().put(key, chunks)
+        if self._word in key:
+            raise Interrupted("cannot go on: interrupted by SIGTERM")
+        return stored
+
+
+def test_an_interrupted_push_removes_what_it_put(server: DataDirectory) -> None:
+    server.finish(TWO)
+    first, second = MemoryRepository(), Interrupting(TWO.lower())
+    with pytest.raises(Interrupted):
+        push(archiving(first, second), server.finish(ONE), at_once=2)
+    assert first.objects == {}
+    # The store itself answers for a put that it did not finish.
+    assert [key for key in second.objects if TWO.lower() not in key] == []
+
+
+def test_an_interrupted_push_keeps_what_a_stored_record_may_refer_to(server: DataDirectory) -> None:
+    server.finish(TWO)
+    store, mirror = Interrupting("manifest.json"), MemoryRepository()
+    with pytest.raises(Interrupted):
+        push(archiving(store, mirror), server.finish(ONE), at_once=2)
+    assert names(store) == [ONE]
+    assert only_what_is_recorded(store)
+    assert mirror.objects == {}
+
+
+def test_a_file_for_which_the_kernel_refused_a_task_once_leaves_one_object(
+    server: DataDirectory,
+) -> None:
+    class RefusedOnce(MemoryRepository):
+        def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+            self.refuse_puts_with, refused = None, self.refuse_puts_with
+            if refused is not None:
+                raise refused
+            return super().put(key, chunks)
+
+    main, mirror = MemoryRepository(), RefusedOnce()
+    mirror.refuse_puts_with = TasksRefused("cannot start: the kernel refused another thread")
+    push(archiving(main, mirror), server.finish(ONE))
+    assert names(main) == names(mirror) == [ONE]
+    assert only_what_is_recorded(main)
+
+
 def test_segments_that_wait_are_sent_along_in_their_order(server: DataDirectory) -> None:
     store = MemoryRepository()
     for name in (ONE, TWO, THREE, FOUR):
@@ -287,81 +336,3 @@ def test_a_segment_says_which_tablespaces_it_makes(tmp_path: Path) -> None:
     found = WalArchive(store, "shop").find(str(CLUSTER), path.name)
     assert found.tablespaces is not None
     assert [(each.oid, each.location) for each in found.tablespaces] == [(16500, "/srv/space")]
-
-
-def taken_early(
-    tmp_path: Path,
-    store: MemoryRepository,
-    *,
-    recipients: tuple[str, ...] = (),
-    other: bool = False,
-) -> Path:
-    """The segment that a server has finished, of which an earlier release took the beginning."""
-    server, wal = DataDirectory(tmp_path / "data"), WalWriter(identifier=CLUSTER)
-    wal.filler(9000)
-    path = server.wal / wal.name()
-    if other:
-        wal.commit(datetime(2026, 11, 20, tzinfo=UTC))
-    path.write_bytes(wal.segments()[0])
-    push(archiving(store, recipients=recipients), path, is_finished=True)
-    if other:
-        wal = WalWriter(identifier=CLUSTER)
-        wal.filler(9000)
-        wal.commit(datetime(2026, 11, 21, tzinfo=UTC))
-        wal.commit(datetime(2026, 11, 22, tzinfo=UTC))
-    wal.fill_to(0)
-    path.write_bytes(wal.segments()[0])
-    (server.wal / "archive_status" / f"{path.name}.ready").touch()
-    return path
-
-
-def test_a_segment_that_was_archived_unfinished_gives_way_to_the_finished_one(
-    tmp_path: Path,
-) -> None:
-    store = MemoryRepository()
-    path = taken_early(tmp_path, store)
-    context = archiving(store)
-    context.new_token()
-    assert not push(context, path).was_there
-    found = WalArchive(store, "shop").find(str(CLUSTER), path.name)
-    assert found.part.plain_fingerprint == of_sha256(sha256(path.read_bytes()).hexdigest())
-    assert only_what_is_recorded(store)
-    assert push(context, path).was_there
-
-
-def test_an_unfinished_segment_of_another_history_is_a_conflict(tmp_path: Path) -> None:
-    store = MemoryRepository()
-    path = taken_early(tmp_path, store, other=True)
-    before = dict(store.objects)
-    with pytest.raises(WalConflict):
-        push(archiving(store), path)
-    assert store.objects == before
-
-
-def test_a_sealed_unfinished_segment_gives_way_where_its_identity_is_at_hand(
-    tmp_path: Path,
-) -> None:
-    store, identities = MemoryRepository(), Identities.generate()
-    path = taken_early(tmp_path, store, recipients=identities.recipients)
-    context = archiving(store, recipients=identities.recipients)
-    context.new_token()
-    before = dict(store.objects)
-    with pytest.raises(WalConflict) as caught:
-        push(context, path)
-    assert f"holdfast wal push shop {path} --identity" in caught.value.hint
-    assert store.objects == before
-    assert not push(context, path, identities=identities).was_there
-    assert push(context, path).was_there
-
-
-def test_where_nothing_may_be_removed_an_unfinished_segment_stays_a_conflict(
-    tmp_path: Path,
-) -> None:
-    store = MemoryRepository()
-    path = taken_early(tmp_path, store)
-    store.refuse_deletes_with = RepositoryReadOnly("cannot delete it: AccessDenied")
-    context = archiving(store)
-    context.new_token()
-    with pytest.raises(WalConflict):
-        push(context, path)
-    assert names(store) == [path.name]
