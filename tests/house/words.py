@@ -1,21 +1,28 @@
-"""How readable our sentences are: `python -m tests.house.words` prints a line per document."""
+"""How readable our sentences are: `python -m tests.house.words` prints a line per page and room."""
 
 from __future__ import annotations
 
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import mean
 
 from tests.house.project import PROJECT, TRACKED
+from tests.house.prose import passages, without_expressions
 
 GLOSSARY = PROJECT / "docs" / "glossary.md"
 MOST_WORDS = 35
+CODE_FOLDERS = frozenset(
+    {"src", "plugins", "roles", "playbooks", "inventory", "lab", "molecule", "benchmarks"}
+)
 
 FENCE = re.compile(r"^( *)(`{3,}).*?^\1\2 *$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
+COLUMNS = re.compile(r"^.*\S {2,}\S.*$", re.MULTILINE)
 LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 BLOCK = re.compile(r"^(?:#+ |\s*(?:[-*]|\d+\.) |> )", re.MULTILINE)
 # No sentence ends after an abbreviation.
@@ -40,9 +47,41 @@ def documents() -> list[Path]:
     return [path for path in TRACKED if path.suffix == ".md" and path.is_file()]
 
 
-def sentences(path: Path) -> list[Sentence]:
-    """The sentences in a file, without code; `READERS` has one reader per kind of file."""
-    return list(READERS[path.suffix](path.read_text()))
+def code() -> list[Path]:
+    """Every file that git tracks whose docstrings, comments or messages people read."""
+    return [
+        path
+        for path in TRACKED
+        if path.suffix in (".py", ".yml")
+        and path.is_file()
+        and path.relative_to(PROJECT).parts[0] in CODE_FOLDERS
+    ]
+
+
+def rooms() -> dict[Path, list[Path]]:
+    """The files of code by their room: `src/holdfast/cli`, `roles/limits`, `lab`."""
+    found: defaultdict[Path, list[Path]] = defaultdict(list)
+    for path in code():
+        parts = path.relative_to(PROJECT).parts[:-1]
+        found[PROJECT.joinpath(*parts[: 3 if parts[0] == "src" else 2])].append(path)
+    return found
+
+
+@cache
+def sentences(path: Path) -> tuple[Sentence, ...]:
+    """The sentences in a document, or in the prose of a file of code."""
+    if path.suffix == ".md":
+        return tuple(_of_markdown(path.read_text()))
+    return tuple(
+        Sentence(passage.line + each.line - 1, each.text)
+        for passage in passages(path)
+        for each in _of_markdown(_columns_as_cells(without_expressions(passage.text)))
+    )
+
+
+def _columns_as_cells(text: str) -> str:
+    """The text with each line of aligned columns as a row of a table."""
+    return COLUMNS.sub(lambda found: "| " + re.sub(r" {2,}", " | ", found[0].strip()), text)
 
 
 def _of_markdown(text: str) -> Iterator[Sentence]:
@@ -62,7 +101,7 @@ def _of_markdown(text: str) -> Iterator[Sentence]:
             begun, gathered = number, BLOCK.sub("", line)
         else:
             begun = begun if gathered else number
-            gathered += f"\n{line.strip()}"
+            gathered = f"{gathered}\n{line.strip()}" if gathered else line.strip()
 
 
 def _split(begun: int, text: str) -> Iterator[Sentence]:
@@ -76,9 +115,6 @@ def _split(begun: int, text: str) -> Iterator[Sentence]:
 
 def _lines_of(found: re.Match[str]) -> str:
     return "\n" * found[0].count("\n")
-
-
-READERS = {".md": _of_markdown}
 
 
 def forbidden(glossary: str) -> dict[str, str]:
@@ -114,21 +150,23 @@ def long_sentences(path: Path) -> list[Sentence]:
 
 
 def main(arguments: list[str]) -> None:
-    paths = [Path(each).resolve() for each in arguments] or documents()
+    paths = [Path(each).resolve() for each in arguments]
+    pages = {path: [path] for path in paths or documents()} | ({} if paths else rooms())
     out = sys.stdout
-    out.write(f"{'ease':>5}  {'words':>6}  {'a sentence':>10}  {'long':>4}  document\n")
-    for path in paths:
-        read = sentences(path)
+    out.write(
+        f"{'ease':>5}  {'words':>6}  {'a sentence':>10}  {'long':>4}  page, or room of code\n"
+    )
+    for page, files in pages.items():
+        read = [each for path in files for each in sentences(path)]
         prose = [each.words for each in read if each.words > 3]
         out.write(
             f"{readability(read):5.0f}  {sum(each.words for each in read):6}"
-            f"  {mean(prose or [0]):10.1f}  {len(long_sentences(path)):4}"
-            f"  {path.relative_to(PROJECT)}\n"
+            f"  {mean(prose or [0]):10.1f}  {sum(each.words > MOST_WORDS for each in read):4}"
+            f"  {page.relative_to(PROJECT)}\n"
         )
-    if arguments:
-        for path in paths:
-            for each in long_sentences(path):
-                out.write(f"{path.name}:{each.line}: {each.words} words: {each.text}\n")
+    for path in paths:
+        for each in long_sentences(path):
+            out.write(f"{path.name}:{each.line}: {each.words} words: {each.text}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The deployed runner, asked over ssh: who may do what, and what systemd makes of the jobs."""
+"""The deployed runner over ssh: the rights of each user, and the jobs as systemd sees them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATE = "/var/lib/holdfast-state"
 SESSIONS = "/run/holdfast-sessiond/socket"
 AS_BACKUP = "setpriv --reuid=holdfast --regid=holdfast --init-groups --reset-env"
 AS_NOBODY = "setpriv --reuid=nobody --regid=nogroup --clear-groups --reset-env"
-# How each server is asked, and a statement that only somebody with too many rights could run.
+# The client of each server, and a statement that needs more rights than a backup's.
 LOGIN = {
     "postgres": "psql --no-psqlrc --host=/run/postgresql --username={user} --dbname=shop --command",
     "mariadb": "mariadb --no-defaults --protocol=socket --user={user} --database=shop --execute",
@@ -201,10 +201,11 @@ def test_the_runner_finds_every_job_ready(host: Host, jobs: tuple[str, ...]) -> 
 
 
 def test_a_configuration_with_a_mistake_is_named_and_not_taken(host: Host) -> None:
-    host.check_output(f"sed s/repository:/repositry:/ {CONFIG} > /run/mistaken.yaml")
+    typo = "s/repository:/repositry:/"  # codespell:ignore repositry
+    host.check_output(f"sed {typo} {CONFIG} > /run/mistaken.yaml")
     mistaken = host.run("holdfast config check /run/mistaken.yaml")
     assert mistaken.rc == 10
-    assert "repositry" in mistaken.stderr
+    assert "repositry" in mistaken.stderr  # codespell:ignore repositry
     assert "repository" in mistaken.stderr
 
 
@@ -219,7 +220,7 @@ def test_sessions_are_held_where_that_is_wanted_by_a_unit_with_no_right_to_spare
     assert (socket["ActiveState"], socket["UnitFileState"]) == ("active", "enabled")
     found = host.file(SESSIONS)
     assert (found.user, found.group, found.mode) == ("holdfast", "holdfast", 0o660)
-    # The first question starts it.
+    # The first request starts the daemon.
     assert (
         json.loads(host.check_output(f"{AS_BACKUP} holdfast session list --json"))["sessions"] == []
     )
@@ -241,7 +242,7 @@ def test_a_session_outlives_the_command_that_began_it_and_strangers_get_nowhere(
     session = json.loads(host.check_output(begin))
     session_id = session["session_id"]
     assert (session["kind"], session["state"]) == ("snapshot", "open")
-    # The configuration is not theirs to read, so they bring one of their own.
+    # Strangers may not read the configuration, so they use one of their own.
     own = "/run/stranger.yaml"
     host.check_output(f"printf 'repositories: {{}}\\njobs: {{}}\\n' > {own}; chmod 0644 {own}")
     for act in ("list", f"join {session_id}", f"end {session_id}", f"abort {session_id}"):
@@ -253,13 +254,13 @@ def test_a_session_outlives_the_command_that_began_it_and_strangers_get_nowhere(
 
 
 def test_rows_travel_through_a_pipe_where_the_server_may_write_one(host: Host, name: str) -> None:
-    """Asked of the backup that the timer started: a unit with private folders and a user of its
-    own, and a server that is another user."""
+    """The backup that the timer started ran in a unit with private folders, and the server runs as
+    another user."""
     shown = json.loads(host.check_output("holdfast show shop/latest --json"))
     ways = {
         part["details"].get("transport")
         for part in shown["manifest"]["parts"]
-        # What is packed with others never takes the pipe.
+        # Rows of packed tables never go through the pipe.
         if part["kind"] == "data" and part["relation"]
     }
     if HOSTS[name]["database"] != "postgres":

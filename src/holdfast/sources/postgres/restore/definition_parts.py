@@ -2,8 +2,8 @@
 
 Roles and tablespaces belong to the whole server: missing ones are created, existing ones stay.
 Post-data statements run in pg_dump's order; only indexes are built in parallel. pg_dump puts each
-object after those that it needs: an index on a materialized view follows the view, and the view
-follows the primary key that its GROUP BY needs. So every statement that is no index is a barrier.
+object after those that it needs. An index on a materialized view follows the view, and the view
+follows the primary key that its GROUP BY needs. So every other statement is a barrier.
 Consecutive indexes do not need one another. But indexes that call functions wait for the
 constraints before them, because no catalog records what a function's body needs.
 """
