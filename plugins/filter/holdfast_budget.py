@@ -19,7 +19,7 @@ def formula() -> ModuleType:
     if name not in sys.modules:
         found = importlib.util.spec_from_file_location(name, FORMULA)
         if found is None or found.loader is None:
-            raise ImportError(f"cannot read the formula of slots: no '{FORMULA}'")
+            raise ImportError(f"cannot read the formula of slots: there is no file '{FORMULA}'")
         module = importlib.util.module_from_spec(found)
         # Dataclasses look up their module by name while it is loaded.
         sys.modules[name] = module

@@ -23,7 +23,7 @@ def merged_jobs(by_variable: Mapping[str, Jobs]) -> dict[str, Mapping[str, Any]]
     for variable, jobs in sorted(by_variable.items()):
         if not isinstance(jobs, Mapping):
             raise AnsibleFilterError(
-                f"cannot use '{variable}': it is no dictionary of jobs by their names"
+                f"cannot use '{variable}': it must be a dictionary of jobs by name"
             )
         for name, job in jobs.items():
             if name in found:

@@ -15,20 +15,20 @@ from ansible.release import __version__ as running
 
 DOCUMENTATION = r"""
 name: fleet
-short_description: A pattern of hosts, once it is proven to match some
+short_description: Return a pattern of hosts that is proven to match some
 description:
-- Ansible skips a play whose pattern matches no host, and the run ends with 0. Every play of ours
-  takes its hosts through this lookup, which fails instead and names the nearest host or group.
+- Ansible skips a play whose pattern matches no host, and the run exits with 0. All plays of this
+  project take their hosts from this lookup. It fails instead, and names the nearest host or group.
 - Each part of the pattern must match, and so must the pattern within C(--limit).
-- It also refuses releases of ansible-core that the playbooks were not made for.
+- It also refuses releases of ansible-core that the playbooks do not support.
 options:
   _terms:
-    description: A pattern as C(hosts) takes it, such as C(databases) or C(db*:!db3).
+    description: A pattern in the form of C(hosts), such as C(databases) or C(db*:!db3).
     required: true
 author: holdfast
 """
 EXAMPLES = r"""
-- name: Look at the hosts
+- name: Inspect the hosts
   hosts: "{{ lookup('fleet', fleet_hosts | default('databases')) }}"
 """
 RETURN = r"""

@@ -13,14 +13,14 @@ from ansible.vars.plugins import get_vars_from_inventory_sources
 
 DOCUMENTATION = r"""
 name: overruled_jobs
-short_description: Jobs that never reach a host
+short_description: List jobs that never reach a host
 description:
-- Where two groups of a host, or a group and the host, set one variable, Ansible keeps one of the
-  values. A dictionary of jobs that is lost so is a backup that nobody takes. This names the places.
+- If two groups of a host, or a group and the host, set the same variable, Ansible keeps one of the
+  values. Jobs of the other value are never run. This lookup names the places.
 author: holdfast
 """
 EXAMPLES = r"""
-- name: Refuse jobs that get lost
+- name: Refuse jobs that another variable would replace
   ansible.builtin.assert:
     that: query('overruled_jobs') | length == 0
 """

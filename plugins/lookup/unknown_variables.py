@@ -14,12 +14,12 @@ from ansible.plugins.lookup import LookupBase
 
 DOCUMENTATION = r"""
 name: unknown_variables
-short_description: Variables that look like one of ours and are none
+short_description: List misspelt variables of the roles
 description:
-- Ansible takes any variable, so a misspelt one changes nothing and says nothing. This names those
-  of the host that begin like the variables of a role of ours without being one, and those that are
-  nearly spelt like one.
-- Variables that begin with C(__) or C(ansible_), and the reports of the roles, are none of them.
+- Ansible accepts any variable, so a misspelt one has no effect and causes no error. This lookup
+  names variables of the host that have the prefix of a role and are unknown to it, and those that
+  nearly match a known one.
+- Variables that begin with C(__) or C(ansible_), and the reports of the roles, are ignored.
 author: holdfast
 """
 EXAMPLES = r"""
@@ -29,7 +29,7 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 _raw:
-  description: One line a variable, with the nearest name that is known.
+  description: One line for each variable, with the nearest known name.
   type: list
   elements: str
 """

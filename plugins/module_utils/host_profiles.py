@@ -46,7 +46,7 @@ def task_choice(profile: str, given: str, *, slots: int, tasks: int) -> Choice |
         value=str(max(TASKS_FLOOR, tasks)),
         formula=formula,
         bounds="no ancestor control group allows less",
-        why="every thread counts, and a run that meets the ceiling cannot start its compressors",
+        why="every thread counts, and a run at the limit cannot start its compressors",
         reference="systemd.resource-control(5): TasksMax=",
     )
 
@@ -86,7 +86,7 @@ def mount_choices(profile: str, given: list[str]) -> dict[str, Choice]:
         return {}
     why = {
         "noatime": "reading a backup back should not write to the disk",
-        "nodiratime": "said by noatime already; kept for whoever reads fstab",
+        "nodiratime": "noatime implies it; kept for readers of fstab",
     }
     return {
         option: Choice(

@@ -40,7 +40,7 @@ def service_of(job: str, *, prefix: str, folder: Path = UNITS) -> str:
     if wanted not in found:
         jobs = [name.removeprefix(prefix).removesuffix(".service") for name in found]
         raise NotRun(
-            f"cannot find the service of job '{job}': this host has those of"
+            f"cannot find the service of job '{job}': this host has services of"
             f" {', '.join(jobs) or 'no job'}"
         )
     return wanted

@@ -156,7 +156,7 @@ def service_row(unit: Unit, *, wanted: int, live: dict[str, Limit]) -> Row:
     if promised != Limit(str(wanted), str(wanted)):
         return replace(row, state="differs")
     if not live:
-        return replace(row, reason="not running: holds from its next start")
+        return replace(row, reason="not running: applies from its next start")
     if live["nofile"] != promised:
         return replace(row, state="pending", reason="needs a restart of the service")
     return row

@@ -113,7 +113,7 @@ class Undo:
         line = line_of_before(text, point=original.name, before=before)
         row = _row(f"{self.fstab} {original.name}", before, line.text if line else "")
         if line is None:
-            return replace(row, state="skipped", reason="its line is gone: nothing to put back")
+            return replace(row, state="skipped", reason="its line is gone: nothing to restore")
         return row
 
     def _write_fstab(self, original: Original) -> None:
@@ -167,7 +167,7 @@ class Undo:
         key, wanted = f"{original.name} mounted", original.before["options"]
         mount = covering(self.mounts(), original.name)
         if mount is None or mount.point != original.name:
-            reason = "not mounted: its line in fstab counts from the next mount"
+            reason = "not mounted: its line in fstab applies from the next mount"
             return _row(key, wanted, "", state="skipped", reason=reason)
         return _row(key, wanted, ",".join(sorted(mount.options)))
 

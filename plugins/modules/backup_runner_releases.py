@@ -13,24 +13,24 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: backup_runner_releases
-short_description: Read which releases of the runner a host has
+short_description: Read the releases of the runner on a host
 description:
-- Only reads. A release counts as installed when it holds its mark, which is written last.
+- Only reads. A release counts as installed if it contains its mark, which is written last.
 options:
   folder:
     description: Folder that holds the releases.
     type: path
     required: true
   mark:
-    description: File inside a release that says it is complete.
+    description: File inside a release that marks it as complete.
     type: str
     required: true
   python:
-    description: Interpreter that new releases are made with.
+    description: Interpreter for new releases.
     type: path
     required: true
   folders:
-    description: Folders that should be there, each with C(path), C(owner), C(group) and C(mode).
+    description: Folders that should exist, each with C(path), C(owner), C(group) and C(mode).
     type: list
     elements: dict
     default: []
@@ -45,7 +45,7 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 missing:
-  description: Those of the folders that are not there, or not as they should be.
+  description: The folders that are missing, or have another owner, group or mode.
   returned: always
   type: list
   elements: dict
@@ -55,16 +55,16 @@ installed:
   type: list
   elements: str
 unfinished:
-  description: Names of releases that a run left half done.
+  description: Names of releases that an interrupted run left incomplete.
   returned: always
   type: list
   elements: str
 current:
-  description: Name of the release in use; empty where there is none.
+  description: Name of the release in use; empty if there is none.
   returned: always
   type: str
 previous:
-  description: Name of the release in use before; empty where there is none.
+  description: Name of the release in use before; empty if there is none.
   returned: always
   type: str
 python:
@@ -72,7 +72,7 @@ python:
   returned: always
   type: str
 machine:
-  description: Machine that wheels have to be made for, such as x86_64.
+  description: Machine type of the wheels, such as x86_64.
   returned: always
   type: str
 """

@@ -11,9 +11,9 @@ DOCUMENTATION = r"""
 module: backup_runner_run
 short_description: Run a command of the runner as a job of this host would run it
 description:
-- Makes a unit of the moment out of the service of a job, drop-ins included, so that the command
-  has the very user, sandbox, limits and credentials that the job has at night.
-- The unit is gone afterwards, whatever came of it.
+- Derives a transient unit from the service of a job, drop-ins included, so that the command has the
+  same user, sandbox, limits and credentials as the job at night.
+- The unit is removed afterwards in any case.
 options:
   arguments:
     description: The arguments of C(holdfast), without C(--config).
@@ -21,7 +21,7 @@ options:
     elements: str
     required: true
   job:
-    description: The job; empty takes the first that has a service, as all share credentials.
+    description: The job; empty takes the first with a service, as all share credentials.
     type: str
     default: ""
   program:
@@ -30,11 +30,11 @@ options:
     elements: str
     required: true
   prefix:
-    description: Beginning of the name of every service of a job.
+    description: Prefix of the names of all job services.
     type: str
     default: holdfast-backup-
   as_root:
-    description: Run as root and outside of the sandbox, with the credentials of the job.
+    description: Run as root and outside the sandbox, with the credentials of the job.
     type: bool
     default: false
 author: holdfast
@@ -48,19 +48,19 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 rc:
-  description: The exit code of the command; what systemd gives where it could not be started.
+  description: The exit code of the command; systemd's own if the command could not be started.
   returned: always
   type: int
 stdout:
-  description: What the command printed.
+  description: The output of the command.
   returned: always
   type: str
 stderr:
-  description: What it told on the way.
+  description: Its messages.
   returned: always
   type: str
 reason:
-  description: Why systemd could not start it, in the words of its journal; else empty.
+  description: Why systemd could not start it, from the journal; else empty.
   returned: always
   type: str
 """

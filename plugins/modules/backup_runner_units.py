@@ -13,19 +13,19 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: backup_runner_units
-short_description: Have exactly the systemd units of the wanted jobs
+short_description: Install exactly the systemd units of the wanted jobs
 description:
-- Has systemd judge all of them before the first is written; any word of it about one of them is a
-  refusal, as it would ignore what it does not understand and go on.
-- Writes what differs, stops and removes the units of jobs no longer wanted, lets systemd read the
-  folder again, then enables and starts the timers. A backup under way is never ended.
+- Lets systemd check all of them before the first is written. Any message about one of them is an
+  error, as systemd ignores directives that it does not understand.
+- Writes units that differ, stops and removes the units of removed jobs, reloads systemd, then
+  enables and starts the timers. A running backup is never stopped.
 options:
   folder:
     description: Folder of the units.
     type: path
     default: /etc/systemd/system
   prefix:
-    description: Beginning of the name of every unit that is ours; others are left alone.
+    description: Prefix of the names of all managed units; other units are left alone.
     type: str
     required: true
   units:
@@ -33,13 +33,13 @@ options:
     type: dict
     required: true
   timers_enabled:
-    description: Whether timers run; else they are there but stopped.
+    description: Whether timers run; otherwise they are installed and stopped.
     type: bool
     default: true
 author: holdfast
 """
 EXAMPLES = r"""
-- name: Have one service and one timer
+- name: Install one service and one timer
   backup_runner_units:
     prefix: holdfast-backup-
     units:
@@ -129,7 +129,7 @@ class Systemd:
         ]
         if about_ours or (code and is_installed):
             told = "; ".join(about_ours or said)
-            raise SystemdRefused(f"cannot use the units of the jobs, as systemd says: {told}")
+            raise SystemdRefused(f"cannot use the units of the jobs: systemd reports: {told}")
 
     def tell(self, *words: str) -> str:
         """Run one systemctl command; raises `SystemdRefused` with its error."""

@@ -20,15 +20,15 @@ module: backup_runner_wheelhouse
 short_description: Build the bundles that hosts install the runner from
 description:
 - Builds the project's wheel, downloads the locked wheels for each kind of host, and packs both
-  into one file per kind; what was built from the same content before is used again.
-- In check mode nothing is downloaded or packed, but the release is named.
+  into one file per kind. A bundle of the same content is used again.
+- In check mode it only computes the name of the release.
 options:
   project:
     description: Folder of the project.
     type: path
     required: true
   cache:
-    description: Folder on the control node that keeps bundles and downloads.
+    description: Cache folder on the control node, for bundles and downloads.
     type: path
     required: true
   targets:

@@ -25,15 +25,15 @@ DOCUMENTATION = r"""
 module: io_scheduler_live
 short_description: Probe, apply and verify the queues of whole disks
 description:
-- Never touches a device from a container, where /sys shows the disks of the machine below.
+- Never changes a device from a container, where /sys shows the disks of the machine below.
 options:
   devices:
-    description: Names or paths of disks; C(auto) stands for every real one.
+    description: Names or paths of disks; C(auto) is every real one.
     type: list
     elements: str
     required: true
   preferences:
-    description: Schedulers in order of preference.
+    description: Schedulers, in order of preference.
     type: list
     elements: str
     required: true
@@ -51,20 +51,20 @@ options:
     type: str
     required: true
   profile:
-    description: What holds where nothing is given.
+    description: The profile for values that are not given.
     type: str
     choices: [recipe, postgresql, mariadb, backup_throughput, none]
     default: none
   file:
-    description: Our rules for udev.
+    description: The file of our udev rules.
     type: path
     required: true
   report:
-    description: Only tell what differs; verify then never fails.
+    description: Only report differences; verify then never fails.
     type: bool
     default: false
   action:
-    description: What to do.
+    description: The step to run.
     type: str
     choices:
     - probe
@@ -72,7 +72,7 @@ options:
     - verify
     required: true
   before:
-    description: Rows of the probe; verify tells from them what changed.
+    description: Rows of the probe, from which verify derives the changes.
     type: list
     elements: dict
     default: []
@@ -99,17 +99,17 @@ rows:
   type: list
   elements: dict
 rules:
-  description: What the udev rules match and set.
+  description: The conditions and values of the udev rules.
   returned: always
   type: list
   elements: dict
 undecided:
-  description: Disks that rules may match whose conditions only udev can answer.
+  description: Disks with rules whose conditions only udev can evaluate.
   returned: always
   type: list
   elements: str
 unrecorded:
-  description: What the snapshot of the original state does not hold yet.
+  description: The original state that the snapshot does not hold yet.
   returned: always
   type: list
   elements: dict

@@ -20,10 +20,10 @@ DOCUMENTATION = r"""
 module: limits_live
 short_description: Probe and verify limits of logins and of running services
 description:
-- Compares our files, what the next boot makes of all files, and what is live.
-- Opens a PAM session for each user and reads C(/proc/PID/limits) of each service's main process.
-- Finds out first what the host can grant, because a limit it cannot grant locks logins out and
-  leaves services with less than they were promised.
+- Compares our files, the values after the next boot from all files, and the live values.
+- Opens a PAM session for each user, and reads C(/proc/PID/limits) of each service's main process.
+- First finds the highest limits that the host can grant, because with a limit that it cannot grant
+  logins fail and services get less than configured.
 options:
   users:
     description: Logins that get the limits where the account exists.
@@ -35,7 +35,7 @@ options:
     type: str
     required: true
   services:
-    description: Services; C(x@.service) and C(x-.service) stand for all that begin so.
+    description: Services; C(x@.service) and C(x-.service) are all that begin with this.
     type: list
     elements: str
     required: true
@@ -48,12 +48,12 @@ options:
     type: str
     required: true
   profile:
-    description: Where the numbers come from.
+    description: The profile for values that are not given.
     type: str
     choices: [recipe, postgresql, mariadb, backup_throughput, none]
     default: none
   file:
-    description: Our file in limits.d.
+    description: The path of our file in limits.d.
     type: path
     required: true
   dropin:
@@ -61,18 +61,18 @@ options:
     type: str
     required: true
   report:
-    description: Only tell what differs; verify then never fails.
+    description: Only report differences; verify then never fails.
     type: bool
     default: false
   action:
-    description: What to do.
+    description: The step to run.
     type: str
     choices:
     - probe
     - verify
     required: true
   before:
-    description: Rows of the probe; verify tells from them what changed.
+    description: Rows of the probe, from which verify derives the changes.
     type: list
     elements: dict
     default: []
@@ -115,16 +115,16 @@ restarts:
   type: list
   elements: str
 nofile:
-  description: What the drop-ins shall say; empty where nothing is wanted.
+  description: The limit for the drop-ins; empty if none is wanted.
   returned: always
   type: str
 unrecorded:
-  description: What the snapshot of the original state does not hold yet.
+  description: The original state that the snapshot does not hold yet.
   returned: always
   type: list
   elements: dict
 refused:
-  description: Limits that a host with its own kernel does not grant.
+  description: Limits that this host does not grant, though it has its own kernel.
   returned: always
   type: list
   elements: str

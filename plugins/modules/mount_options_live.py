@@ -29,38 +29,38 @@ DOCUMENTATION = r"""
 module: mount_options_live
 short_description: Probe and verify the mount options of one file system
 description:
-- C(probe) and C(verify) only read; C(apply) puts the options into the mount point's line of fstab,
-  unless C(findmnt --verify) has an error to tell of the new table that it has not of the old one.
-- Where a unit of its own mounts the file system, that unit's options count, and are not changed.
+- C(probe) and C(verify) only read. C(apply) writes the options into the line of the mount point in
+  fstab, unless C(findmnt --verify) finds an error in the new table that the old one does not have.
+- If a systemd unit mounts the file system, the unit's options count, and are not changed.
 options:
   path:
     description: Mount point of the file system.
     type: path
     required: true
   options:
-    description: Wanted options; none stands for the profile's.
+    description: Wanted options; an empty list means the profile's.
     type: list
     elements: str
     required: true
   profile:
-    description: Where the options come from when none are given.
+    description: The profile for options that are not given.
     type: str
     choices: [recipe, postgresql, mariadb, backup_throughput, none]
     default: none
   report:
-    description: Only tell what differs; verify then never fails.
+    description: Only report differences; verify then never fails.
     type: bool
     default: false
   acknowledge_data_writeback:
-    description: Whether stale blocks after a crash are accepted.
+    description: Whether stale blocks in files after a crash are acceptable.
     type: bool
     default: false
   fstab:
-    description: The table of file systems.
+    description: The path of fstab.
     type: path
     default: /etc/fstab
   action:
-    description: What to do.
+    description: The step to run.
     type: str
     choices:
     - probe
@@ -68,7 +68,7 @@ options:
     - verify
     required: true
   before:
-    description: Rows of the probe; verify tells from them what changed.
+    description: Rows of the probe, from which verify derives the changes.
     type: list
     elements: dict
     default: []
@@ -90,7 +90,7 @@ rows:
   type: list
   elements: dict
 unrecorded:
-  description: What the snapshot of the original state does not hold yet.
+  description: The original state that the snapshot does not hold yet.
   returned: always
   type: list
   elements: dict
@@ -132,7 +132,7 @@ def option_row(option: str, mount: Mount, line: FstabLine) -> Row:
     if live:
         return row
     if option.startswith(DATA_MODE):
-        reason = "holds from the next fresh mount of the file system"
+        reason = "applies from the next fresh mount of the file system"
         return replace(row, state="pending", reason=reason)
     return replace(row, state="differs")
 

@@ -39,16 +39,16 @@ short_description: Plan, apply and verify kernel keys, live and at boot
 description:
 - Expands a profile from the host's facts, and compares every layer by the value that the kernel
   reads, so that C(0x10) is C(16) and C(8001,8002) is C(8001-8002).
-- Leaves keys of a profile alone that the host does not have, and keys that a container does not
-  own, and says why. Refuses a key of C(settings) that the kernel does not have.
+- Skips keys of a profile that the host does not have, and keys that a container does not own, with
+  the reason. Refuses a key of C(settings) that the kernel does not have.
 options:
   profile:
-    description: Where the keys come from.
+    description: The profile of the keys.
     type: str
     choices: [recipe, postgresql, mariadb, backup_throughput, none]
     default: none
   settings:
-    description: Values of single keys, in front of the profile's.
+    description: Values of single keys; they override the profile's.
     type: dict
     required: true
   skip:
@@ -57,32 +57,32 @@ options:
     elements: str
     default: []
   raise_only:
-    description: Keys whose live value stays where it is higher already.
+    description: Keys whose live value stays if it is already higher.
     type: list
     elements: str
     default: []
   action:
-    description: What to do.
+    description: The step to run.
     type: str
     choices: [probe, apply, verify]
     required: true
   report:
-    description: Only tell what differs; verify then never fails.
+    description: Only report differences; verify then never fails.
     type: bool
     default: false
   file:
-    description: Our file in sysctl.d.
+    description: The path of our file in sysctl.d.
     type: path
     required: true
   before:
-    description: Rows of the probe; verify tells from them what changed.
+    description: Rows of the probe, from which verify derives the changes.
     type: list
     elements: dict
     default: []
 author: holdfast
 """
 EXAMPLES = r"""
-- name: Read what is live
+- name: Read the live values
   sysctl_live:
     action: probe
     file: /etc/sysctl.d/99-dbbackup.conf
@@ -96,12 +96,12 @@ rows:
   type: list
   elements: dict
 lines:
-  description: What our file shall say.
+  description: The lines for our file.
   returned: always
   type: list
   elements: str
 unrecorded:
-  description: What the snapshot of the original state does not hold yet.
+  description: The original state that the snapshot does not hold yet.
   returned: always
   type: list
   elements: dict

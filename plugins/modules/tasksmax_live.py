@@ -28,7 +28,7 @@ description:
 - Reads C(pids.max) of the unit's control group (cgroup version 1, 2 or both) and of every ancestor.
 options:
   units:
-    description: Services; a prefix such as C(x-.service) stands for all that begin so.
+    description: Services; a prefix such as C(x-.service) is all that begin with it.
     type: list
     elements: str
     required: true
@@ -41,11 +41,11 @@ options:
     type: int
     required: true
   tasks:
-    description: How many tasks the runner needs for them, by its own formula.
+    description: How many tasks the runner needs for these slots, by its own formula.
     type: int
     required: true
   profile:
-    description: Where the number comes from.
+    description: The profile for a number that is not given.
     type: str
     choices: [recipe, postgresql, mariadb, backup_throughput, none]
     default: none
@@ -54,18 +54,18 @@ options:
     type: str
     required: true
   report:
-    description: Only tell what differs; verify then never fails.
+    description: Only report differences; verify then never fails.
     type: bool
     default: false
   action:
-    description: What to do.
+    description: The step to run.
     type: str
     choices:
     - probe
     - verify
     required: true
   before:
-    description: Rows of the probe; verify tells from them what changed.
+    description: Rows of the probe, from which verify derives the changes.
     type: list
     elements: dict
     default: []
@@ -90,11 +90,11 @@ rows:
   type: list
   elements: dict
 maximum:
-  description: What the drop-ins shall say; empty where nothing is wanted.
+  description: The limit for the drop-ins; empty if none is wanted.
   returned: always
   type: str
 unrecorded:
-  description: What the snapshot of the original state does not hold yet.
+  description: The original state that the snapshot does not hold yet.
   returned: always
   type: list
   elements: dict
@@ -154,7 +154,7 @@ class Ceiling:
         if told != wanted or row.file != wanted:
             return replace(row, reason=outvoted(unit, "TasksMax", self.dropin))
         if not unit.active or not unit.control_group:
-            return replace(row, state="ok", reason="not running: holds from its next start")
+            return replace(row, state="ok", reason="not running: applies from its next start")
         return self._in_groups(row, unit)
 
     def _in_groups(self, row: Row, unit: Unit) -> Row:

@@ -11,35 +11,35 @@ from ansible.module_utils.server_health import Check, checks_for, sick
 
 DOCUMENTATION = r"""
 module: tuning_health
-short_description: Ask the database servers and the runner of a host whether they are well
+short_description: Check whether the database servers and the runner of a host are healthy
 description:
-- Asks every server that has a socket, and C(holdfast check) where the runner is installed.
-- Fails for what was well before and is not any more.
+- Checks every server that has a socket, and runs C(holdfast check) if the runner is installed.
+- Fails for a check that passed before and does not pass now.
 options:
   commands:
-    description: Questions of the operator's own, each a list of arguments.
+    description: The operator's own checks, each a list of arguments.
     type: list
     elements: list
     default: []
   well_before:
-    description: What was well before the change; an earlier answer's C(well).
+    description: The checks that passed before the change, from C(well) of an earlier result.
     type: list
     elements: str
     default: []
 author: holdfast
 """
 EXAMPLES = r"""
-- name: Ask
+- name: Check the host
   tuning_health:
 """
 RETURN = r"""
 well:
-  description: What answers as it should.
+  description: The checks that passed.
   returned: always
   type: list
   elements: str
 unwell:
-  description: What does not, with its last words.
+  description: The failed checks, each with its last line of output.
   returned: always
   type: list
   elements: str

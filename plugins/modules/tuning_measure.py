@@ -25,11 +25,11 @@ DOCUMENTATION = r"""
 module: tuning_measure
 short_description: Measure a host with a short, bounded load
 description:
-- Writes and reads a small file with fio (without it, only writes), counts how long tasks stalled
-  meanwhile (PSI), and if asked runs one backup. Keeps the result beside the snapshots.
+- Writes and reads a small file with fio (without fio, it only writes), measures how long tasks
+  stalled (PSI), and runs one backup if asked to. Saves the result beside the snapshots.
 options:
   label:
-    description: What this measurement is called.
+    description: Name of this measurement.
     type: str
     required: true
   path:
@@ -37,7 +37,7 @@ options:
     type: path
     required: true
   seconds:
-    description: How long each load may last.
+    description: The longest duration of each load.
     type: int
     default: 5
   job:
@@ -54,7 +54,7 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 measure:
-  description: What was measured.
+  description: The measurement.
   returned: always
   type: dict
 told:
@@ -62,7 +62,7 @@ told:
   returned: always
   type: str
 machine:
-  description: Which host this is, whatever the inventory calls it.
+  description: The identity of the host, independent of the inventory.
   returned: always
   type: str
 """
@@ -104,17 +104,17 @@ def _load(module: AnsibleModule) -> tuple[dict[str, float], str]:
     if not path.is_dir():
         return {}, f"no folder '{path}'"
     if not has_room(path):
-        return {}, f"too little room on '{path}'"
+        return {}, f"too little free space on '{path}'"
     folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=path))
     try:
         if module.get_bin_path("fio"):
             return with_fio(module.run_command, folder, seconds=module.params["seconds"]), ""
         load = by_ourselves(folder, seconds=module.params["seconds"])
     except OSError as error:
-        return {}, f"cannot put load on '{path}': {error}"
+        return {}, f"cannot measure '{path}': {error}"
     finally:
         shutil.rmtree(folder)
-    return load, "fio is not installed: only writes were measured"
+    return load, "fio is not installed, so only writes were measured"
 
 
 def _backup(module: AnsibleModule) -> dict[str, float | str]:

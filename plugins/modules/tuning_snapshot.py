@@ -10,24 +10,24 @@ from ansible.module_utils.original_state import Original, extended, keep, load, 
 
 DOCUMENTATION = r"""
 module: tuning_snapshot
-short_description: Keep how a host was before its first change
+short_description: Save the state of a host before its first change
 description:
-- Adds what the snapshot of a role does not hold yet; what it holds is never written over.
-- The snapshot lies in C(/var/lib/holdfast-tuning), for root only.
+- Adds originals that the snapshot of a role does not hold yet; existing ones are never overwritten.
+- The snapshot is stored in C(/var/lib/holdfast-tuning), for root only.
 options:
   role:
-    description: The role that is about to change something.
+    description: The role that will change the host.
     type: str
     required: true
   originals:
-    description: What it found, as its probe told.
+    description: The original state, from the probe of the role.
     type: list
     elements: dict
     required: true
 author: holdfast
 """
 EXAMPLES = r"""
-- name: Keep the state of before
+- name: Save the original state
   tuning_snapshot:
     role: sysctl
     originals: "{{ probe.unrecorded }}"
@@ -38,7 +38,7 @@ snapshot:
   returned: always
   type: dict
 machine:
-  description: Which host this is, whatever the inventory calls it.
+  description: The identity of the host, independent of the inventory.
   returned: always
   type: str
 """

@@ -19,13 +19,13 @@ from ansible.module_utils.undo import Undo, UndoRefused
 
 DOCUMENTATION = r"""
 module: tuning_undo
-short_description: Put a host back to how it was before it was tuned
+short_description: Restore a host to its state before it was tuned
 description:
 - Restores files, live kernel keys, queues and mounts from the snapshots on the host, reads
-  everything back, and marks the snapshots as undone. A second call finds nothing to do.
+  everything back, and marks the snapshots as undone. A second call changes nothing.
 options:
   roles:
-    description: Whose changes to undo; the last one that was tuned comes first.
+    description: The roles whose changes are undone, from the last to the first.
     type: list
     elements: str
     required: true
@@ -39,7 +39,7 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 rows:
-  description: One row per thing that was put back or is as it was found.
+  description: One row for each restored value, and for each that still has its original value.
   returned: always
   type: list
   elements: dict

@@ -1,4 +1,4 @@
-"""What would keep a backup from running at night is refused while it is deployed, by its name."""
+"""A deployment refuses, by name, anything that would prevent a backup at night."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def test_a_line_that_systemd_would_ignore_is_refused_before_it_lands(line: str) 
     before = on_host("cat", f"{UNITS}/holdfast-backup-shop.service")
     done = deployed(backup_runner_service_lines=[line])
     assert done.returncode != 0
-    assert "cannot use the units of the jobs, as systemd says" in done.stdout + done.stderr
-    # What it says of a name that it does not know, and of a value that it cannot read.
+    assert "cannot use the units of the jobs: systemd reports" in done.stdout + done.stderr
+    # systemd's words for an unknown name, and for an invalid value.
     assert ("Unknown key" if "Mx" in line else "Invalid memory limit") in done.stdout + done.stderr
     assert on_host("cat", f"{UNITS}/holdfast-backup-shop.service") == before != ""
 
@@ -71,7 +71,7 @@ def test_a_delay_that_systemd_cannot_read_is_refused() -> None:
     assert done.returncode != 0
     # Not every systemd names the setting; all name its value.
     said = " ".join((done.stdout + done.stderr).split())
-    assert "cannot use the units of the jobs, as systemd says" in said
+    assert "cannot use the units of the jobs: systemd reports" in said
     assert re.search(r"value, ignoring: half an hour", said)
 
 
@@ -94,8 +94,8 @@ def test_a_path_with_a_blank_works_in_the_unit_itself() -> None:
 
 
 def test_a_credential_that_the_unit_of_the_job_lacks_is_missed_by_its_name() -> None:
-    """What is there where systemd gives one is a matter of the emulated machine: the systemd of a
-    container without a mount namespace of its own gives none."""
+    """Only the absence is tested: the systemd of a container without its own mount namespace passes
+    no credential."""
     away = {
         "kind": "s3",
         "bucket": "none",
@@ -120,7 +120,7 @@ def test_a_credential_that_the_unit_of_the_job_lacks_is_missed_by_its_name() -> 
 def test_another_user_takes_over_what_the_earlier_one_left() -> None:
     done = deployed(backup_runner_user="daemon", backup_runner_group="daemon")
     told = done.stdout + done.stderr
-    # The database knows the user of today only; nothing else may be in the way.
+    # The database has the current user only; nothing else may fail.
     assert "PermissionError" not in told
     assert "lock" not in told.partition("TASK [Prove that every job")[2].lower()
     owners = on_host("find", "/var/lib/holdfast-state", "-printf", "%u\\n").split()

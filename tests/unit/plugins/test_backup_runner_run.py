@@ -67,5 +67,5 @@ def test_a_unit_that_systemd_cannot_start_is_told_with_its_words(
 def test_a_job_that_the_host_does_not_have_is_told_with_those_it_has(service: Path) -> None:
     found = module.service_of("", prefix=PREFIX, folder=service.parent)
     assert found == service.name
-    with pytest.raises(module.NotRun, match="this host has those of shop"):
+    with pytest.raises(module.NotRun, match="this host has services of shop"):
         module.service_of("shpo", prefix=PREFIX, folder=service.parent)

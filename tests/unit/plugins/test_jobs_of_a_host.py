@@ -40,7 +40,7 @@ def test_a_job_that_two_variables_name_is_refused_with_both() -> None:
 
 
 def test_a_list_where_jobs_are_wanted_is_refused() -> None:
-    with pytest.raises(AnsibleFilterError, match="no dictionary"):
+    with pytest.raises(AnsibleFilterError, match="must be a dictionary"):
         merged_jobs({"backup_runner_jobs": ["shop"]})  # type: ignore[dict-item]
 
 

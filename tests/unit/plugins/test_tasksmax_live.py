@@ -91,7 +91,7 @@ def test_a_service_that_rests_has_it_from_its_next_start(mount: Mount) -> None:
     assert verdict(unit("4096", active=False), mount) == (
         "ok",
         "4096",
-        "not running: holds from its next start",
+        "not running: applies from its next start",
     )
 
 
