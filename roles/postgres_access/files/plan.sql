@@ -1,5 +1,5 @@
--- Answers with one document: where the server keeps its access files, and which statements are still missing
--- until the backup's role is what is wanted. Changes nothing. Comes with psql variables:
+-- Returns one document: the paths of the server's access files, and the statements that are missing to make the
+-- backup's role as wanted. Changes nothing. Needs these psql variables:
 --   role, memberships and databases (comma-separated), large_objects and restore (on or off), restore_role.
 WITH wanted AS (
   SELECT :'role' AS name, string_to_array(:'memberships', ',')::name[] AS memberships,

@@ -1,4 +1,4 @@
--- Asked as the backup's own user: who am I, and may I do what a backup needs. Comes with memberships.
+-- Run as the backup's own user: returns its role, and the rights that a backup needs. Needs the variable `memberships`.
 SELECT json_build_object(
   'role', current_user,
   'superuser', current_setting('is_superuser') = 'on',
