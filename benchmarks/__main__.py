@@ -38,7 +38,7 @@ ENVIRONMENT = (
 
 
 def main(argv: list[str]) -> int:
-    """Each workload on its own host, one after another: nothing else should run meanwhile."""
+    """Each workload on its own host, one after another: nothing else should run on the machine."""
     if argv[:1] == ["upload"]:
         return upload.main(argv[1:])
     if argv == ["catalog"]:
@@ -50,14 +50,14 @@ def main(argv: list[str]) -> int:
         "workloads", nargs="*", metavar="WORKLOAD", help=", ".join([*WORKLOADS, FLEET])
     )
     parser.add_argument(
-        "--rounds", type=int, default=1, help="everybody's turns; what is told is the median"
+        "--rounds", type=int, default=1, help="rounds of each contender; the median is shown"
     )
     chosen = parser.parse_args(argv)
     wanted = chosen.workloads or list(USUAL)
     unknown = [name for name in wanted if name not in {*WORKLOADS, FLEET}]
     if unknown:
         known = ", ".join([*WORKLOADS, FLEET])
-        parser.error(f"there is no workload '{unknown[0]}'; there are {known}")
+        parser.error(f"unknown workload '{unknown[0]}'; known are {known}")
     machines = fleet.read(INVENTORY)
     console = Console(highlight=False, width=WIDTH)
     for name in wanted:
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> int:
 
 
 def measured(workload: Workload, machines: Fleet, console: Console, *, rounds: int) -> None:
-    """Everybody in turn, round after round, so that a slow minute strikes all alike."""
+    """Run all contenders in turn, round after round, so that a slow minute affects all alike."""
     host = machines.host(workload.host)
     container = host.container(machines.network)
     project.install(container)

@@ -35,7 +35,7 @@ jobs:
     retention: {{daily: 30, monthly: 12}}
 """
 CALLS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("list, nothing remembered", ("list", "shop", "--json")),
+    ("list, without its cache", ("list", "shop", "--json")),
     ("list", ("list", "shop", "--json")),
     ("show shop/latest", ("show", "shop/latest", "--json")),
     ("du", ("du", "--json")),

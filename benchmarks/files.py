@@ -1,5 +1,6 @@
-"""A cluster of a million empty files: how long its base backup takes to go through them, and in
-how much memory. No server and no repository are asked, so it is the listing that is measured."""
+"""A cluster of a million empty files: time and memory of a base backup that lists them.
+
+No server and no repository take part, so only the listing is measured."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ WAL_SEGMENT_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StillHolding:
-    """Obeys `ports.sessions.Holding`: a server that has nothing to say."""
+    """Obeys `ports.sessions.Holding`, without a server."""
 
     begun: Begun
     session_id: str = ""
@@ -46,7 +47,7 @@ class StillHolding:
         return Ended(stop_lsn="0/3000100", backup_label="START WAL LOCATION: 0/3000028\n")
 
     def abort(self) -> None:
-        """There is nobody to be told."""
+        """Do nothing: there is no server."""
 
 
 def main(argv: list[str]) -> int:
@@ -85,7 +86,7 @@ def fill(data: Path, count: int) -> None:
 
 
 def gone_through(data: Path) -> dict[str, float]:
-    """All that a base backup does but for storing what it reads."""
+    """Run a base backup, except for storing what it reads."""
     began, seen = time.monotonic(), Seen()
     found = _facts(data)
     snapshot = PhysicalSnapshot(

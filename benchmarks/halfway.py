@@ -1,6 +1,6 @@
 """Leave a backup half done, as a power cut would: `halfway.py CONFIG JOB`, on the measured host.
 
-The session daemon is started where none answers; it has to outlive whoever is killed here.
+The session daemon is started where none answers; it has to outlive the process that is killed here.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ LOOK_SECONDS = 0.02
 
 
 def main(config: str, job: str) -> int:
-    """0 once the run was killed with half of its bytes stored.
+    """Return 0 once the run was killed with half of its bytes stored.
 
-    What its workers were at in that moment is lost, as it would be to anybody.
+    The parts that its workers were writing are lost, as in a power cut.
     """
     _listening(config)
     planned = subprocess.run(_asked(config, "plan", job, "--json"), check=True, capture_output=True)

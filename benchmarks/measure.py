@@ -105,7 +105,7 @@ def tasks_of(pid: int) -> int:
 
 
 def server_cpu_seconds() -> float:
-    """Of every server process; those that have ended count through whoever started them."""
+    """CPU seconds of all server processes; a process that has ended counts in its parent."""
     ticks = 0
     for pid, fields in processes().items():
         try:

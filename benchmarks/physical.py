@@ -30,7 +30,7 @@ _CHECKSUMS = (
     " && psql -qX -c 'ALTER SYSTEM SET max_locks_per_transaction = 1024'"
     " && pg_ctlcluster --mode fast 17 main restart"
 )
-# Whoever comes first must not pay for what the load left unwritten.
+# The first contender must not pay for what the load left unwritten.
 _LOAD = (
     f"{_CHECKSUMS} && createdb bench && psql -qX -v ON_ERROR_STOP=1 -d bench -f {OUT}/load.sql"
     " && psql -qX -c CHECKPOINT"

@@ -1,7 +1,7 @@
 """Uploads over a wire of 20 ms there and back: ours beside one at a time, rclone and restic.
 
 `python -m benchmarks.upload [s3|sftp ...] [small|large|memory ...]`. Each contender gets a server
-of its own that has seen nothing before. Nothing else should run meanwhile.
+of its own that has seen nothing before. Nothing else should run on the machine.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ COLUMNS = ("", "files", "seconds", "files/s", "MB/s", "speed", "CPU s", "memory"
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """`files` of one size; who would take too long with all of them gets `sample`."""
+    """`files` of one size; a contender that would take too long with all of them gets `sample`."""
 
     files: int
     size_bytes: int
@@ -58,7 +58,7 @@ MEMORY_FILES = (1_000, 100_000)
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A store that is up, as our own program and as the other ones are told of it."""
+    """A store that is up, in the words of our own program and of the other ones."""
 
     ours: dict[str, str]
     rclone: str
@@ -170,7 +170,7 @@ def restic(place: Place, files: Path) -> Sequence[str]:
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench upload", description=__doc__)
     parser.add_argument("what", nargs="*", help="s3 sftp small large memory")
-    parser.add_argument("--files", type=int, default=SMALL_FILES, help="how many small ones")
+    parser.add_argument("--files", type=int, default=SMALL_FILES, help="how many small files")
     chosen = parser.parse_args(argv)
     wanted = chosen.what
     stores = [name for name in PLACES if name in wanted] or list(PLACES)
@@ -193,7 +193,7 @@ def cases(small_files: int) -> dict[str, Case]:
 
 
 def compared(store: str, name: str, case: Case, console: Console) -> Table:
-    """One table: everybody with the same files, the first one the measure of speed."""
+    """One table: all contenders with the same files; ratios are to the first one."""
     table = Table(*COLUMNS, title=f"upload {name} to {store}, 20 ms", title_justify="left")
     base = 0.0
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -268,7 +268,7 @@ def measured(
 
 
 def made_files(folder: Path, count: int, size_bytes: int) -> Path:
-    """Files of random bytes, which nobody can compress or tell apart by half."""
+    """Files of random bytes, which no contender can compress or deduplicate."""
     for number in range(count):
         path = folder / f"{number // A_FOLDER:04}" / f"{number:06}"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ STORE = "BENCH_STORE"
 
 
 def main(argv: list[str]) -> int:
-    """`uploader FOLDER AT_ONCE`; where to is in the environment, as JSON."""
+    """`uploader FOLDER AT_ONCE`; the environment names the destination, as JSON."""
     folder, at_once = Path(argv[0]), int(argv[1])
     source = LocalRepository(folder)
 

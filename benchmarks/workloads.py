@@ -23,7 +23,7 @@ jobs:
     compression: {{codec: zstd, level: 3}}
     max_concurrent_processes: 2
 """
-# What the server sums up: nothing first, as what all others are compared with.
+# Which checksums the server computes: none first, as the base of all ratios.
 POLICIES = {"none": "false", "auto": "auto", "all": "true"}
 POLICY = """\
   {name}:
@@ -47,7 +47,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """A host, its data, and everybody who has a go at it; ours comes first."""
+    """A host, its data, and the contenders; ours comes first."""
 
     name: str
     host: str
@@ -58,7 +58,7 @@ class Workload:
     backups: tuple[Contender, ...]
     restores: tuple[Contender, ...]
     settings: str = ""
-    """A command of root's that sets the server up before anything is loaded."""
+    """A command that sets the server up, as root, before anything is loaded."""
 
 
 def holdfast(arguments: str) -> str:
@@ -195,7 +195,7 @@ def _piped(name: str, command: str, file: str) -> Contender:
     return Contender(name=name, command=f"sh -c '{command} > {OUT}/{file}'", size=file)
 
 
-# As it stands in many a crontab: each table by itself, one after the other.
+# As in many crontabs: each table on its own, one after the other.
 _LOOP = (
     f"mkdir -p {OUT}/loop && for table in $(echo SHOW TABLES | mariadb -NB bench); do "
     f"{_MARIADB_DUMP} bench $table | gzip > {OUT}/loop/$table.sql.gz; done"

@@ -86,7 +86,7 @@ def require_root() -> None:
     if os.geteuid() != 0:
         raise LabError(
             "cannot use the lab: it needs root",
-            hint="run it with sudo, on a machine you may change",
+            hint="run it with sudo, on a machine that may be changed",
         )
 
 
@@ -124,11 +124,11 @@ def install(packages: Sequence[str]) -> None:
 
 
 def require_space(path: Path, *, mebibytes: int) -> None:
-    """Fail early, instead of half-way with a full disk."""
+    """Fail early, instead of later with a full disk."""
     existing = next(folder for folder in (path, *path.parents) if folder.exists())
     free = shutil.disk_usage(existing).free // 2**20
     if free < mebibytes:
         raise LabError(
             f"cannot use disk at '{existing}': {free} MiB free, {mebibytes} MiB needed",
-            hint="make room there; `podman image prune` drops images nobody uses",
+            hint="make room there; `podman image prune` removes unused images",
         )

@@ -74,7 +74,7 @@ def _cause(name: str, text: str) -> str:
     fatal = FATAL.search(text)
     if fatal is None:
         lines = [line for line in text.splitlines() if line.strip()]
-        return f"cannot run playbook '{name}': {lines[-1] if lines else 'it said nothing'}"
+        return f"cannot run playbook '{name}': {lines[-1] if lines else 'no output'}"
     message = MESSAGE.search(text, fatal.start())
     cause = " ".join(message["message"].split()) if message else fatal[0]
     return f"cannot run playbook '{name}' on {fatal['host']}: {cause}"

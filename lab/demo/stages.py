@@ -68,7 +68,7 @@ class Demo:
 
     def _load(self) -> str:
         sizes = self._on_every_host(data.load)
-        chinook = "" if data.CHINOOK.is_dir() else "; no Chinook data at hand, so the shop only"
+        chinook = "" if data.CHINOOK.is_dir() else "; without the Chinook data, so the shop only"
         told = [f"{shell.host.name} {size}" for shell, size in sizes]
         return ", ".join(told) + chinook
 

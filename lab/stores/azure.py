@@ -74,7 +74,7 @@ class AzureServer:
             connection.request("PUT", line, headers={**headers, "content-length": "0"})
             answer = connection.getresponse()
             if answer.status != http.client.CREATED:
-                raise CommandFailed(f"cannot make '{path}': {answer.read().decode()}")
+                raise CommandFailed(f"cannot create '{path}': {answer.read().decode()}")
         finally:
             connection.close()
 

@@ -187,7 +187,7 @@ def _act(method: str, request: _Request) -> Callable[[_Request], Answer]:
     else:
         acts = {"PUT": _put, "GET": _get, "HEAD": _get, "DELETE": _delete}
     if method not in acts:
-        raise Refused(400, "InvalidArgument", f"No {method} of that kind is known here.")
+        raise Refused(400, "InvalidArgument", f"This {method} request is not supported.")
     return acts[method]
 
 
@@ -226,7 +226,7 @@ def _list(request: _Request) -> Answer:
     request.require("list")
     query = request.query
     if query.get("list-type") != "2" or "delimiter" in query:
-        raise Refused(400, "InvalidArgument", "Only whole lists of version 2 are known here.")
+        raise Refused(400, "InvalidArgument", "Only complete lists of version 2 are supported.")
     page = request.bucket.page(
         query.get("prefix", ""),
         after=query.get("start-after", ""),

@@ -99,7 +99,7 @@ def copy_as(disk: Disk, target: Path, *, files: Mapping[str, bytes]) -> None:
     # debugfs exits with 0 even after errors.
     for path, content in files.items():
         if command.run(["debugfs", "-R", f"cat {path}", str(target)]).encode() != content:
-            raise LabError(f"cannot write '{path}' into disk '{target}': debugfs did not")
+            raise LabError(f"cannot write '{path}' into disk '{target}': debugfs failed")
 
 
 def write_commands(files: Mapping[str, bytes], *, staged: Path) -> list[str]:

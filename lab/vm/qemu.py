@@ -69,7 +69,7 @@ def runs_with_kvm(disk: Disk) -> bool:
 
     def look() -> None:
         if b"Linux version" not in console.read_bytes():
-            raise CommandFailed("the kernel says nothing")
+            raise CommandFailed("the kernel prints nothing")
 
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as probe:
         try:

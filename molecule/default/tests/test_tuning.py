@@ -1,6 +1,6 @@
-"""The tuned hosts, asked over ssh: what the running system says, not what we wrote into files.
+"""The tuned hosts over ssh: values of the running system, not of the files that we wrote.
 
-What a host cannot show here is not left out: then the test asks that it was left alone.
+If a host does not own a value, the test expects that it was left alone.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def grants(host: Host, prop: str, kind: str, limit: int) -> bool:
 def test_a_kernel_key_is_set_where_it_is_the_hosts_own_and_untouched_elsewhere(
     host: Host, name: str, key: str
 ) -> None:
-    # The tests run on the machine below: what the host sees of it is what we see.
+    # The tests run on the machine below, so both see the same values.
     below = int(Path("/proc/sys", key.replace(".", "/")).read_text())
     expected = WANTED[key] if owns(name, "lab_own_sysctl") else below
     assert host.sysctl(key) == expected
@@ -151,7 +151,7 @@ def test_crons_live_control_group_has_the_ceiling(host: Host) -> None:
 
 
 def test_every_backup_service_is_promised_the_ceiling(host: Host) -> None:
-    # A unit that exists nowhere else shows what the prefix's drop-in gives to any job to come.
+    # A unit of a new name shows what the prefix's drop-in gives to any future job.
     run = "systemd-run --quiet --wait --pipe --collect --unit=holdfast-backup-tuningtest"
     told = host.check_output(
         f"{run} systemctl show --value --property=TasksMax holdfast-backup-tuningtest"

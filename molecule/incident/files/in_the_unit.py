@@ -1,4 +1,4 @@
-"""Run a command in this unit and write down what it did to the unit's tasks, as JSON.
+"""Run a command in this unit and report what it did to the unit's tasks, as JSON.
 
 `in_the_unit.py REPORT COMMAND...`; the unit ends as the command did. One thread only: every task
 that is counted beside this one is the command's.
@@ -72,7 +72,7 @@ def refusals(folder: Path) -> int:
 
 
 def left_over(folder: Path, baseline: int) -> int:
-    """Tasks that stay; those that are only on their way out are waited for."""
+    """Tasks that stay, after a wait for those that are about to end."""
     ends = time.monotonic() + LINGER_SECONDS
     while number(folder / "pids.current") > baseline and time.monotonic() < ends:
         time.sleep(LOOK_SECONDS)

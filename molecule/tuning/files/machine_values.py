@@ -1,4 +1,4 @@
-"""Prints the kernel keys and queues of the machine below that the tuning roles could ever touch."""
+"""Prints all kernel keys and queues of the machine below that the tuning roles could change."""
 
 import json
 from pathlib import Path

@@ -31,7 +31,7 @@ NOT_OURS = "not this container's own (podman): it would change the machine below
 
 @dataclass(frozen=True)
 class Played:
-    """What a playbook came to."""
+    """The result of a playbook."""
 
     code: int
     output: str
@@ -130,7 +130,7 @@ def test_overcommit_1_beside_a_postgresql_is_told_as_the_conflict_it_is() -> Non
 
 
 def test_drift_is_found_by_the_audit_foreseen_by_check_mode_and_repaired_by_a_run() -> None:
-    # A plain remount would mix the options of fstab in, and be no drift.
+    # A plain remount would apply the options of fstab too, which is no drift.
     remount = "mount --options-mode=ignore -o remount,bind,rw,relatime /var/lib/holdfast"
     on("own12", f"sysctl -w vm.swappiness=11 && {remount}")
     looked = play("audit", "own12")
@@ -196,7 +196,7 @@ def test_a_canary_that_is_not_well_is_undone_and_the_next_wave_never_starts() ->
     assert told.code != 0
     assert "cannot call the host healthy: test -e /no/such/file" in " ".join(told.output.split())
     assert on("own12", f"test -e {FILES[0]} || echo absent") == "absent"
-    # The playbook counts the hosts of both waves, and goes no further than the first.
+    # The playbook counts the hosts of both waves, and ends after the first.
     waves = told.output.partition("PLAY [Tune, wave by wave]")[2].partition("PLAY RECAP")[0]
     assert "[own12]" in waves
     assert "[privileged12]" not in waves
