@@ -67,7 +67,7 @@ def test_words_are_spelt_as_in_a_dictionary() -> None:
 
 def test_sentences_are_short_enough_to_be_read_once() -> None:
     found = {name: too_long(name) for name in [*DOCUMENTS, *CODE]}
-    assert more_than(STILL_LONG, found) == [], f"more than {MOST_WORDS} words"
+    refuse(more_than(STILL_LONG, found), why=f"more than {MOST_WORDS} words")
 
 
 def test_an_idea_has_the_one_name_of_the_glossary() -> None:
@@ -83,7 +83,12 @@ def test_an_idea_has_the_one_name_of_the_glossary() -> None:
         for name in [*DOCUMENTS, *CODE]
         if PROJECT / name != GLOSSARY
     }
-    assert more_than(STILL_REFUSED, found) == []
+    refuse(more_than(STILL_REFUSED, found), why="words that docs/glossary.md refuses")
+
+
+def refuse(found: list[str], *, why: str) -> None:
+    """Fail with all of `found`, where pytest would show the first one only."""
+    assert not found, "\n".join([f"{why}:", *found])
 
 
 def too_long(name: str) -> list[str]:
