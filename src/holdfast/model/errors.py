@@ -316,7 +316,7 @@ class Interrupted(Reported):
     """The run was ended by SIGINT or SIGTERM.
 
     Like `KeyboardInterrupt` it is no `Exception`, so no handler of errors takes it for one of its
-    own and goes on. Clean-up on the way out belongs into `afterwards` and `on_failure`.
+    own and continues. Clean-up on the way out belongs into `afterwards` and `on_failure`.
     """
 
     exit_code = 130
