@@ -315,10 +315,12 @@ def output_of(
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
     translate: Callable[[ChildFailed], HoldfastError] | None = None,
+    cwd: Path | None = None,
+    user: User | None = None,
 ) -> str:
     """All output of a program; for short answers only."""
     try:
-        with running(argv, env=env, pass_fds=pass_fds) as child:
+        with running(argv, env=env, pass_fds=pass_fds, cwd=cwd, user=user) as child:
             return b"".join(child.chunks()).decode(errors="replace")
     except ChildFailed as error:
         if translate is None:

@@ -1,0 +1,1 @@
+"""Throw-away MySQL and MariaDB servers: made for one drill, reached by one private socket."""

@@ -1,0 +1,232 @@
+"""One throw-away server: made empty or started on restored files, logged into, and ended."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from holdfast.model.errors import ConfigInvalid, DatabaseUnreachable, DrillFailed, HoldfastError
+from holdfast.ports.drill import DrillRoom
+from holdfast.runtime.cleanup import Cancellation
+from holdfast.runtime.files import PRIVATE_FILE, make_folder, new_file
+from holdfast.runtime.process import ChildFailed, User, running
+from holdfast.runtime.server_process import ServerProcess, environment
+from holdfast.sources.mysql.drill.options import Place, of_server
+from holdfast.sources.mysql.drill.programs import confining_profile, installer_beside
+from holdfast.sources.mysql.dump.programs import Program
+from holdfast.sources.mysql.server.connection import Address, login_options
+from holdfast.sources.mysql.server.session import MARIADB, Session, session
+
+ACCOUNT = "holdfast-drill"
+LOG_LINES, LOG_TAIL_BYTES = 4, 1 << 16
+# The budget of the drill ends a start that takes too long.
+START_SECONDS = 7 * 86400.0
+
+
+class Instance:
+    """A server in the folder of `room`, which nobody but its user and root may enter."""
+
+    def __init__(self, room: DrillRoom, program: Program) -> None:
+        self.place = Place(folder=Path(room.folder), sockets=Path(room.sockets))
+        self._room = room
+        self._program = program
+        self._user = user_named(room.user)
+        self._password = f"Aa1-{secrets.token_hex(16)}"
+        self._work = Cancellation()
+        self._server: ServerProcess | None = None
+
+    def initialize(self, *, options: Sequence[str] = ()) -> None:
+        """Make an empty data directory; raises `DrillFailed`, `ToolMissing`."""
+        if self._program.kind == MARIADB:
+            argv = [
+                *(installer_beside(self._program), "--no-defaults", f"--datadir={self.place.data}"),
+                *("--auth-root-authentication-method=normal", "--skip-test-db"),
+                *("--skip-name-resolve", f"--tmpdir={self.place.temporary}", *options),
+            ]
+        else:
+            argv = [
+                *(self._program.path, "--no-defaults", f"--datadir={self.place.data}"),
+                *("--initialize-insecure", f"--log-error={self.place.log}"),
+                *(f"--tmpdir={self.place.temporary}", *options),
+            ]
+        self._make_folders()
+        try:
+            # As the server's user: the script of MariaDB, run by root, changes files of the host.
+            with (
+                running(
+                    argv,
+                    stdout=False,
+                    cwd=self.place.folder,
+                    user=self._user,
+                    env=environment(self.place.folder),
+                ) as child,
+                self._work.registered(child.end),
+            ):
+                child.finish()
+        except ChildFailed as error:
+            raise self.failed(error.stderr or error.message, doing="make") from error
+
+    def start(self, *, options: Sequence[str] = ()) -> str:
+        """Start the server and wait until it answers; its version. Raises `DrillFailed`."""
+        self._make_folders()
+        self._write_login()
+        argv = [
+            self._program.path,
+            *of_server(self.place, memory_bytes=self._room.memory_bytes),
+            *options,
+        ]
+        self._server = ServerProcess.started(
+            argv, folder=self.place.folder, log=self.place.log, user=self._user
+        )
+        with self._work.registered(self._server.end):
+            if not self._server.wait(self._answers, within_seconds=START_SECONDS):
+                raise self.failed("it ended before it answered", doing="start")
+        # It holds the password, and the server has read it.
+        self.place.first_statements.unlink()
+        with self.session() as asking:
+            return asking.value("SELECT VERSION()")
+
+    def _make_folders(self) -> None:
+        for folder in (self.place.temporary, self.place.exchanged):
+            if make_folder(folder):
+                self._give(folder)
+
+    def _write_login(self) -> None:
+        self._private(self.place.first_statements, f"{_statements(self._password)}\n")
+        self._private(self.place.login, login_options(self.address("")))
+
+    def _private(self, path: Path, text: str) -> None:
+        path.unlink(missing_ok=True)
+        new_file(path, text.encode(), mode=PRIVATE_FILE)
+        self._give(path)
+
+    def _give(self, path: Path) -> None:
+        if self._user is not None:
+            os.chown(path, self._user.user, self._user.group, follow_symlinks=False)
+
+    def give_data(self) -> None:
+        """As root, give all restored files to the server's user."""
+        self._give(self.place.data)
+        for place, folders, files in os.walk(self.place.data):
+            for name in (*folders, *files):
+                self._give(Path(place) / name)
+
+    def _answers(self) -> bool:
+        try:
+            with self.session() as asking:
+                return asking.value("SELECT 1") == "1"
+        except HoldfastError:
+            return False
+
+    def address(self, database: str) -> Address:
+        return Address(
+            user=ACCOUNT,
+            host="localhost",
+            port=0,
+            database=database,
+            unix_socket=str(self.place.socket),
+            ssl_ca="",
+            password=self._password,
+        )
+
+    def url(self, database: str) -> str:
+        """The address of a database, without the password."""
+        socket = quote(str(self.place.socket), safe="/")
+        return f"mysql://{ACCOUNT}@localhost/{quote(database, safe='')}?unix_socket={socket}"
+
+    @property
+    def password(self) -> str:
+        return self._password
+
+    @contextmanager
+    def session(self, database: str = "") -> Iterator[Session]:
+        """A session of the server's administrator; `abort` cuts it.
+
+        Raises `DrillFailed` if the server has ended.
+        """
+        try:
+            with (
+                session(self.address(database), database=database) as asking,
+                self._work.registered(asking.cut),
+            ):
+                yield asking
+        except DatabaseUnreachable as error:
+            if self._server is not None and self._server.is_running:
+                raise
+            raise self.failed("it ended", doing="use") from error
+
+    @property
+    def connection(self) -> str:
+        """How an operator logs in, as one line for the shell."""
+        client = "mariadb" if self._program.kind == MARIADB else "mysql"
+        return f"{client} --defaults-file={shlex.quote(str(self.place.login))}"
+
+    @property
+    def is_running(self) -> bool:
+        return self._server is not None and self._server.is_running
+
+    def failed(self, cause: str, *, doing: str) -> DrillFailed:
+        """The error that names `cause` and the last errors in the server's log."""
+        said = " | ".join(dict.fromkeys([cause, *self._last_words()]))
+        hint = ""
+        if profile := confining_profile(self._program):
+            hint = (
+                f"AppArmor's profile '{profile}' names the folders that it may use: allow"
+                f" '{self.place.folder.parent}/**' in {profile.parent}/local/{profile.name}, or"
+                " drill below /tmp or /var/tmp"
+            )
+        return DrillFailed(
+            f"cannot {doing} a throw-away {self._program.kind} server: {said}", hint=hint
+        )
+
+    def _last_words(self) -> list[str]:
+        try:
+            with self.place.log.open("rb") as file:
+                file.seek(max(0, self.place.log.stat().st_size - LOG_TAIL_BYTES))
+                lines = file.read(LOG_TAIL_BYTES).decode(errors="replace").splitlines()
+        except OSError:
+            return []
+        grave = [line for line in lines if "[ERROR]" in line]
+        return [line.strip()[:500] for line in (grave or lines)[-LOG_LINES:] if line.strip()]
+
+    def abort(self) -> None:
+        """End whatever runs; from any thread, never raises."""
+        self._work.abort()
+        if self._server is not None:
+            self._server.end()
+
+    def close(self, *, keep: bool) -> None:
+        """End the server, without a shutdown: nobody needs its files. With `keep` it runs on."""
+        if self._server is None:
+            return
+        if not keep:
+            self._server.end()
+        self._server.close()
+
+
+def _statements(password: str) -> str:
+    """Make our own account: those of the backup may change or replace root's."""
+    return "\n".join(
+        [
+            f"DROP USER IF EXISTS '{ACCOUNT}'@'localhost';",
+            f"CREATE USER '{ACCOUNT}'@'localhost' IDENTIFIED BY '{password}';",
+            f"GRANT ALL PRIVILEGES ON *.* TO '{ACCOUNT}'@'localhost' WITH GRANT OPTION;",
+        ]
+    )
+
+
+def user_named(name: str) -> User | None:
+    """The user to run as; None for an empty name. Raises `ConfigInvalid` for an unknown one."""
+    if not name:
+        return None
+    if (found := User.named(name)) is None:
+        raise ConfigInvalid(
+            f"cannot run a server as user '{name}': there is no such user",
+            hint="install the server's package, which makes user 'mysql', or name another user",
+        )
+    return found
