@@ -76,7 +76,7 @@ class FakeHolder:
         return holding
 
     def join(self, session_id: str) -> FakeHolding:
-        raise SessionNotFound(f"cannot find session '{session_id}': nobody began it")
+        raise SessionNotFound(f"cannot find session '{session_id}': no session has this id")
 
     def left(self) -> Sequence[str]:
         return [each.session_id for each in self.holdings if each.is_open and each.session_id]

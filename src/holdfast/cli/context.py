@@ -99,7 +99,7 @@ BackupId = Annotated[
 Database = Annotated[
     str,
     typer.Option(
-        "--database", metavar="NAME", help="The database that JOB/latest means, if JOB has several."
+        "--database", metavar="NAME", help="The database for JOB/latest, if JOB has several."
     ),
 ]
 Identity = Annotated[
@@ -254,7 +254,7 @@ class Session:
     def tell_unseen(self, errors: Mapping[str, HoldfastError]) -> None:
         """Say which repositories could not be read, and why."""
         for name, error in errors.items():
-            self.say(f"not seen: repository '{name}': {error.message}")
+            self.say(f"not read: repository '{name}': {error.message}")
             if error.hint:
                 self.say(f"hint: {error.hint}")
 

@@ -50,7 +50,7 @@ def copy(context: typer.Context, job: JobName, *, to: To, as_json: JsonOption = 
         rows = [(each.backup_id, _outcome(each), size(each.sent_bytes)) for each in report.backups]
         session.show(Table((key("BACKUP"), words("OUTCOME"), number("SENT", drop=1)), rows))
         for swept in report.swept:
-            session.say(f"unfinished there, removed: {swept}")
+            session.say(f"removed an unfinished copy: {swept}")
     if report.exit_code:
         raise typer.Exit(report.exit_code)
 
@@ -59,8 +59,8 @@ def _outcome(backup: CopiedBackup) -> str:
     if backup.problem:
         return f"not copied: {backup.problem}"
     if backup.was_there:
-        return "was there already"
-    resumed = f", {backup.found} found from before" if backup.found else ""
+        return "already there"
+    resumed = f", {backup.found} already there" if backup.found else ""
     return f"copied{resumed}"
 
 

@@ -73,7 +73,7 @@ def _summary(report: PlanReport) -> list[tuple[str, str]]:
     allowed = ", ".join(f"{name} {count}" for name, count in budget.allowed.items())
     total = report.source.estimated_bytes
     rate = size(round(report.bytes_per_second))
-    speed = "as the last backup went" if report.is_measured else "a guess until there is a backup"
+    speed = "as in the last backup" if report.is_measured else "an estimate until there is a backup"
     return [
         ("database", f"{server.database} on {server.kind} {server.version}"),
         ("consistency", str(report.source.consistency)),
@@ -82,7 +82,7 @@ def _summary(report: PlanReport) -> list[tuple[str, str]]:
         ("processes", f"{budget.slots}, decided by {budget.decided_by} (allowed: {allowed})"),
         ("data", f"about {size(total)} before compression"),
         ("time", f"about {_time(report, total)} at {rate}/s, {speed}"),
-        ("room", f"{size(report.free_bytes)} free in the repository"),
+        ("space", f"{size(report.free_bytes)} free in the repository"),
         *(("note", note) for note in (*report.source.notes, *report.job.notes)),
     ]
 

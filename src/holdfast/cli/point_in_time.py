@@ -87,8 +87,8 @@ StartTimeout = Annotated[
         "--start-timeout",
         metavar="TIME",
         parser=duration_option,
-        show_default="30m",
-        help="How long --start waits: 30m, 2h.",
+        show_default=False,
+        help="How long --start waits: 30m, 2h. Default: 30m.",
     ),
 ]
 

@@ -168,8 +168,8 @@ def run(arguments: list[str]) -> int:
 
 def _bug(error: Exception) -> HoldfastError:
     return HoldfastError(
-        f"cannot go on: {type(error).__name__}: {error}",
-        hint="this is a bug of holdfast: please report it with -v",
+        f"cannot continue: {type(error).__name__}: {error}",
+        hint="this is a bug in holdfast: please report it with the output of -v",
     )
 
 
@@ -218,8 +218,8 @@ def interruptible() -> Iterator[None]:
             signal.signal(each, _already_ending)
         name = signal.Signals(number).name
         raise Interrupted(
-            f"cannot go on: interrupted by {name}",
-            hint="start it again when ready",
+            f"cannot continue: interrupted by {name}",
+            hint="run the command again when ready",
         )
 
     for number in before:

@@ -66,13 +66,13 @@ def _show_prune(session: Session, report: PruneReport) -> None:
         columns = (key("BACKUP"), words("TAKEN", drop=1), words("VERDICT"), words("BECAUSE"))
         session.show(Table(columns, rows))
     for broken in report.damaged:
-        session.say(f"damaged, left alone: {broken.backup_id}: {broken.problem}", BAD)
+        session.say(f"damaged, not removed: {broken.backup_id}: {broken.problem}", BAD)
     for held in report.refused:
         session.say(f"refused by the store: {held.backup_id}: {held.problem}", BAD)
     for backup_id in report.finished:
-        session.say(f"finished what an earlier prune had begun: {backup_id}")
+        session.say(f"finished an interrupted prune: {backup_id}")
     for failure in report.forgotten:
-        session.say(f"failed run, forgotten: {failure.backup_id}")
+        session.say(f"failed run, record removed: {failure.backup_id}")
     _show_wal(session, report)
     freed = "would free" if report.dry_run else "freed"
     session.say(f"{report.job}: {freed} {size(report.freed_bytes)}")
@@ -89,7 +89,7 @@ def _show_wal(session: Session, report: PruneReport) -> None:
             session.say(f"refused by the store: {counted(wal.refused, 'file')} of the WAL", BAD)
         if wal.unproven:
             files = counted(wal.unproven, "file")
-            session.say(f"left alone: {files} of the WAL whose records are damaged", WARN)
+            session.say(f"not removed: {files} of the WAL with damaged records", WARN)
 
 
 def _document(report: PruneReport) -> Document:

@@ -45,7 +45,7 @@ To = Annotated[
     ),
 ]
 ListOnly = Annotated[
-    bool, typer.Option("--list", help="Only show what would be restored, in this order.")
+    bool, typer.Option("--list", help="Only show what would be restored, in order.")
 ]
 PasswordFile = Annotated[
     Path | None,
@@ -74,13 +74,15 @@ DataOnly = Annotated[
 NoTriggers = Annotated[
     bool,
     typer.Option(
-        "--disable-triggers", help="Rows for existing tables fire no trigger and no foreign key."
+        "--disable-triggers", help="Fire no trigger or foreign key for rows of existing tables."
     ),
 ]
 NoOwner = Annotated[
-    bool, typer.Option("--no-owner", help="Make the user who restores the owner of all objects.")
+    bool, typer.Option("--no-owner", help="Make the login of the target the owner of all objects.")
 ]
-NoPrivileges = Annotated[bool, typer.Option("--no-privileges", help="Restore no GRANT.")]
+NoPrivileges = Annotated[
+    bool, typer.Option("--no-privileges", help="Do not restore privileges (GRANT).")
+]
 NoTablespaces = Annotated[
     bool,
     typer.Option(
@@ -172,7 +174,7 @@ def restore(
         _list(session, manifest, options, as_json=as_json)
         return
     if not to:
-        raise typer.BadParameter("name what to restore into", param_hint="--to")
+        raise typer.BadParameter("name the target of the restore", param_hint="--to")
     from holdfast.wiring.sources import target_for  # heavy, as in `Session`
 
     target = target_for(to, kind=manifest.server.kind, password_file=password_file)
@@ -205,7 +207,7 @@ def _restore(
         events.warning(
             "repository_not_signed",
             backup=manifest.backup_id,
-            means="whoever can write to it decides what this restore runs (docs/security.md)",
+            means="anybody who can write to it controls what this restore runs (docs/security.md)",
         )
     meter = Meter()
     with watched(meter, f"restore {manifest.backup_id}"):
@@ -284,7 +286,7 @@ def _show_failed(session: Session, report: RestoreReport) -> None:
         if each.statement and not each.is_secret:
             session.say(f"  {_one_line(each.statement)}")
     if report.failed:
-        where = f"; their statements, to be run later: {report.script}" if report.script else ""
+        where = f"; run their statements later: {report.script}" if report.script else ""
         objects = counted(len(report.failed), "object")
         session.say(f"{objects} could not be restored{where}", BAD)
 

@@ -47,8 +47,8 @@ Ttl = Annotated[
         "--ttl",
         metavar="TIME",
         parser=duration_option,
-        help="How long the session is held without a heartbeat: 90m, 6h.",
-        show_default="6h",
+        help="How long the session is held without a heartbeat: 90m, 6h. Default: 6h.",
+        show_default=False,
     ),
 ]
 
@@ -67,7 +67,7 @@ def begin(
     context: typer.Context,
     *,
     job: Annotated[
-        str, typer.Option("--job", metavar="JOB", help="The job whose server is asked.")
+        str, typer.Option("--job", metavar="JOB", help="The job whose server holds the session.")
     ],
     label: Annotated[str, typer.Option(help="The name of the backup in backup_label.")] = "",
     kind: Annotated[

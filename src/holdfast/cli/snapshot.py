@@ -81,7 +81,7 @@ def snapshot(
         f"snapshot of {job} from {begun.start_lsn} to {ended.stop_lsn}, timeline"
         f" {begun.anchor.timeline}; the script took {report.script_seconds:.1f} s"
     )
-    session.say(f"it is not consistent without what is in {report.labels}")
+    session.say(f"it is only consistent together with {report.labels}")
 
 
 def _document(report: SnapshotReport) -> Document:

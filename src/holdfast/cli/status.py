@@ -104,7 +104,8 @@ def _show_status(session: Session, found: Sequence[JobStatus], problems: Mapping
             session.say(f"{each.job}: {problems[each.job]}", BAD)
         if each.archiver_unknown:
             session.say(
-                f"{each.job}: how WAL is archived is not known: {each.archiver_unknown}", WARN
+                f"{each.job}: cannot read the state of the WAL archiver: {each.archiver_unknown}",
+                WARN,
             )
         if each.last_run and each.last_run.error:
             session.say(f"{each.job}: {each.last_run.error}", BAD)

@@ -53,14 +53,17 @@ What = Annotated[
 LevelOption = Annotated[
     Depth,
     typer.Option(
-        help="quick: only the manifest and a list of objects, no data. full: every byte. ledger: as"
+        help="quick: the manifest and one list of objects, no data. full: every byte. ledger: as"
         " many bytes as the budget allows, the least recently read ones first."
     ),
 ]
 BudgetOption = Annotated[
     timedelta,
     typer.Option(
-        metavar="TIME", parser=duration_option, help="How long --level ledger may read: 30m, 2h."
+        metavar="TIME",
+        parser=duration_option,
+        show_default=False,
+        help="How long --level ledger may read: 30m, 2h. Default: 30m.",
     ),
 ]
 
@@ -160,8 +163,8 @@ def _show(session: Session, report: VerifyReport, *, as_json: bool) -> None:
 def _all_good(report: VerifyReport) -> str:
     quick = report.level == "quick"
     if report.parts == 1:
-        return f"its only part {'is there in its size' if quick else 'is what was written'}"
-    found = "are there in their sizes" if quick else "are what was written"
+        return f"its only part {'has the right size' if quick else 'matches the manifest'}"
+    found = "have the right sizes" if quick else "match the manifest"
     return f"all {report.parts} parts {found}"
 
 
@@ -169,8 +172,8 @@ def _tell_unopened(session: Session, count: int) -> None:
     if count:
         verb = "is" if count == 1 else "are"
         session.say(
-            f"{count} of them {verb} encrypted, and only what is stored was compared:"
-            " --identity FILE opens them"
+            f"{count} of them {verb} encrypted, and only their stored bytes were"
+            " compared: --identity FILE opens them"
         )
 
 
@@ -213,7 +216,7 @@ def _reread(
 
 def _told(report: RereadReport) -> str:
     oldest = time_of(report.oldest) if report.oldest else "never"
-    left = f"{report.left} left, the oldest of them read {oldest}" if report.left else "none left"
+    left = f"{report.left} left, the oldest read {oldest}" if report.left else "none left"
     parts = counted(report.pieces, "part")
     return f"{report.job}: {parts} read ({size(report.plain_bytes)} plain), {left}"
 

@@ -40,7 +40,7 @@ AT_ONCE = 4
 def _identifier(text: str) -> str:
     """Refuse an impossible identifier, which would look like a cluster without archived WAL."""
     if text and not (text.isascii() and text.isdigit()):
-        raise typer.BadParameter(f"'{text}' is no system identifier: it is a number")
+        raise typer.BadParameter(f"'{text}' is not a system identifier: it must be a number")
     return text
 
 
@@ -55,9 +55,7 @@ Cluster = Annotated[
 ]
 AtOnce = Annotated[
     int,
-    typer.Option(
-        min=1, max=64, help="How many files to transfer at a time: this one and the next ones."
-    ),
+    typer.Option(min=1, max=64, help="How many files to transfer at a time, this one included."),
 ]
 # Typer must not check the path (`readable=False`): our own error has a code and a hint.
 File = Annotated[Path, typer.Argument(metavar="PATH", readable=False, help="The file: %p.")]
@@ -127,8 +125,8 @@ def push(
         # The server acts on the exit code, whether or not the document could be written.
         streams.code_is_the_answer()
         return
-    was = "was archived already" if pushed.was_there else "archived"
-    ahead = f", and {len(pushed.ahead)} that wait" if pushed.ahead else ""
+    was = "already archived:" if pushed.was_there else "archived"
+    ahead = f", and {len(pushed.ahead)} waiting" if pushed.ahead else ""
     session.say(f"{was} {pushed.name}{ahead}")
 
 
@@ -163,7 +161,7 @@ def get(
     # Read in `command_line.code_for_server`, which translates the exit codes of all errors.
     _standby: Annotated[
         bool,
-        typer.Option("--standby", help="End with 1 after every error, as a standby asks again."),
+        typer.Option("--standby", help="End with 1 after every error: a standby asks again."),
     ] = False,
 ) -> None:
     """Fetch one file of the WAL from the archive; PostgreSQL calls this as restore_command.

@@ -63,7 +63,7 @@ class Listener:
             if error.errno not in TOO_MANY_FILES:
                 raise
             # The connection waits in the backlog until another one is closed.
-            events.warning("session_client_not_taken", problem=str(error))
+            events.warning("session_client_not_accepted", problem=str(error))
             time.sleep(BUSY_SECONDS)
             return
         try:
@@ -100,8 +100,8 @@ class Listener:
 
     def _turn_away(self, connection: socket.socket, peer: Peer, *, cause: str = "") -> None:
         """Close the connection; send the reason if that does not block."""
-        cause = cause or "too many questions of this user are open already"
-        events.warning("session_client_turned_away", uid=peer.uid, pid=peer.pid, reason=cause)
+        cause = cause or "too many requests of this user are open"
+        events.warning("session_client_refused", uid=peer.uid, pid=peer.pid, reason=cause)
         answer = encode_error(
             SessionDaemonUnreachable(
                 f"cannot serve user '{user_name(peer.uid)}' now: {cause}", hint="try again"
@@ -147,7 +147,7 @@ class Listener:
             answer = encode_error(error)
         except Exception as error:  # noqa: BLE001 - told to whoever asked; the others are served on
             events.error("session_request_failed", error=f"{type(error).__name__}: {error}")
-            bug = HoldfastError(f"cannot go on: {type(error).__name__}: {error}")
+            bug = HoldfastError(f"cannot continue: {type(error).__name__}: {error}")
             answer = encode_error(foreseen(error) or bug)
         # If the answer to a begin is lost, no client knows the id, so nobody could end the session.
         # The timeout is for the whole answer.

@@ -43,7 +43,7 @@ def inherited_socket(environment: Mapping[str, str]) -> socket.socket | None:
     if environment.get("LISTEN_FDS") != "1":
         raise ConfigInvalid(
             f"cannot serve on {environment.get('LISTEN_FDS')} sockets: exactly one is expected",
-            hint="holdfast-sessiond.socket has one ListenStream",
+            hint="holdfast-sessiond.socket must have one ListenStream",
         )
     # A child process must not inherit the socket.
     fcntl.fcntl(FIRST_DESCRIPTOR, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
@@ -69,7 +69,8 @@ def own_socket(path: Path, *, group: int | None) -> socket.socket:
     except OSError as error:
         raise ConfigInvalid(
             f"cannot listen on '{path}': {os.strerror(error.errno or 0)}",
-            hint="see `sessions.socket` in the configuration; is another daemon running?",
+            hint="check `sessions.socket` in the configuration, and whether another daemon is"
+            " running",
         ) from error
     return listening
 
@@ -80,7 +81,7 @@ def _remove_dead(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
         answer = trial.connect_ex(str(path))
     if answer == 0:
-        raise OSError(errno.EADDRINUSE, "somebody answers there")
+        raise OSError(errno.EADDRINUSE, "another process listens there")
     path.unlink()
 
 
@@ -136,7 +137,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--config", type=Path, default=CONFIG, metavar="FILE")
     parser.add_argument(
-        "--round-seconds", type=float, default=ROUND_SECONDS, help="time between two looks"
+        "--round-seconds", type=float, default=ROUND_SECONDS, help="time between two checks"
     )
     parser.add_argument("--verbose", "-v", action="store_true")
     return parser.parse_args(argv)

@@ -48,7 +48,7 @@ class PeerAuthority:
         """Raises `SessionRefused` if `peer` neither owns the session nor is an admin."""
         if not self.may_see(peer, record):
             raise SessionRefused(
-                f"cannot touch session '{record.session_id}': it belongs to user"
+                f"cannot use session '{record.session_id}': it belongs to user"
                 f" '{user_name(record.owner)}'",
                 hint="ask its owner, or a member of the group that `sessions.admin_group` names",
             )

@@ -70,7 +70,7 @@ class SessionManager:
         try:
             lost = self._store.lose_all(reason, now=self._clock(), but=ours)
         except (HoldfastError, sqlite3.Error) as error:
-            events.warning("catalogue_not_read", problem=str(error))
+            events.warning("session_store_not_read", problem=str(error))
             return
         self._is_recovered = True
         for record in lost:
@@ -184,7 +184,7 @@ class SessionManager:
             try:
                 self._store.forget(before=self._clock() - REMEMBERED)
             except (HoldfastError, sqlite3.Error) as error:
-                events.warning("catalogue_not_tidied", problem=str(error))
+                events.warning("session_store_not_cleaned", problem=str(error))
 
     def stop(self) -> None:
         """End all held sessions, and record the open ones as lost: the daemon stops."""
@@ -253,7 +253,7 @@ class SessionManager:
             # Not dropped: once the server answers again, a later look may find the cause.
             self._put(kept, HeldState.LOST, error.message)
             events.warning("session_lost", **fields_of(kept.record), reason=error.message)
-            return SessionLost(error.message, hint="begin again when the server answers")
+            return SessionLost(error.message, hint="begin a new session when the server answers")
         state = HeldState.CORRUPT if isinstance(error, SessionCorrupt) else HeldState.LOST
         kept.holding.abort()
         self._close(kept, state, error.message)
@@ -284,8 +284,8 @@ class SessionManager:
         if held:
             jobs = ", ".join(sorted({f"'{kept.record.job}'" for kept in held}))
             raise SessionLimit(
-                f"cannot begin a session on '{server}': {self._limits.per_server} are held, which"
-                f" is as many as are allowed: of jobs {jobs}",
+                f"cannot begin a session on '{server}': {self._limits.per_server} are"
+                f" held, which is the limit; by jobs: {jobs}",
                 hint="holdfast session list shows them; abort one, or raise sessions.per_server;"
                 " holdfast repair JOB ends those of dead runs",
             )
@@ -334,7 +334,7 @@ class SessionManager:
         kept = self._kept_as(session_id)
         if kept is None:
             require_open(record)
-            raise SessionLost(f"cannot use session '{session_id}': it is just being ended")
+            raise SessionLost(f"cannot use session '{session_id}': it is being ended")
         return kept
 
     def _known(self, session_id: str, peer: Peer) -> SessionRecord:
@@ -342,8 +342,8 @@ class SessionManager:
         record = kept.record if kept else self._store.find(session_id)
         if record is None:
             raise SessionNotFound(
-                f"cannot find session '{session_id}': nobody began it",
-                hint="holdfast session list shows those that are open",
+                f"cannot find session '{session_id}': no session has this id",
+                hint="holdfast session list shows the open ones",
             )
         self._authority.require_owner(peer, record)
         return record

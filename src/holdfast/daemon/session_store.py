@@ -75,8 +75,8 @@ class SessionStore:
             self._database.execute(f"PRAGMA user_version = {_LAYOUT}")
         except sqlite3.Error as error:
             raise ConfigInvalid(
-                f"cannot use the catalogue of sessions '{path}': {error}",
-                hint="stop the daemon and move the file away: it only tells of sessions",
+                f"cannot use the session store '{path}': {error}",
+                hint="stop the daemon and move the file away: it holds session history only",
             ) from error
 
     def close(self) -> None:
@@ -163,7 +163,7 @@ class SessionStore:
                 del self._owed[record.session_id]
         except sqlite3.Error as error:
             self._next_try = time.monotonic() + BUSY_SECONDS
-            events.warning("catalogue_not_written", path=str(self._path), problem=str(error))
+            events.warning("session_store_not_written", path=str(self._path), problem=str(error))
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -173,8 +173,8 @@ class SessionStore:
             if getattr(error, "sqlite_errorcode", 0) & _PRIMARY not in _BUSY:
                 raise
             raise SessionDaemonUnreachable(
-                f"cannot use the catalogue of sessions '{self._path}': {error}",
-                hint="somebody else has it locked, fuser -v tells who; sessions that are held stay",
+                f"cannot use the session store '{self._path}': {error}",
+                hint="another process has locked it, fuser -v shows which; held sessions stay open",
             ) from error
 
 
@@ -253,7 +253,7 @@ def require_open(record: SessionRecord) -> None:
         raise _UNUSABLE[record.state](
             f"cannot use session '{record.session_id}': it is {record.state.value}:"
             f" {record.reason}",
-            hint="what was copied under it is no backup; begin again",
+            hint="what was copied under it is not a valid backup; begin again",
         )
 
 

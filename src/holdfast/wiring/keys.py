@@ -27,8 +27,8 @@ PEM = b"-----BEGIN"
 # The header that `holdfast keys signing` and openssl write; SSH keys have another one.
 SIGNING_KEY = b"-----BEGIN PRIVATE KEY-----"
 IDENTITY_HINT = (
-    "it holds what age-keygen, holdfast keys identity, or ssh-keygen (Ed25519, RSA) has written;"
-    " docs/encryption.md says what to do with a plugin's"
+    "use a file written by age-keygen, holdfast keys identity, or ssh-keygen"
+    " (Ed25519, RSA); docs/encryption.md covers plugins"
 )
 PASSPHRASE_HINT = (
     f"write the passphrase into a private file that {PASSPHRASE_VARIABLE} names, make it the"
@@ -137,7 +137,7 @@ def _asked(path: Path) -> str:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
         return getpass.getpass(f"Passphrase of '{path}': ")
     except (OSError, EOFError):
-        cause = "it is locked by a passphrase, and there is nobody to ask for it"
+        cause = "it is locked by a passphrase, and there is no terminal to ask for it"
         raise _unusable(path, cause, hint=PASSPHRASE_HINT) from None
 
 
@@ -158,8 +158,8 @@ def _require_name(path: Path) -> None:
     """Raises `ConfigInvalid`, without quoting it, for an identity in place of a file name."""
     if path.name.upper().startswith(SECRET_PREFIX):
         raise ConfigInvalid(
-            "cannot use an identity from the command line: every list of processes shows it",
-            hint="make a new identity, and name its file",
+            "cannot use an identity from the command line: process lists would show it",
+            hint="make a new identity, and pass the name of its file",
         )
 
 

@@ -77,8 +77,8 @@ def _require_chunks(source: SourceSettings) -> None:
     if not isinstance(source, PostgresSettings) or not source.knows("chunk_size"):
         way = f"{source.kind} source, engine {source.engine}, method {source.method},"
         raise Unsupported(
-            f"cannot split tables of a {way} at a size of your choice",
-            hint="leave --chunk-size out",
+            f"cannot set the size of table ranges of a {way}",
+            hint="run the command without --chunk-size",
         )
 
 

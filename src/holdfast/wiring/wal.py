@@ -82,8 +82,8 @@ def _require_wal(settings: Settings, name: str, kept_in: Repository) -> None:
         raise
     except HoldfastError as error:
         raise UnknownJob(
-            f"cannot find job '{name}': it is not configured, and whether there is WAL of it cannot"
-            f" be told: {error.message}",
+            f"cannot find job '{name}': it is not configured, and its WAL archive"
+            f" cannot be read: {error.message}",
             hint=error.hint,
         ) from error
 
@@ -95,7 +95,7 @@ def server_of(settings: Settings, name: str) -> PostgresSettings:
         return source
     raise Unsupported(
         f"cannot work with the WAL of job '{name}': a {source.kind} server has none",
-        hint="WAL is of PostgreSQL",
+        hint="only PostgreSQL jobs have WAL",
     )
 
 

@@ -179,7 +179,7 @@ def test_a_catalogue_that_somebody_has_locked_costs_no_session(
     other = sqlite3.connect(catalogue, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     try:
-        until(lambda: "catalogue_not_tidied" in daemon.acts())
+        until(lambda: "session_store_not_cleaned" in daemon.acts())
         daemon.ask("heartbeat", session_id)
         ended = daemon.ask("end", session_id)
         assert "START WAL LOCATION" in ended["backup_label"]

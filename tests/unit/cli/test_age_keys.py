@@ -138,7 +138,7 @@ def test_where_nobody_can_be_asked_the_passphrase_is_said_to_be_missing(
     make_key(cli.folder, kind)
     done = alone("keys", "public", str(cli.folder / "key"))
     assert done.returncode == 10
-    assert "it is locked by a passphrase, and there is nobody to ask for it" in done.stderr
+    assert "it is locked by a passphrase, and there is no terminal to ask for it" in done.stderr
     assert "HOLDFAST_IDENTITY_PASSPHRASE_FILE" in done.stderr
 
 

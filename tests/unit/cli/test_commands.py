@@ -23,7 +23,7 @@ def test_a_backup_is_made_listed_shown_and_verified(cli: CommandLine) -> None:
     assert "consistency  snapshot at " in shown.stdout
     verified = cli.holdfast("verify", "shop/latest")
     assert verified.exit_code == 0
-    assert "all 2 parts are what was written" in verified.stdout
+    assert "all 2 parts match the manifest" in verified.stdout
 
 
 def test_a_list_tells_what_was_verified_and_restored_here_and_when(cli: CommandLine) -> None:
@@ -145,7 +145,7 @@ def test_a_dry_run_of_prune_drops_nothing_and_says_why_it_would(cli: CommandLine
 def test_a_backup_can_be_looked_at_quickly_and_be_read_again_bit_by_bit(cli: CommandLine) -> None:
     cli.holdfast("backup", "shop")
     assert (
-        "2 parts are there in their sizes"
+        "2 parts have the right sizes"
         in cli.holdfast("verify", "shop/latest", "--level", "quick").stdout
     )
     answer = cli.holdfast("verify", "--level", "ledger", "--budget", "1m")

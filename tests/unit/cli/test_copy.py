@@ -44,7 +44,7 @@ def test_copies_are_checked_and_pruned_where_they_are(two: CommandLine) -> None:
 
 def test_a_second_copy_says_that_it_was_there(two: CommandLine) -> None:
     two.holdfast("copy", "shop", "--to", "offsite")
-    assert "was there already" in two.holdfast("copy", "shop", "--to", "offsite").stdout
+    assert "already there" in two.holdfast("copy", "shop", "--to", "offsite").stdout
 
 
 def test_a_damaged_backup_is_not_copied_and_gives_the_code_of_it(two: CommandLine) -> None:

@@ -60,7 +60,7 @@ def test_the_whole_loop(sealed: CommandLine) -> None:
     assert (listed["encryption"], len(listed["recipients"])) == ("age", 1)
     assert "encryption   age, for age1" in sealed.holdfast("show", "shop/latest").stdout
     verified = sealed.holdfast("verify", "shop/latest", *identity(sealed))
-    assert (verified.exit_code, "only what is stored" in verified.stdout) == (0, False)
+    assert (verified.exit_code, "only their stored bytes" in verified.stdout) == (0, False)
     assert restored(sealed, *identity(sealed)).exit_code == 0
     assert sealed.target.tables["public.orders"] == b"1,ann\n2,bob\n"
 
@@ -77,14 +77,14 @@ def test_a_restore_says_in_one_line_where_nobody_signs(
     told = restored(cli, *identity(cli), "--json")
     assert told.document["signed"] is False
     (line,) = (line for line in told.stderr.splitlines() if "not_signed" in line)
-    assert "whoever can write to it decides what this restore runs" in line
+    assert "anybody who can write to it controls what this restore runs" in line
 
 
 def test_verify_without_an_identity_says_what_it_did_not_look_at(sealed: CommandLine) -> None:
     sealed.holdfast("backup", "shop")
     answer = sealed.holdfast("verify", "shop/latest")
     assert answer.exit_code == 0
-    assert "2 of them are encrypted, and only what is stored was compared" in answer.stdout
+    assert "2 of them are encrypted, and only their stored bytes were compared" in answer.stdout
     document = sealed.holdfast("verify", "shop/latest", "--json").document
     assert (document["verified"], document["unopened"]) == (True, 2)
 

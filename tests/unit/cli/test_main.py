@@ -96,7 +96,7 @@ def test_a_bug_ends_with_1_and_shows_where_only_when_asked(cli: CommandLine) -> 
     cli.source.plan = lambda: 1 / 0  # type: ignore[assignment,method-assign,return-value]  # a broken driver
     answer = cli.holdfast("plan", "shop")
     assert answer.exit_code == 1
-    assert "error: cannot go on: ZeroDivisionError: division by zero\n" in answer.stderr
+    assert "error: cannot continue: ZeroDivisionError: division by zero\n" in answer.stderr
     assert "Traceback" not in answer.stderr
     verbose = cli.bare("-v", "--config", str(cli.config), "plan", "shop")
     assert "Traceback" in verbose.stderr

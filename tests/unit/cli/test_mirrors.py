@@ -57,7 +57,7 @@ def test_a_repository_that_is_gone_does_not_hide_the_others(two: CommandLine, co
     answer = two.holdfast(command)
     assert answer.exit_code == 50
     assert "shop" in answer.stdout
-    assert "not seen: repository 'offsite'" in answer.stdout
+    assert "not read: repository 'offsite'" in answer.stdout
     document = two.holdfast(command, "--json").document
     assert [each["repository"] for each in document["unseen"]] == ["offsite"]
     assert two.holdfast(command, "shop").exit_code == 0

@@ -64,7 +64,7 @@ def test_a_signal_ends_a_backup_cleanly_with_130(cli: CommandLine, number: signa
     finally:
         signal.signal(number, before)
     assert process.returncode == 130
-    assert f"error: cannot go on: interrupted by {number.name}\n" in stderr
+    assert f"error: cannot continue: interrupted by {number.name}\n" in stderr
     assert "Traceback" not in stderr
     left = [path.name for path in cli.repository.glob("shop/**/*") if path.is_file()]
     assert left == ["failed.json"]

@@ -87,7 +87,7 @@ def test_an_interrupted_backup_gives_the_terminal_back(shop: Shop) -> None:
     seen = {name: shown for name, _, shown in screens(shop.folder / "again", 60)}
     shown = seen["interrupted"]
     assert shown.exit_code == 130
-    assert shown.text.startswith("error: cannot go on: interrupted by SIGINT")
+    assert shown.text.startswith("error: cannot continue: interrupted by SIGINT")
     assert shown.raw.rindex(b"\x1b[?25h") > shown.raw.rindex(b"\x1b[?25l")
 
 

@@ -94,7 +94,7 @@ def test_every_verb_goes_over_the_socket_and_back(client: SessionClient) -> None
 
 
 def test_errors_arrive_as_they_were_raised(client: SessionClient) -> None:
-    with pytest.raises(SessionNotFound, match="nobody began it") as caught:
+    with pytest.raises(SessionNotFound, match="no session has this id") as caught:
         client.end("0" * 32)
     assert "holdfast session list" in caught.value.hint
 
@@ -277,6 +277,6 @@ def test_whoever_is_turned_away_hears_why(
     monkeypatch.setattr(listeners, "MOST_OF_ONE", 0)
     with (
         listening(daemon, tmp_path / "socket") as client,
-        pytest.raises(SessionDaemonUnreachable, match="questions of this user"),
+        pytest.raises(SessionDaemonUnreachable, match="requests of this user"),
     ):
         client.listed(all_states=False)

@@ -237,7 +237,7 @@ def test_a_daemon_that_is_stopped_ends_its_sessions_first(daemon: MemoryDaemon) 
 
 
 def test_ids_that_nobody_was_given_are_not_found(daemon: MemoryDaemon) -> None:
-    with pytest.raises(SessionNotFound, match="nobody began it"):
+    with pytest.raises(SessionNotFound, match="no session has this id"):
         daemon.manager.end("f" * 32, ANNE)
 
 
@@ -283,7 +283,7 @@ def test_sessions_that_are_dead_without_anybody_having_looked_take_no_place(
         daemon.begin(ttl_seconds=60)
     daemon.holder.holdings[0].problem = SessionLost("cannot use the session: terminated")
     daemon.begin()
-    with pytest.raises(SessionLimit, match="of jobs 'shop'"):
+    with pytest.raises(SessionLimit, match="by jobs: 'shop'"):
         daemon.begin()
     daemon.clock.advance(timedelta(minutes=2))
     daemon.begin()

@@ -41,7 +41,7 @@ def test_nobody_looks_at_what_has_ended() -> None:
 
 def test_what_cannot_be_joined_any_more_is_a_lost_snapshot() -> None:
     holder = FakeHolder()
-    with pytest.raises(SnapshotLost, match="nobody began it"):
+    with pytest.raises(SnapshotLost, match="no session has this id"):
         held_session(holder, HeldKind.SNAPSHOT, rejoin="0" * 32)
 
 

@@ -230,5 +230,5 @@ def test_a_chunk_size_of_one_run_reaches_its_source_and_leaves_the_settings_alon
 @pytest.mark.parametrize("name", ["artefacts", "cluster", "stock"])
 def test_a_chunk_size_is_refused_where_no_table_is_split(settings: Settings, name: str) -> None:
     job = repositories.job_settings(settings, name)
-    with pytest.raises(Unsupported, match="at a size of your choice"):
+    with pytest.raises(Unsupported, match="cannot set the size of table ranges"):
         wiring_sources.source_of(job, wiring_sources.SourceOptions(chunk_bytes=4096))

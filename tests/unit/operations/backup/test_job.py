@@ -173,7 +173,7 @@ def test_an_interrupt_is_obeyed_where_an_error_would_be_ignored() -> None:
     class Interrupting(MemoryGauges):
         def show_backup(self, manifest: Manifest) -> None:
             super().show_backup(manifest)
-            raise Interrupted("cannot go on: interrupted by SIGTERM", hint="start it again")
+            raise Interrupted("cannot continue: interrupted by SIGTERM", hint="start it again")
 
     job = MemoryJob()
     job.gauges = Interrupting()
