@@ -1,4 +1,4 @@
-"""Hosts whose login may add to a store and remove nothing; prune and repair happen elsewhere."""
+"""Hosts whose login may only add to a store; other hosts prune and repair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Azure and Google behind a network that fails, and what each of them proves of an upload."""
+"""Azure and Google behind a failing network, and what each proves about an upload."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A copy that is killed at any step: what is half is no backup, and the next one goes on."""
+"""A copy is killed at any step: the incomplete one is no backup, and the next one continues."""
 
 from __future__ import annotations
 

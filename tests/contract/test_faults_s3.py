@@ -1,4 +1,4 @@
-"""An S3 store behind a network that fails: tried again a few times, nothing lost, nothing twice."""
+"""An S3 store behind a failing network: a few retries, nothing lost, nothing twice."""
 
 from __future__ import annotations
 

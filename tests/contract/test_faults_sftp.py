@@ -1,4 +1,4 @@
-"""An SFTP store that fails: tried again a few times, nothing lost, nothing twice, clear words."""
+"""A failing SFTP store: a few retries, nothing lost, nothing twice, clear messages."""
 
 from __future__ import annotations
 

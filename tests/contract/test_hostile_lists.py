@@ -1,4 +1,4 @@
-"""Names that nobody of us wrote stand beside a job's objects in a real store: its work goes on."""
+"""Foreign names stand beside a job's objects in a real store: the job still works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job's whole life in a real store: backups, one that fails, a copy away, pruning."""
+"""A job in a real store: backups, a failed one, a copy, pruning."""
 
 from __future__ import annotations
 

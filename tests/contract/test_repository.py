@@ -1,4 +1,4 @@
-"""What every repository promises; a new driver enrols with one line."""
+"""The promises of every repository; a new driver enrols with one line."""
 
 from __future__ import annotations
 

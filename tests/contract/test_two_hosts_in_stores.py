@@ -1,4 +1,4 @@
-"""Runs of one job on two hosts that share a bucket of any cloud, or a folder behind SSH."""
+"""Runs of one job on two hosts that share a bucket or a folder behind SSH."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line in this process: the program's own door, without the time it takes to start."""
+"""The command line in this process, without the start-up time of a program."""
 
 from __future__ import annotations
 

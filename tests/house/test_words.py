@@ -54,9 +54,10 @@ CODE = sorted(str(path.relative_to(PROJECT)) for path in code())
 
 
 def test_words_are_spelt_as_in_a_dictionary() -> None:
-    names = [*DOCUMENTS, *CODE, "pyproject.toml"]
+    # Tests misspell names on purpose.
+    names = [*DOCUMENTS, *(each for each in CODE if not each.startswith("tests/"))]
     done = subprocess.run(
-        [sys.executable, "-m", "codespell_lib", *names],
+        [sys.executable, "-m", "codespell_lib", *names, "pyproject.toml"],
         cwd=PROJECT,
         capture_output=True,
         text=True,

@@ -1,16 +1,14 @@
-"""How far it is from `holdfast backup` to the first byte: `python -m tests.house.trace`.
+"""The way from `holdfast backup` to the first byte: `python -m tests.house.trace`.
 
-One backup of a table in memory into a folder is traced from its command until its source is asked
-for the first byte of a part. Two things are counted, as a reader of the code meets them:
+Traces one backup of a table in memory into a folder, from its command until the first byte of a
+part is read. It counts two things, as a reader of the code meets them:
 
-- files: those of every function that is running at that moment, in the main thread and in the
-  worker that reads, and of every function that returned one of them a value before the backup
-  began;
-- returns: the functions that `wiring` calls, one below the other, until what the backup works with
-  is built.
+- files: of every function that runs at that moment, in the main thread and in the reading worker;
+  and of every function that returned one of them a value before the backup began.
+- returns: the nested functions of `wiring` that build the objects of the backup.
 
-Loading a configuration, logging, computed attributes and constructors are not traced: a reader
-takes these at their word. The source is a fake.
+Loading a configuration, logging, computed attributes and constructors are not traced, as a reader
+need not open them. The source is a fake.
 """
 
 from __future__ import annotations

@@ -37,5 +37,5 @@ def children(of: int, *names: str) -> list[Process]:
 
 
 def named(*names: str) -> list[Process]:
-    """Every process with one of these names, whoever started it."""
+    """Every process with one of these names, whatever started it."""
     return [each for each in processes() if each.name in names]

@@ -1,4 +1,4 @@
-"""Tests that are the same wherever the project lies, whoever runs them, and beside anything."""
+"""Unit tests do not depend on the place of the project, the user or other programs."""
 
 from __future__ import annotations
 

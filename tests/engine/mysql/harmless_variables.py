@@ -1,4 +1,4 @@
-"""Variables of a session that change neither what is read nor what is loaded, by their reasons."""
+"""Session variables that affect neither reading nor loading, by their reasons."""
 
 from __future__ import annotations
 

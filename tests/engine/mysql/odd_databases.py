@@ -1,4 +1,4 @@
-"""The corpus of odd databases, out of its files.
+"""The corpus of odd databases, read from its files.
 
 `-- database NAME` begins one, `-- database NAME, KIND` one of that server only; a line `--;` ends a
 statement. `{account}` is an account that is dropped before the backup; a statement with `{0..9}`

@@ -1,4 +1,4 @@
-"""The variables that a server has and no session: their worst values, and those without any."""
+"""Variables that a server has and no session: their worst values, if they have any."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever bytes a server takes in a character set, the same bytes come back."""
+"""Every byte that a server accepts in a character set is restored unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One database, several, all; and some tables of them."""
+"""One database, several or all, and single tables of them."""
 
 from __future__ import annotations
 

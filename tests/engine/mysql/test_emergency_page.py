@@ -1,4 +1,4 @@
-"""Whoever follows docs/restore-emergency.md word by word has the data back."""
+"""Following docs/restore-emergency.md word by word restores the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables whose rows are elsewhere: their definition comes back, and nothing is written there."""
+"""Tables with rows elsewhere: their definition is restored, and nothing is written there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backups of MariaDB that earlier releases made come back as they were."""
+"""Backups of MariaDB that earlier releases made are restored unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many small tables share parts, and each of them still has its name, its rows and its way back."""
+"""Many small tables share parts, and each can still be named and restored alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every odd database comes back equal: by the server's own dump, and by each table's content."""
+"""Every odd database is restored equal, by the server's own dump and each table's content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job's timeout ends the opening of its snapshot too, and nothing waits on after it."""
+"""A job's timeout covers the opening of its snapshot, and no session waits afterwards."""
 
 from __future__ import annotations
 

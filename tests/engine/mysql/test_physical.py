@@ -1,4 +1,4 @@
-"""A server's files: copied while it works, unpacked, and a second server started on them."""
+"""A server's files: copied while it runs, unpacked, and a second server started on them."""
 
 from __future__ import annotations
 

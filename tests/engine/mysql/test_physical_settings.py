@@ -1,4 +1,4 @@
-"""No global variable of a server changes which files a physical backup holds."""
+"""No global variable of a server changes the files of a physical backup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done about definitions that change, tables without a snapshot, and a server at work."""
+"""Changing definitions, tables without a snapshot, and a busy server."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ LOOSE = (
     "CREATE TABLE loose (id int PRIMARY KEY, a int) ENGINE=MyISAM",
     "INSERT INTO loose VALUES (1, 10)",
 )
-# Neither server rebuilds the table for it. MariaDB goes on reading as if nothing had been, MySQL
-# refuses to read a table of which the snapshot has an older definition (error 1412).
+# Neither server rebuilds the table for it. MariaDB continues to read as if nothing had changed,
+# MySQL refuses to read a table of which the snapshot has an older definition (error 1412).
 INSTANT = "ALTER TABLE t ADD COLUMN b int DEFAULT 7, ALGORITHM=INSTANT"
 
 

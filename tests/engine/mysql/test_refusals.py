@@ -1,4 +1,4 @@
-"""Each thing that is wrong has its own error, and says what would mend it."""
+"""Each mistake has its own error with its remedy."""
 
 from __future__ import annotations
 

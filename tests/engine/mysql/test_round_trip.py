@@ -1,4 +1,4 @@
-"""What was backed up comes back equal: by the server's checksums and by an independent dump."""
+"""Restored data equals the original, by the server's checksums and an independent dump."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is small and breaks: few connections, sequences of single tables, comments of routines."""
+"""Small causes of failures: few connections, sequences, comments of routines."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_single_table_brings_the_sequence_that_its_default_is_taken_from(
         " WHERE table_schema = DATABASE() ORDER BY 1",
     )
     assert names == [("counter",), ("t",)]
-    # One that stands there already goes on where it is.
+    # An existing one continues from its own value.
     server.run(copy, "DO SETVAL(counter, 5000)")
     bring_back(target, parts, tmp_path, tables=[table], overwrite=True)
     assert int(server.ask(copy, "SELECT NEXTVAL(counter)")[0][0]) == 5001

@@ -1,4 +1,4 @@
-"""One moment for all sessions, whatever happens to them meanwhile."""
+"""All sessions read one moment, whatever happens to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine `tools` against a real server: what it keeps, what it refuses, what it notices."""
+"""The engine `tools` against a real server: what it stores, refuses and reports."""
 
 from __future__ import annotations
 

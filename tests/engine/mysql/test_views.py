@@ -1,4 +1,4 @@
-"""Views in whatever order their names have, and those that cannot be made."""
+"""Views, whatever the order of their names, and views that cannot be created."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No global variable of a server, whatever it is set to, changes what comes back.
+"""No value of any global variable changes what is restored.
 
 Each is set to its worst values on the side that is read, and then on the side that is loaded.
 """

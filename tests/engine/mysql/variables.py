@@ -1,4 +1,4 @@
-"""The variables of a server that a session has too: which there are, and their worst values."""
+"""Variables that a server and a session have, and their worst values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking at the artefacts of pg_dump, and at pg_dump itself."""
+"""Inspecting the artefacts of pg_dump, and pg_dump itself."""
 
 from __future__ import annotations
 

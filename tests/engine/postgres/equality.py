@@ -1,4 +1,4 @@
-"""Whether two databases are equal, asked without any of our own code."""
+"""Whether two databases are equal, without any of our own code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-# A key that pg_dump draws anew for every dump.
+# A random key that pg_dump makes for every dump.
 _DRAWN_EACH_TIME = ("\\restrict ", "\\unrestrict ")
 
 

@@ -1,4 +1,4 @@
-"""A cluster of our own whose server has extensions of our own: nothing of the host is changed."""
+"""A cluster whose server has the tests' own extensions, without changes to the host."""
 
 from __future__ import annotations
 

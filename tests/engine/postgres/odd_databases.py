@@ -1,4 +1,4 @@
-"""The corpus of odd databases, out of its files.
+"""The corpus of odd databases, read from its files.
 
 `-- database NAME` begins one, `-- database NAME, from 17` one that older servers do not know, and
 `-- database NAME, keeps going` one that no restore brings back whole; a line `-- options ...` says

@@ -1,4 +1,4 @@
-"""A pooler as strict as they come: any parameter at the start that it does not know is refused."""
+"""A strict pooler: it refuses any startup parameter that it does not know."""
 
 from __future__ import annotations
 

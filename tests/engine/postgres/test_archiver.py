@@ -1,4 +1,4 @@
-"""A server that does not get its WAL archived is told of before its disk is full."""
+"""A server that cannot archive its WAL is reported before its disk is full."""
 
 from __future__ import annotations
 

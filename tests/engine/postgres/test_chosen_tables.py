@@ -1,4 +1,4 @@
-"""Bringing back only some tables."""
+"""Restoring only some tables."""
 
 from __future__ import annotations
 

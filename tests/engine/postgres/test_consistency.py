@@ -1,4 +1,4 @@
-"""All parts show one moment, whatever is written meanwhile."""
+"""All parts show one moment, whatever is written during the backup."""
 
 from __future__ import annotations
 

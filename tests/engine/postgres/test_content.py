@@ -1,4 +1,4 @@
-"""What the server sums up: the same number for the same rows anywhere, another one for others."""
+"""The server's checksums: equal for equal rows anywhere, and different for other rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What belongs to the database itself, or to the server, comes back or is told."""
+"""Properties of the database itself, or of the server, are restored or reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stock pg_dump can restore comes back: its own order decides, and statistics are advice."""
+"""Whatever stock pg_dump restores is restored: in its own order, with optional statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever follows docs/restore-emergency.md word by word has the data back."""
+"""Following docs/restore-emergency.md word by word restores the data."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_cluster_comes_back_to_a_time_without_holdfast(tmp_path: Path) -> None
 
 @contextmanager
 def recovered(installation: Installation, time: str) -> Iterator[tuple[Cluster, str]]:
-    """The cluster that step 9 has opened, and what was printed meanwhile."""
+    """The cluster that step 9 opened, and the output until then."""
     with folder_for_cluster() as folder:
         back = OnPagesPort(folder)
         try:

@@ -1,4 +1,4 @@
-"""Each way to fail has a message, a remedy and no remains."""
+"""Each failure has a message and a hint, and leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recovery under a server whose log lies on a full disk loses no rows."""
+"""A recovery under a server whose log is on a full disk loses no rows."""
 
 from __future__ import annotations
 

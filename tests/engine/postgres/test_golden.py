@@ -1,4 +1,4 @@
-"""Backups of PostgreSQL that earlier releases made come back as they were."""
+"""Backups of PostgreSQL that earlier releases made are restored unchanged."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_backup_of_an_earlier_release_comes_back_as_it_was(
 
 
 BASE_BACKUPS = {
-    # One of a cluster's files, with WAL that goes on from it.
+    # One of a cluster's files, with the WAL that follows it.
     FIRST: {"cluster": True},
     # The same without WAL, and an incremental backup on top of a full one.
     LAST_OF_SCHEMA_1: {"files": False, "stream": True},

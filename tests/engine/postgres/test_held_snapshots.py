@@ -1,4 +1,4 @@
-"""Logical backups under a snapshot that the daemon holds: killed runs go on in the same moment."""
+"""Logical backups in a snapshot of the daemon: a killed run resumes at the same moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Incremental backups of a real server, their chains, and the cluster that comes back of them."""
+"""Incremental backups of a real server, their chains, and the restored cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One bad object does not cost the others: it is named, and a script makes it later."""
+"""One bad object does not cost the others: it is reported, and a script creates it later."""
 
 from __future__ import annotations
 

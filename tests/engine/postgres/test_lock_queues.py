@@ -1,4 +1,4 @@
-"""Somebody queues for an exclusive lock, or holds one: a backup neither fails nor says nothing."""
+"""Exclusive locks, held or queued for: a backup neither fails nor waits silently."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_table_that_somebody_queues_to_alter_is_read_all_the_same(
         parts = keep(engine(conninfo), tmp_path, meanwhile=others.queue)
     bring_back(PostgresTarget(url=server.conninfo(restored)), parts, tmp_path)
     assert dump(server.conninfo(restored)) == before
-    # Whoever queued was let in once the backup was over.
+    # The queued sessions got their lock once the backup was over.
     assert server.ask(database, "SELECT count(more) FROM big") == [(0,)]
 
 

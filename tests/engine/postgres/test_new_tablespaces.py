@@ -1,4 +1,4 @@
-"""Recoveries beside the living server write nothing into its tablespaces, however young."""
+"""Recoveries beside the running server write nothing into its tablespaces, even new ones."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_tablespace_made_after_the_backup_is_refused_or_brought_to_another_fol
         assert f"in '{place}'" in told["error"]
         assert "?tablespaces=" in told["hint"]
         assert not target_folder.exists()
-    # What comes before it in the same segment is reached all the same.
+    # Earlier records of the same segment are replayed nevertheless.
     for target in (("--target-lsn", before), ("--target-time", at)):
         with archive.recovered(*target) as (back, _):
             assert points(back) == [1]

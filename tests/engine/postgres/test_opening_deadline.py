@@ -1,4 +1,4 @@
-"""A job's timeout ends the opening of its snapshot too, and leaves nothing behind on the server."""
+"""A job's timeout covers the opening of its snapshot, and leaves nothing on the server."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_lock_that_somebody_holds_ends_the_run_at_its_deadline_and_names_him(
         assert "the snapshot was not taken yet" in told["error"]
         assert f"held by pid {blocker.info.backend_pid}" in told["error"]
         assert "holdfast plan" in told["hint"]
-        # Nothing of ours queues behind the lock any more, though it is still held.
+        # No session of the backup waits for the lock any more, though it is still held.
         until(lambda: server.ask(OURS) == [(0,)])
     assert [path.name for path in installation.files()] == ["failed.json"]
     installation.job["timeout"] = "5m"

@@ -1,4 +1,4 @@
-"""Clusters copied file by file while they are written to, and started again elsewhere."""
+"""Clusters copied file by file while they are written to, and started elsewhere."""
 
 from __future__ import annotations
 

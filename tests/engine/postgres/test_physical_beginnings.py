@@ -1,4 +1,4 @@
-"""What happens to a server while a base backup of it begins, and what the backup knows of it."""
+"""Events on a server while a base backup begins, and what the backup knows of them."""
 
 from __future__ import annotations
 

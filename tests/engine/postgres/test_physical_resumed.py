@@ -1,4 +1,4 @@
-"""Base backups that outlive the process that began them: killed runs, and who goes on."""
+"""Base backups that outlive their process: killed runs, and the runs that continue them."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_run_that_is_killed_after_the_backup_ended_is_resumed_all_the_same(
     )
     (session,) = daemon.ask("list", "--all")["sessions"]
     assert session["state"] == "ended"
-    # Its slot keeps the WAL for whoever resumes.
+    # Its slot keeps the WAL for the run that resumes.
     assert pgbench.server.held() == 2
     kept = installation.kept(*FILES, "wal")
     pgbench.server.ask("CREATE TABLE younger AS SELECT generate_series(1, 1000)")
@@ -232,7 +232,7 @@ def test_four_processes_share_one_backup_and_three_of_them_are_killed(held: Held
 def test_processes_that_share_a_session_may_copy_side_by_side_with_tools_of_their_own(
     held: Held,
 ) -> None:
-    """A begins and is killed, B and C copy at the same time, D ends; nothing of ours but that."""
+    """A begins and is killed, B and C copy at the same time, D ends it."""
     pgbench, installation, daemon = held
     with folder_for_cluster() as folder, pgbench.under_load():
         back = Cluster(folder)

@@ -1,4 +1,4 @@
-"""What comes back is what was there, by the word of pg_dump and of the server."""
+"""Restored data equals the original, according to pg_dump and the server."""
 
 from __future__ import annotations
 

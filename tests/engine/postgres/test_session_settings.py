@@ -1,4 +1,4 @@
-"""Whatever a database has set for its sessions, ours read and load the same."""
+"""No setting of a database for its sessions changes what we read or load."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_a_pooler_that_refuses_options_at_the_start_is_told_all_by_statements(
         "SELECT split_part(current_setting('unix_socket_directories'), ',', 1),"
         " current_setting('port')",
     )
-    # The server sees this process at its socket, whoever connected to the pooler.
+    # The server sees this process at its socket, whichever user connected to the pooler.
     with pooler(f"{folder}/.s.PGSQL.{port}") as between:
         known = make_conninfo(server.superuser, dbname=database)
         through = {"host": "127.0.0.1", "port": str(between.port)}

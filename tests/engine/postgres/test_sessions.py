@@ -1,4 +1,4 @@
-"""Sessions that outlive their processes, on a server that may be restarted and promoted."""
+"""Sessions that outlive their processes, on a server that is restarted and promoted."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_one_process_begins_and_dies_another_joins_and_another_ends(
     assert joined["start_wal_file"] in ended["backup_label"]
     assert ended["tablespace_map"] == ""
     until(lambda: server.held() == 0)
-    # Whoever did not hear the answer may ask again; to join it is too late.
+    # A client that missed the answer may ask again, but cannot join any more.
     assert daemon.ask("end", session_id)["backup_label"] == ended["backup_label"]
     assert daemon.ask("join", session_id, code=60)["error"].endswith(f"ended by user '{_me()}'")
     assert {"session_begun", "session_joined", "session_ended"} <= set(daemon.acts())

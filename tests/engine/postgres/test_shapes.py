@@ -1,4 +1,4 @@
-"""However a database is cut into parts, what comes back is the same."""
+"""The restored database is the same, however it is divided into parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Snapshots that a script takes of a running cluster, and what they are worth."""
+"""Snapshots that a script takes of a running cluster, and their consistency."""
 
 from __future__ import annotations
 

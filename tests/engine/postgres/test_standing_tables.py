@@ -1,4 +1,4 @@
-"""Rows for tables that stand: no row of another table changes, and all come or none."""
+"""Rows for existing tables: no row of another table changes, and all are stored or none."""
 
 from __future__ import annotations
 

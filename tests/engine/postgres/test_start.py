@@ -1,4 +1,4 @@
-"""What is started is what was restored, whatever the configuration of its origin says."""
+"""The started server is the restored one, whatever its original configuration says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/restore-postgres.md promises: psql alone brings a backup back."""
+"""The promise of docs/restore-postgres.md: psql alone restores a backup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stock artefacts of pg_dump: what they hold, and who can bring them back."""
+"""The stock artefacts of pg_dump: their contents, and the tools that restore them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong around pg_dump and pg_restore is told, and nothing half stays."""
+"""Failures of pg_dump and pg_restore are reported, and nothing incomplete stays."""
 
 from __future__ import annotations
 

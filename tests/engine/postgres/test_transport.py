@@ -1,4 +1,4 @@
-"""The named pipe brings what the wire brings, is chosen only where it works, and is not left."""
+"""The named pipe carries the same rows as the wire, only where it works, and is removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WAL archived by a real server, and clusters brought to points in time with it."""
+"""WAL archived by a real server, and clusters recovered to points in time with it."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_a_copy_of_the_server_that_archives_too_is_refused_and_harms_nothing(
         archive.installation.run("restore", "shop/latest", "--to", f"file://{copy.data}")
         copy.configure("")
         with started(copy):
-            # It goes on by itself on the same timeline, with the command of the first one.
+            # It archives on the same timeline, with the command of the first one.
             copy.ask("CREATE TABLE mine (id int)")
             copy.ask("SELECT pg_switch_wal()")
             until(lambda: "holds another file of that name" in copy.log.read_text())

@@ -1,4 +1,4 @@
-"""WAL that a real server sends over the replication protocol."""
+"""WAL from a real server over the replication protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole runs of the program: servers with several databases, deaths at every step, going on."""
+"""Whole runs of the program: several databases, kills at every step, and resumed runs."""
 
 from __future__ import annotations
 

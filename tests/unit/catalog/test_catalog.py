@@ -1,4 +1,4 @@
-"""Only what has a manifest is a backup."""
+"""A backup is listed only if it has a manifest."""
 
 from __future__ import annotations
 

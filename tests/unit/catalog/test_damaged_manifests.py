@@ -1,4 +1,4 @@
-"""A manifest whose own fingerprint is right is not yet one that can be: each is named, and why."""
+"""Impossible manifests are refused with a reason, even if their own fingerprint matches."""
 
 from __future__ import annotations
 

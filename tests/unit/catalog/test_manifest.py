@@ -1,4 +1,4 @@
-"""A manifest survives the way to disk and back, and shows every change made to it."""
+"""A manifest is the same after encoding and decoding, and every change to it is found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The index remembers; the repository's own list decides."""
+"""The index caches summaries; the repository's own list decides what exists."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_what_schema_1_says_is_printed_as_it_was_and_means_the_same_in_schema_2(
     content = STORED[key]
     read, body = decode(content, key=key), body_of(content)
     assert json.loads(content)["schema"] == SCHEMA_1
-    # What older code did not know has been added since, and nothing went.
+    # Fields were added since, and none was removed.
     for part in body["parts"]:
         if part["details"].get("path") == "backup_label":
             part["details"] = {"links": "{}", "mode": "0"} | part["details"]

@@ -1,4 +1,4 @@
-"""Whoever can write to the repository cannot make a manifest that is believed."""
+"""A writer to the repository cannot make a manifest that readers accept."""
 
 from __future__ import annotations
 

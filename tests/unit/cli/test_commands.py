@@ -1,4 +1,4 @@
-"""What each command shows to people; the backups are real, only the database is not."""
+"""The output of each command for people, with real backups of a database in memory."""
 
 from __future__ import annotations
 

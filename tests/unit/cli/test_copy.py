@@ -1,4 +1,4 @@
-"""`holdfast copy`, and looking at what it made."""
+"""`holdfast copy`, and commands on the copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Disks that are full or read-only, real ones, and what the program says of them by its code.
+"""Exit codes and messages for real disks that are full or read-only.
 
 Each case has a mount namespace of its own, in which a small file system stands for the disk.
 """
@@ -19,7 +19,7 @@ from tests.support.memory_cluster import DataDirectory
 
 PROJECT = Path(__file__).resolve().parents[3]
 ONE = "000000010000000000000001"
-# Root of the test's own user namespace may mount, whoever runs the tests.
+# Root of the test's own user namespace may mount, whichever user runs the tests.
 ALONE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
 # A database that has a shell command run once its snapshot is open, and once a table is read.
 PROGRAM = """

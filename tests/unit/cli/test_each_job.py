@@ -1,4 +1,4 @@
-"""Commands that tidy up job by job: one that fails is told, and keeps none of the others."""
+"""Commands that clean up job by job report a failed job and continue with the others."""
 
 from __future__ import annotations
 

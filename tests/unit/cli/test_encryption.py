@@ -1,4 +1,4 @@
-"""Encrypted and signed backups by the command line: every way in, and every refusal."""
+"""Encrypted and signed backups on the command line: every use, and every refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples at the end of each command's help: they are there, and they work."""
+"""The examples at the end of each command's help exist and work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backup of an earlier schema is copied as it is: its signature is over its bytes."""
+"""A backup of an earlier schema is copied unchanged, as its signature covers its bytes."""
 
 from __future__ import annotations
 

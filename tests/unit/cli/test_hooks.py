@@ -1,4 +1,4 @@
-"""Hooks of a job, by the command line."""
+"""Hooks of a job, on the command line."""
 
 from __future__ import annotations
 

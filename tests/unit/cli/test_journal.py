@@ -1,4 +1,4 @@
-"""`journalctl -p err` finds the error of a run, and a terminal never sees the number."""
+"""`journalctl -p err` finds the error of a run; the priority never appears on a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A prune, an upload or a repair that is killed at any of its steps: the next one mends it."""
+"""After a prune, an upload or a repair was killed at any step, the next one completes it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def killed(cli: CommandLine, failpoint: str, *arguments: str) -> None:
 
 
 def ended(cli: CommandLine, failpoint: str, *arguments: str) -> tuple[int, str]:
-    """How a real process ended that dies at `failpoint` if it comes by, and what it said."""
+    """Exit status and output of a real process that dies if it reaches `failpoint`."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, "--config", str(cli.config), *arguments],
         cwd=PROJECT,

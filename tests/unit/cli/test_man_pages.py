@@ -1,4 +1,4 @@
-"""The manual pages: every command, every option, and roff that a reader's `man` takes."""
+"""The manual pages hold every command and option, as roff that `man` renders."""
 
 from __future__ import annotations
 

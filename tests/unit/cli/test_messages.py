@@ -1,4 +1,4 @@
-"""Words at three in the morning: they name what is wrong, and lead nobody astray."""
+"""Error messages name the cause and do not mislead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job with mirrors, by the command line."""
+"""A job with mirrors, on the command line."""
 
 from __future__ import annotations
 

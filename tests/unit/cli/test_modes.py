@@ -1,4 +1,4 @@
-"""Every file that the program makes has a mode that was chosen for it, whatever the umask."""
+"""Every file that the program makes has a chosen mode, independent of the umask."""
 
 from __future__ import annotations
 

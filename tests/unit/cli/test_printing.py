@@ -1,4 +1,4 @@
-"""No exit code depends on what is printed, whatever becomes of the standard streams."""
+"""Exit codes do not depend on the output, or on the state of the standard streams."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_only_what_is_not_archived_ends_a_recovery(calls: Calls, case: str, way:
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "<&- >&- 2>&-", "2>&1 | :"])
 def test_a_shell_sees_the_same_codes(tmp_path: Path, redirection: str) -> None:
-    """Without any help of ours: the interpreter as a server's shell starts it."""
+    """The interpreter as a server's shell starts it, without help from the tests."""
     make_installation(tmp_path / "installation")
     path = DataDirectory(tmp_path / "data").finish(ONE)
     holdfast = f'"$@" --config {tmp_path}/installation/holdfast.yaml wal'

@@ -1,4 +1,4 @@
-"""A run that is ended by a signal: real processes, real signals."""
+"""A signal ends a run: real processes, real signals."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def a_backup_that_reads(cli: CommandLine) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_backup_cleanly_with_130(cli: CommandLine, number: signal.Signals) -> None:
-    # Whoever runs these tests under nohup ignores SIGHUP, and a child would inherit that.
+    # Under nohup the tests ignore SIGHUP, and a child would inherit that.
     before = signal.signal(number, signal.default_int_handler)
     try:
         with a_backup_that_reads(cli) as process:

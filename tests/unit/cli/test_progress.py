@@ -1,4 +1,4 @@
-"""How far the work is, for a person and for the journal."""
+"""Progress of long work, for people and for the journal."""
 
 from __future__ import annotations
 

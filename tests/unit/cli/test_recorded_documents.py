@@ -1,6 +1,6 @@
-"""JSON documents and exit codes are those that were recorded: what people see may change freely.
+"""JSON documents and exit codes equal the recorded ones; texts for people may change.
 
-`python -m tests.unit.cli.test_recorded_documents` records them anew, for a change that is meant.
+`python -m tests.unit.cli.test_recorded_documents` records them again, after an intended change.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sealed and signed backups beyond their first repository: copies, ledgers, whoever prunes."""
+"""Encrypted and signed backups outside their first repository: copies, logs, pruning."""
 
 from __future__ import annotations
 

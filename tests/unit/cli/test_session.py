@@ -1,4 +1,4 @@
-"""`holdfast session ...` as an operator meets it."""
+"""`holdfast session ...` as an operator uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables and facts as wide as the terminal."""
+"""Tables and facts fit the width of the terminal."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a person sees on a terminal: screens that were looked at, and what may happen to a terminal.
+"""Screens on a terminal, recorded and reviewed, and what can happen to a terminal.
 
-`python -m tests.unit.cli.test_terminal` writes the screens anew: look at them before you keep them.
+`python -m tests.unit.cli.test_terminal` writes the screens again: review them before you commit.
 """
 
 from __future__ import annotations

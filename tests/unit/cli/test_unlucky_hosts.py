@@ -1,4 +1,4 @@
-"""Hosts that lack what they should have: an operator's mistake has its code, and is no bug."""
+"""Misconfigured hosts get the exit code of their mistake, and never that of a bug."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`holdfast wal` as a server and an operator meet it: exit codes above all."""
+"""`holdfast wal` as servers and operators call it, above all its exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Public keys in the configuration: a slip is told with its line, and a secret is never shown."""
+"""Public keys in the configuration: mistakes are reported by line, and no secret is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hooks in the configuration: lists of arguments, never a line for a shell."""
+"""Hooks in the configuration are lists of arguments, never shell commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which incremental backups may be asked for."""
+"""The incremental backups that a configuration may ask for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration file: what is accepted, and how what is not is explained."""
+"""The configuration file: accepted settings, and the explanation of each mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sources of kind mysql: what each engine takes, and what is refused with its remedy."""
+"""Sources of kind mysql: settings of each engine, and refusals with their hints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where backups may be kept: mistakes are told, and nothing secret stands in the file."""
+"""Repositories in the configuration: mistakes are reported, and no secret is in the file."""
 
 from __future__ import annotations
 

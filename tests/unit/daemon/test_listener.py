@@ -264,7 +264,7 @@ def test_one_user_cannot_take_the_places_of_others(daemon: MemoryDaemon) -> None
     others = [Peer(pid=1, uid=9000 + number, groups=frozenset()) for number in range(10)]
     taken = sum(listener.admitted(each) for each in others for _ in range(MOST_OF_ONE))
     assert taken == MOST_AT_ONCE - MOST_OF_ONE - 1
-    # Whoever runs the daemon is not kept out by anybody.
+    # Other users cannot lock out the user who runs the daemon.
     assert listener.admitted(Peer(pid=1, uid=0, groups=frozenset()))
     listener.left(BERT)
     assert listener.admitted(BERT)

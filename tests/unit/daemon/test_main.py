@@ -1,4 +1,4 @@
-"""What systemd hands over, and what it is told."""
+"""The file descriptors that systemd passes to the daemon, and what the daemon reports to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session that the daemon holds, while the daemon cannot be asked."""
+"""A session of the daemon while the daemon does not answer."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_heartbeats_may_be_missed_as_long_as_the_lease_lasts(daemon: MemoryDaemo
     for _ in range(3):
         daemon.clock.advance(timedelta(minutes=30))
         held.look()
-    # The daemon is there again, and gives it a whole lease anew.
+    # The daemon answers again, and renews the whole lease.
     held.look()
     daemon.clock.advance(timedelta(minutes=90))
     held.look()

@@ -1,4 +1,4 @@
-"""What becomes of held sessions, whatever happens to servers, owners and the daemon."""
+"""Held sessions when servers, owners or the daemon itself fail."""
 
 from __future__ import annotations
 
@@ -313,7 +313,7 @@ def test_sessions_of_dead_runs_take_no_place_from_those_who_work_within_reason(
         daemon.begin()
     with pytest.raises(SessionLimit):
         daemon.begin()
-    # They are held all the same, for whoever goes on with them.
+    # They are held nevertheless, for the process that continues them.
     assert all(daemon.told(each)[0] == "open" for each in dead)
     while True:
         daemon.clock.advance(timedelta(minutes=3))

@@ -1,4 +1,4 @@
-"""What the daemon does while somebody else has its store locked."""
+"""The daemon while another process has its store locked."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_session_is_held_renewed_listed_and_ended_while_the_store_is_locked(
         listed = daemon.manager.listed(ANNE, all_states=False)
         assert [each.session_id for each in listed] == [session_id]
         assert daemon.manager.end(session_id, ANNE).ended.stop_lsn == "0/3000100"
-        # Whoever did not hear it may ask again.
+        # A client that missed the answer may ask again.
         assert daemon.manager.end(session_id, ANNE).ended.stop_lsn == "0/3000100"
     daemon.round()
     other = session_store.SessionStore(daemon.folder / "sessions.sqlite")

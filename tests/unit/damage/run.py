@@ -195,7 +195,7 @@ def contents(folder: Path) -> dict[str, object]:
 
 
 def call(sandbox: Sandbox, *arguments: str) -> Answer:
-    """`holdfast --config THE_FILE arguments...`, with drivers of ours in the table of drivers."""
+    """`holdfast --config THE_FILE arguments...`, with fakes in the table of drivers."""
     out, err = io.StringIO(), io.StringIO()
     sys.argv = ["holdfast", "--config", str(sandbox.config), "-v", *arguments]
     if arguments[0] == "wal":
@@ -237,7 +237,7 @@ def _drivers() -> None:
 def peak_bytes(status: Path = Path("/proc/self/status")) -> int:
     """The most memory that was resident at once, in bytes.
 
-    Not by getrusage(2): that figure is handed down from whoever started us.
+    Not by getrusage(2): that figure is inherited from the parent process.
     """
     (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) << 10

@@ -1,4 +1,4 @@
-"""One object is damaged in thousands of ways; nothing else in the repository suffers from it."""
+"""One object is damaged in thousands of ways; all other objects stay usable."""
 
 from __future__ import annotations
 

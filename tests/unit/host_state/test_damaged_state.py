@@ -1,4 +1,4 @@
-"""Whatever a broken disk leaves in the state folder, a run goes on with the rest of it."""
+"""A run continues with whatever a broken disk leaves intact in the state directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists of files in sealed backups: private, and never those of a backup that was not finished."""
+"""Lists of files of encrypted backups: private, and never those of an unfinished backup."""
 
 from __future__ import annotations
 

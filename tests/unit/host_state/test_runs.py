@@ -1,4 +1,4 @@
-"""The memory of past runs on disk."""
+"""The run history on disk."""
 
 from __future__ import annotations
 

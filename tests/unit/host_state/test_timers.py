@@ -1,4 +1,4 @@
-"""When systemd will start a job next, as a stand-in of `systemctl` tells it."""
+"""The next start of a job by systemd, from a stand-in for `systemctl`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other programs: their failures are errors that quote them."""
+"""Failures of other programs become errors that quote them."""
 
 import sys
 from pathlib import Path

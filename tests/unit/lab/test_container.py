@@ -1,4 +1,4 @@
-"""The arguments of a container, for a machine of each kind."""
+"""The arguments of a container on each kind of machine."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a container is given to be a host, and how failures of several hosts are told."""
+"""The files of a container that acts as a host, and errors of several hosts."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""The machine below: which runtime it needs, and what it lacks."""
+"""The machine below: the runtime that it needs, and packages that it lacks."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A lease has one owner at a time, whatever the order in which hosts meet at the store."""
+"""A lease has one owner at a time, in whatever order hosts reach the store."""
 
 from __future__ import annotations
 

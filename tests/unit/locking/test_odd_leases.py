@@ -1,4 +1,4 @@
-"""A lease that no owner of ours wrote is told by name and holds nobody up for ever."""
+"""A foreign or damaged lease is reported by name and blocks no job for ever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chains: what an incremental backup needs, and in which order to copy and drop."""
+"""Chains: what an incremental backup needs, and the order of copying and dropping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tables get a checksum, how those of parts add up, and what is said of one that differs."""
+"""Which tables get a checksum, how parts add up, and the report of a difference."""
 
 from __future__ import annotations
 

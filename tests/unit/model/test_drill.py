@@ -1,4 +1,4 @@
-"""Checks are judged by their answers, and databases take turns."""
+"""Drill checks are judged by their answers, and databases take turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a restore needs of a part's details is told by name where it is not there."""
+"""A part that lacks a detail that a restore needs is reported by name."""
 
 from __future__ import annotations
 

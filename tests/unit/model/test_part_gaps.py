@@ -1,4 +1,4 @@
-"""Files in several parts: each comes back whole, or somebody is told."""
+"""Files in several parts: each is restored completely, or the gap is reported."""
 
 from __future__ import annotations
 

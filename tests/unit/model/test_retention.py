@@ -1,4 +1,4 @@
-"""Retention is arithmetic: every rule, their sum, and what it never does."""
+"""Retention is arithmetic: every rule, their union, and what no rule may drop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever stands where JSON of ours should, it is read within limits or refused in a few words."""
+"""Any stored document is read within limits, or refused in a few words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which segments are missing, and which ones a backup needs."""
+"""The segments that are missing, and those that a backup needs."""
 
 from __future__ import annotations
 

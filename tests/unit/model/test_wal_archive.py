@@ -1,4 +1,4 @@
-"""What a server's own counts say about its archiver."""
+"""The state of a server's archiver, from the server's own counters."""
 
 from __future__ import annotations
 

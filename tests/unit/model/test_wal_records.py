@@ -1,4 +1,4 @@
-"""Records are found where they are and nowhere else, whatever users have written."""
+"""WAL records are found where they are and nowhere else, whatever rows contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A login that may add and not remove: what it cannot remove stays, is told once, stops nothing."""
+"""With an append-only login, objects that cannot be removed stay and are reported once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repair removes what no backup needs and no run can go on with, and nothing else."""
+"""Repair removes only what no backup needs and no run can resume."""
 
 from __future__ import annotations
 

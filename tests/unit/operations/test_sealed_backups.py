@@ -1,4 +1,4 @@
-"""A sealed backup: what its keeper can prove without opening it, and what only its owner can."""
+"""An encrypted backup: what its keeper can verify without the key, and what needs the key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Status tells good news and bad from the same three places that runs write to."""
+"""Status reads success and failure from the same three places that runs write to."""
 
 from __future__ import annotations
 

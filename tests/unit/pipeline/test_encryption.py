@@ -1,4 +1,4 @@
-"""What is sealed can be opened by its recipients and by the stock `age`, and by nobody else."""
+"""Encrypted bytes are opened by their recipients and the stock `age`, and by nobody else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes through the pipeline comes back, and stock tools can read it."""
+"""The pipeline returns what it was given, and stock tools can read its output."""
 
 from __future__ import annotations
 

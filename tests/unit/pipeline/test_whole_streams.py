@@ -1,4 +1,4 @@
-"""A stream is whole or corrupt: what stock programs refuse is refused here as well."""
+"""A stream is complete or corrupt: we refuse whatever stock programs refuse."""
 
 from __future__ import annotations
 

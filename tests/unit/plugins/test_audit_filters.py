@@ -1,4 +1,4 @@
-"""What an auditor and a monitor read."""
+"""Reports of an audit for people and monitors."""
 
 from ansible.module_utils.tuning_report import Row, as_dicts
 

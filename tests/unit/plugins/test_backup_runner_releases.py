@@ -1,4 +1,4 @@
-"""Which releases a host has, and which folders are not as they should be."""
+"""The releases of a host, and its folders with a wrong owner or mode."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A command of the runner goes through the very unit of a job, and leaves nothing of it."""
+"""A command of the runner runs in a unit like the job's own, which is removed afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The units of the jobs: which to write, which to remove, in which order systemd hears of it."""
+"""Units of jobs: which to write and remove, and the order of calls to systemd."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ PREFIX = "holdfast-backup-"
 
 
 class Systemctl:
-    """Stands for the program: remembers what it was asked, answers what it was told to."""
+    """Replaces the program: records its calls, and gives the answers that a test sets."""
 
     def __init__(self, answer: str = "", *, code: int = 0) -> None:
         self.asked: list[list[str]] = []

@@ -1,4 +1,4 @@
-"""The name of a release: it changes with whatever would be installed, and with nothing else."""
+"""The name of a release changes with its content, and with nothing else."""
 
 import hashlib
 from pathlib import Path

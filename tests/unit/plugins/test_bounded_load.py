@@ -1,4 +1,4 @@
-"""A load that stays small, and what it tells."""
+"""A load that stays small, and its report."""
 
 import json
 from collections.abc import Sequence

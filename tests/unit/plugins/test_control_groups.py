@@ -1,4 +1,4 @@
-"""Finding the ceiling on tasks in both versions of control groups."""
+"""Task limits in both versions of control groups."""
 
 from pathlib import Path
 

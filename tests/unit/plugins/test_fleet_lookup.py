@@ -1,4 +1,4 @@
-"""A pattern of hosts that matches nothing ends the run, whatever playbook it was given to."""
+"""A pattern that matches no host ends the run, in every playbook."""
 
 from __future__ import annotations
 

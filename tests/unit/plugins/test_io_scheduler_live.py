@@ -1,4 +1,4 @@
-"""Which disks are tuned, to what, and how udev knows them again; on trees that stand for /sys."""
+"""Which disks are tuned, their values, and how udev identifies them, on copies of /sys."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Jobs of several groups and of the host add up, and none gets lost in silence."""
+"""Jobs of several groups and of the host add up, and none is lost silently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Profiles as formulas, the operator's own values in front of them, and what contradicts itself."""
+"""Profiles as formulas, values that override them, and contradictions."""
 
 import pytest
 from ansible.module_utils.host_facts import HostFacts, facts_from, parse_meminfo

@@ -1,4 +1,4 @@
-"""Odd files of operators, and what the programs that read them at boot make of each.
+"""Odd files of operators, and how the programs that read them at boot interpret each.
 
 Each case is what lies on the host, and what was recorded from the program itself inside Debian 12
 and Debian 13, which agree but for one case (said beside it):

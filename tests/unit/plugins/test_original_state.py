@@ -1,4 +1,4 @@
-"""What a host was like before its first change, kept once and for root only."""
+"""The state of a host before its first change, stored once and for root only."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Who is asked whether a host is well, and what counts as sick."""
+"""The checks of a host's health, and their verdicts."""
 
 from pathlib import Path
 

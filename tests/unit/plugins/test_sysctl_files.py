@@ -1,4 +1,4 @@
-"""Who has the last word on a kernel key at boot."""
+"""Which file decides a kernel key at boot."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What we make of systemd's answers."""
+"""How we read systemd's answers."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The verdict on one service's ceiling."""
+"""The verdict on the task limit of one service."""
 
 from dataclasses import replace
 from pathlib import Path

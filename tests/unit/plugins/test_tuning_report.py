@@ -1,4 +1,4 @@
-"""The row that every tuning role answers with."""
+"""The row that every tuning role returns."""
 
 from dataclasses import replace
 

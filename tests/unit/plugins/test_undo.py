@@ -1,4 +1,4 @@
-"""Putting a host back, on folders that stand for its files, its kernel and its disks."""
+"""Undo of all changes, on folders in place of a host's files, kernel and disks."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Words of units mean what they say, and a unit of the moment has what its model has."""
+"""Words in units keep their meaning, and a transient unit has the settings of its model."""
 
 from __future__ import annotations
 

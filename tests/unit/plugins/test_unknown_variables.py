@@ -1,4 +1,4 @@
-"""A misspelt variable is told, and a site's own is left alone."""
+"""A misspelt variable is reported, and a site's own is ignored."""
 
 from __future__ import annotations
 

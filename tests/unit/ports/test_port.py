@@ -1,4 +1,4 @@
-"""Ports that are inherited from: required methods, defaults, wrappers, and names misspelt."""
+"""Ports as base classes: required methods, defaults, wrappers, and misspelt names."""
 
 from __future__ import annotations
 

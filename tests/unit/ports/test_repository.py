@@ -1,4 +1,4 @@
-"""One base forwards the whole port, and whoever wraps a repository writes only what it changes."""
+"""One base class forwards the whole port; a wrapper defines only what it changes."""
 
 from __future__ import annotations
 

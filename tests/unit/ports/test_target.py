@@ -1,4 +1,4 @@
-"""Each option of a restore is checked in one place: who would not obey it refuses it by name."""
+"""Each restore option is checked in one place; a target refuses unsupported ones by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What plays an S3 store may answer anything: no traceback, no endless list, bounded memory."""
+"""Any answer of an S3 store is read without a traceback, in bounded time and memory."""
 
 from __future__ import annotations
 

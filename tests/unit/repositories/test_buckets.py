@@ -1,4 +1,4 @@
-"""Logins that cannot be read are told without the secret, and locked buckets get checksums."""
+"""Unreadable logins are reported without their secret; locked buckets get checksums."""
 
 from __future__ import annotations
 

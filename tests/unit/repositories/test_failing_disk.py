@@ -1,4 +1,4 @@
-"""A disk that fails in the middle: what failed first is told, in our words, whatever comes after.
+"""A disk that fails during a write: the first failure is reported, whatever follows.
 
 The kernel's calls are made to fail where a real disk or network file system makes them fail.
 """
@@ -29,7 +29,7 @@ KINDS: dict[int, type[HoldfastError]] = {
     errno.EIO: RepositoryUnreachable,
     errno.ESTALE: RepositoryUnreachable,
 }
-# Not unlink: where nothing may be removed a put is whole all the same.
+# Not unlink: a put is complete even where nothing may be removed.
 CALLS = ("write", "fsync", "close", "link", "open", "mkdir")
 
 
@@ -41,7 +41,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
         if name == "open" and not arguments[1] & os.O_CREAT:
             return real(*arguments, **words)
         if name == "close":
-            # The descriptor is gone all the same: that is how close(2) fails.
+            # The descriptor is closed nevertheless, as after a failed close(2).
             real(*arguments)
         raise OSError(number, os.strerror(number))
 

@@ -1,4 +1,4 @@
-"""Tokens of a service account: signed by its key, and made anew before they end."""
+"""Tokens of a service account, signed by its key and renewed before they expire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""known_hosts as OpenSSH reads it: who is known by which key, and who is not."""
+"""known_hosts as OpenSSH reads it: known, unknown and changed keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is particular to a folder: modes, leftovers, full and read-only disks."""
+"""Behaviour of folders only: modes, leftovers, full and read-only disks."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_killed_put_leaves_a_file_that_sweeping_removes(tmp_path: Path) -> Non
 
 
 def test_a_file_that_cannot_grow_is_a_full_repository(tmp_path: Path) -> None:
-    """The file size limit stands in for a full disk: both refuse the write half way."""
+    """The file size limit stands in for a full disk: both refuse the rest of a write."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     # Without a handler the kernel would end the process instead of refusing the write.
     program = (

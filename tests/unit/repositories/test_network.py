@@ -1,4 +1,4 @@
-"""Trying again is bounded, and only for what may be mended by waiting."""
+"""Retries are bounded, and only for errors that waiting may cure."""
 
 from __future__ import annotations
 

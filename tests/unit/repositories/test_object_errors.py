@@ -1,4 +1,4 @@
-"""What stores say, in our words: never with a signature in it."""
+"""Errors of stores in our words, never with a signature in them."""
 
 from __future__ import annotations
 

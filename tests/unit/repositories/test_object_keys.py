@@ -1,4 +1,4 @@
-"""What a store lists is believed only as far as it can be so."""
+"""A listed name is accepted only if it is a possible key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of an upload stay within what providers allow."""
+"""The parts of an upload stay within the limits of providers."""
 
 from __future__ import annotations
 

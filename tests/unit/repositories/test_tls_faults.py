@@ -1,4 +1,4 @@
-"""A certificate that cannot be trusted is told by its own fault, by real servers."""
+"""Each fault of a certificate has its own message, with real TLS servers."""
 
 from __future__ import annotations
 

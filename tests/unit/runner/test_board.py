@@ -1,4 +1,4 @@
-"""What a run shows on its way."""
+"""The output of a run while it works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Budgets: one for each job, and room for all of them in a run of continuous integration."""
+"""One budget for each job, and all of them fit into a run of continuous integration."""
 
 from __future__ import annotations
 

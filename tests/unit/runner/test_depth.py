@@ -1,4 +1,4 @@
-"""What a sample of the tests takes."""
+"""The cases that a sample takes."""
 
 from __future__ import annotations
 

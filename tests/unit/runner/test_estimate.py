@@ -1,4 +1,4 @@
-"""The time left of a run, from budgets and from how fast the machine is."""
+"""The remaining time of a run, from budgets and the speed of the machine."""
 
 from __future__ import annotations
 

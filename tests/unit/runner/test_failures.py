@@ -1,4 +1,4 @@
-"""What a run says at its end of the tests that failed."""
+"""The report of failed tests at the end of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs beside each other: what they count, and what becomes of one that breaks or is stopped."""
+"""Parallel jobs: their counts, and the end of one that breaks or is stopped."""
 
 from __future__ import annotations
 

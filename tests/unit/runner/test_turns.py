@@ -1,4 +1,4 @@
-"""Which servers a run takes."""
+"""The servers that a run chooses."""
 
 from __future__ import annotations
 

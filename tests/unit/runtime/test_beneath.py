@@ -1,4 +1,4 @@
-"""Nothing outside of a folder is reached by what is asked of it, whatever is in it."""
+"""No request reaches outside a folder, whatever the folder contains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program of somebody else is bounded in time, in output and in what it leaves behind."""
+"""A foreign program is bounded in time and output, and leaves no process behind."""
 
 from __future__ import annotations
 

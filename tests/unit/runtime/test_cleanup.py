@@ -1,4 +1,4 @@
-"""Clean-up that fails comes second, and nothing of it is lost."""
+"""A failed clean-up never replaces the cause, and is reported too."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_nothing_begins_after_the_end() -> None:
 
 
 def ended_while(wait: Callable[[], object], end: Callable[[], object]) -> None:
-    """Once it waits; an end that came before would be told all the same."""
+    """Once it waits; an earlier end would be reported too."""
     thread = threading.Timer(0.05, end)
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""Files get the mode that is asked for, whatever the umask, and are there whole or not at all."""
+"""Files get the requested mode whatever the umask, and appear complete or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel refuses has an exit code, and is never taken for a bug."""
+"""A refusal of the kernel has its exit code, and is never treated as a bug."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Children are reaped, heard and never left behind."""
+"""Children are reaped, their output is read, and none is left behind."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_nothing_stays_open_after_many_runs() -> None:
     before = opened()
     for _ in range(10):
         output_of(["true"])
-    # What an earlier test left may be closed meanwhile; a leak of ours would be ten new numbers.
+    # Leftovers of earlier tests may be closed during this one; a leak would be ten new numbers.
     assert len(opened() - before) < 5
 
 

@@ -1,4 +1,4 @@
-"""A server process is waited for without pauses, ended, reaped, and told nothing of this host."""
+"""A server process: waits without polling, its end, its reaping, and a clean environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where bytes are kept for a while: never in memory where they are many, never under a name."""
+"""Temporary storage: large data never in memory, and never in a named file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WAL that makes tablespaces is replayed where that is safe, or somewhere else, or not at all."""
+"""WAL that creates tablespaces is replayed in place, elsewhere, or not at all."""
 
 from __future__ import annotations
 

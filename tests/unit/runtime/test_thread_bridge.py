@@ -1,4 +1,4 @@
-"""A function between two files becomes a stage, and its errors come to whoever feeds it."""
+"""A function between two files as a stage, whose errors reach the stage before it."""
 
 from __future__ import annotations
 

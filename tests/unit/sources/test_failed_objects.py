@@ -1,4 +1,4 @@
-"""An object that fails ends a restore, unless it was asked to keep going."""
+"""A failed object ends a restore, unless it was told to keep going."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held sessions while somebody works under them."""
+"""Held sessions during long work."""
 
 from __future__ import annotations
 

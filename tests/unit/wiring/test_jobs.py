@@ -1,4 +1,4 @@
-"""Settings become the right objects; nothing is connected by that."""
+"""Settings become the right objects, without any connection."""
 
 from __future__ import annotations
 

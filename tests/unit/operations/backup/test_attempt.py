@@ -1,4 +1,4 @@
-"""What takes too long is ended, be it the opening of a snapshot or a read of it."""
+"""A timeout ends the opening of a snapshot and every read."""
 
 from __future__ import annotations
 

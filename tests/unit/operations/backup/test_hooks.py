@@ -1,4 +1,4 @@
-"""Hooks run around a run, with real processes: what refuses it, and what only warns."""
+"""Hooks before and after a run, with real processes: which failures stop it, which warn."""
 
 from __future__ import annotations
 

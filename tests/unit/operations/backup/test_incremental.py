@@ -1,4 +1,4 @@
-"""Incremental backups: never finished, kept, copied or dropped so that one lacks its parent."""
+"""An incremental backup is never completed, kept, copied or left without its parent."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ListedSnapshot(FakeSnapshot):
 
 
 class ChainedSource(FakeSource):
-    """Each backup goes on from the newest that it is
+    """Each backup continues from the newest that it is
     offered, and whose list it can read."""
 
     def __init__(self) -> None:

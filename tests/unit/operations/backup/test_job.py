@@ -1,4 +1,4 @@
-"""A backup is whole or not there at all."""
+"""A backup is complete, or not listed at all."""
 
 from __future__ import annotations
 
@@ -353,7 +353,7 @@ def test_a_resumed_run_ends_all_sessions_but_the_one_that_it_goes_on_with() -> N
     job.sessions = holder = FakeHolder()
     for name in (unfinished.snapshot, "of another one"):
         holder.begin(HeldKind.SNAPSHOT, label=RUN_LABEL, fast=True).session_id = name
-    # The fake source lets nobody rejoin; what was spared is seen all the same.
+    # Nobody can rejoin the fake source, but the reused parts show nevertheless.
     with pytest.raises(SnapshotLost):
         backup(job.context, BackupChoice(resume=True))
     assert holder.left() == [unfinished.snapshot]

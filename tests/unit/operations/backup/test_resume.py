@@ -1,4 +1,4 @@
-"""What an unfinished backup has stored is used again only where that is honest."""
+"""Stored parts of an unfinished backup are reused only where that is safe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copies are whole or not there, go on where they were, and never believe a name."""
+"""Copies are complete or absent, continue where they stopped, and trust no name."""
 
 from __future__ import annotations
 

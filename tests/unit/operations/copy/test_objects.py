@@ -1,4 +1,4 @@
-"""Many objects at once: bounded, streamed, and the first error is the one that is told."""
+"""Many objects at once: bounded, streamed, and the first error is reported."""
 
 from __future__ import annotations
 

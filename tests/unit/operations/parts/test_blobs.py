@@ -1,4 +1,4 @@
-"""A long value is kept once, and proven each time it is used again."""
+"""A long value is stored once, and verified each time it is used again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever can write one object to a repository has nothing else removed by it."""
+"""A single foreign object in a repository never causes the removal of others."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def failure(backup_id: str, *, failed_at: datetime = LONG_AGO, database: str = "
 
 
 def unfinished_job(opened: Callable[[Repository], Repository]) -> tuple[MemoryJob, str]:
-    """A backup that failed and can be gone on with, beside a good one that came before it."""
+    """A failed backup that can be resumed, and an older good one."""
     job = MemoryJob(table("orders", "1,ann"))
     job.workers, job.resumable = 1, True
     backup(context_of(job, opened))

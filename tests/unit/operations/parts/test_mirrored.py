@@ -1,4 +1,4 @@
-"""Several repositories in one read: the good ones keep the backup, the bad one is named."""
+"""Several repositories in one read: good ones keep the backup, a bad one is reported."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def test_the_fast_one_is_never_far_ahead_of_the_slow_one() -> None:
             yield b"x"
 
     assert Mirrored(members).put("shop/x", chunks()).size_bytes == MANY
-    # One more is in the hand of whoever gives, and one may be in that of whoever takes.
+    # The sender holds one more, and the receiver may hold another.
     assert CHUNKS_BEHIND <= ahead <= CHUNKS_BEHIND + 2
     assert slow.objects["shop/x"] == b"x" * MANY
 

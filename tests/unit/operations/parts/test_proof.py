@@ -1,4 +1,4 @@
-"""What is stored is trusted in nothing: how much of it is given out before it was found right."""
+"""Stored bytes are not trusted: how much is passed on before they are verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long values are held against what was noted of them, and stay good for every backup."""
+"""Long values are compared with their records, and stay usable for every backup."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_a_damaged_value_is_not_copied_as_a_good_one(
 
 
 def test_the_same_content_in_other_bytes_is_told_where_no_backup_has_stored_it_so() -> None:
-    """Whoever can write to the repository may do that: it is another object than was stored."""
+    """A writer to the repository can do that; it is not the object that was stored."""
     job = Kept(Codec.ZSTD)
     manifest = job.backup()
     (blob,) = manifest.blobs

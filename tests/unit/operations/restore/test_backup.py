@@ -1,4 +1,4 @@
-"""What is restored was proven first, and the operator's names are understood."""
+"""Only verified bytes are restored, and the operator's names are understood."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether backup and WAL lead to where an operator wants to be."""
+"""Whether a backup and its WAL reach the wanted recovery target."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bringing files of the WAL back."""
+"""Fetching files from the WAL archive."""
 
 from __future__ import annotations
 

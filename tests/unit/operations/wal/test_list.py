@@ -1,4 +1,4 @@
-"""One cluster a job: another one under its name is refused until somebody says so."""
+"""One cluster per job: another cluster under its name is refused until it is allowed."""
 
 from __future__ import annotations
 

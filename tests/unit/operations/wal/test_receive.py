@@ -1,4 +1,4 @@
-"""WAL that a server sends, archived as it comes."""
+"""WAL from a server's replication stream is archived as it arrives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a backup cannot bring back is refused before anybody asks a server, by either engine."""
+"""Both engines refuse what a backup cannot restore before they connect to a server."""
 
 from __future__ import annotations
 

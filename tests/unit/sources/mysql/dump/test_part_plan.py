@@ -1,4 +1,4 @@
-"""What is dumped how, and what is said about it."""
+"""How each table is dumped, and the warnings about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which member of a pipe is blamed, and for what."""
+"""The program in a pipe that is blamed for a failure, and its message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading what the server's programs say of themselves."""
+"""Versions and messages of the server's programs."""
 
 from __future__ import annotations
 

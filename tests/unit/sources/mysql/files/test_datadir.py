@@ -1,4 +1,4 @@
-"""Where files may be unpacked, and which backups hold any."""
+"""Where files may be unpacked, and which backups hold files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a copy of files says of its own moment."""
+"""The moment of a copy of files, as the copy itself reports it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small files are caught out of a stream, wherever it is cut."""
+"""Small files are read out of a stream, wherever its chunks end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sent to a client: the lines of a dump, the tables of a pack, objects and their errors."""
+"""The input of a client: lines of a dump, tables of a pack, objects and their errors."""
 
 from __future__ import annotations
 

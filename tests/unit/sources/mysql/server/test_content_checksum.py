@@ -1,4 +1,4 @@
-"""The question by which the server sums up a table."""
+"""The query by which the server computes the checksum of a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What SHOW REPLICA STATUS says, by whatever names."""
+"""SHOW REPLICA STATUS, with the column names of each version."""
 
 from __future__ import annotations
 

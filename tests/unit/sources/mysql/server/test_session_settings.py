@@ -1,4 +1,4 @@
-"""What a session is prepared with: explicit values of the variables that its server has."""
+"""The settings of a new session: explicit values for the variables of its server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions about documents of MySQL; what they find is tried on the server itself."""
+"""Queries about JSON documents of MySQL; engine tests run them on a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dump in plain SQL, cut wherever its chunks are cut."""
+"""A dump in plain SQL, whatever the size of its chunks."""
 
 from __future__ import annotations
 

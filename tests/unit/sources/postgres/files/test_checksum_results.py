@@ -1,4 +1,4 @@
-"""What one run has seen, told to another one."""
+"""Checksum results of one run, passed to a later one."""
 
 from __future__ import annotations
 

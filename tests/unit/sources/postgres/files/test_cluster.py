@@ -1,4 +1,4 @@
-"""What a catalogue names is looked for as long as it names it."""
+"""A file in the catalogs is looked for as long as the catalogs name it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a chain is unpacked before it is combined, and what is put in place."""
+"""Where a chain is unpacked before it is combined, and which files are moved into place."""
 
 from __future__ import annotations
 

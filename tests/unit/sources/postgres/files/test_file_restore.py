@@ -1,4 +1,4 @@
-"""Files of a cluster come back side by side: bounded, once each, ended by the first failure."""
+"""Parallel restore of a cluster's files: bounded, each once, ended by the first failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The WAL beside a restored cluster, also where a damaged backup has brought none."""
+"""The WAL beside a restored cluster, also if a damaged backup has none."""
 
 from __future__ import annotations
 

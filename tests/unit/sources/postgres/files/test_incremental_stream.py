@@ -1,4 +1,4 @@
-"""Which backup the next one goes on from, and why none."""
+"""The parent of the next incremental backup, or the reason for none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clusters of many files: what a backup remembers of each is a few bytes."""
+"""Clusters of many files: a backup keeps a few bytes of memory per file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files share a part, and what an earlier run's parts change about that."""
+"""Which files share a part, and the effect of an earlier run's parts."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_files_stay_in_the_parts_that_they_are_stored_in_and_new_ones_get_new_na
     first = lay_out([FOLDER, *SMALL, BIG], is_worth_compressing=lambda _: False)
     done = [stored(first, part) for part in first.parts]
     young = [Entry(path="base/5/9", size_bytes=MIB), replace(BIG, path="base/5/8")]
-    # One has been dropped meanwhile, and one has grown to where it would be alone.
+    # One was dropped since, and one has grown enough to get its own part.
     grown = replace(SMALL[1], size_bytes=9 * MIB)
     again = around(lay_out([FOLDER, SMALL[0], grown, BIG, *young]), done, with_rest=True)
     assert sorted(contents(again)) == [

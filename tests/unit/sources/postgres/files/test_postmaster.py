@@ -1,4 +1,4 @@
-"""A server that is started is the one that was restored, or it is ended."""
+"""A started server is the restored one, or it is stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of a server that ended."""
+"""Messages about a server that ended."""
 
 from __future__ import annotations
 

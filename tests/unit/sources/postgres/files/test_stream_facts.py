@@ -1,4 +1,4 @@
-"""What the end of a base backup's stream says."""
+"""The facts at the end of a base backup's stream."""
 
 from __future__ import annotations
 

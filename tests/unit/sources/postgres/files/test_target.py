@@ -1,4 +1,4 @@
-"""Bringing files back: never over anything, never out of the folder, never half."""
+"""Restoring files: never over others, never outside the folder, never incomplete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several sessions at work on a list: in order, bounded, and ended by the first failure."""
+"""Several sessions work on a list: in order, bounded, ended by the first failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run of pg_dump for all who ask."""
+"""One run of pg_dump serves all readers of definitions."""
 
 from __future__ import annotations
 
