@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-# Directives that belong to the job alone: what it runs, and which units it triggers.
+# Directives that belong to the job alone: what it runs, and which units it triggers. Every command
+# may leave named pipes, so what releases them is not the job's alone.
 OWN_TO_THE_JOB = re.compile(
-    r"(Exec\w+|Type|OnFailure|OnSuccess|SuccessExitStatus|TimeoutStartSec|TimeoutSec"
+    r"(Exec(?!StopPost=\S+ -m holdfast\.runtime\.named_pipes$)\w+"
+    r"|Type|OnFailure|OnSuccess|SuccessExitStatus|TimeoutStartSec|TimeoutSec"
     r"|Standard(Input|Output|Error)|SyslogIdentifier)="
 )
 # Directives that a command needs even if it runs as root, outside the sandbox.

@@ -23,7 +23,7 @@ FED = {
     "sources/mysql/files/datadir.py",
 }
 # It waits for the end of its input, and nothing is written to it.
-WAITS = {"sources/postgres/rows/transport.py"}
+WAITS = {"runtime/named_pipes.py"}
 # Every function of Python that starts a program.
 STARTS = {"Popen", "system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"}
 STARTS |= {

@@ -18,8 +18,8 @@ from psycopg.conninfo import make_conninfo
 from holdfast.model.backup import PartKind, PartPlan
 from holdfast.model.errors import BackupFailed, Unsupported
 from holdfast.ports.source import Snapshot
+from holdfast.runtime.named_pipes import PREFIX
 from holdfast.sources.postgres.rows.source import PostgresSource
-from holdfast.sources.postgres.rows.transport import PREFIX
 from holdfast.sources.postgres.server.sql_text import literal
 from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.postgres.equality import checksums, dump
@@ -77,7 +77,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(server: PostgresServer) -
 
 HOLDER = """
 import os, sys
-from holdfast.sources.postgres.rows.transport import pipes_for
+from holdfast.runtime.named_pipes import pipes_for
 with pipes_for(os.geteuid()) as pipes, pipes.made() as path:
     print(path, flush=True)
     sys.stdin.read()

@@ -18,6 +18,8 @@ User=holdfast
 ExecStart=/opt/holdfast/current/bin/holdfast backup shop
 ExecStart=/opt/holdfast/current/bin/holdfast \\
     prune shop
+ExecStopPost=-/opt/holdfast/current/bin/python -m holdfast.runtime.named_pipes
+ExecStopPost=/usr/local/bin/tell-somebody
 SuccessExitStatus=40
 TimeoutStartSec=2h 5min
 LoadCredential=s3:/etc/holdfast/s3
@@ -52,8 +54,9 @@ def test_a_unit_of_the_moment_keeps_everything_but_what_the_job_runs_and_whom_it
         [SERVICE, DROP_IN], ["/bin/holdfast", "check", "shop"], output="/run/x", as_root=False
     )
     service = list(directives(made, "Service"))
-    assert [line for line in service if line.startswith("ExecStart")] == [
-        "ExecStart=/bin/holdfast check shop"
+    assert [line for line in service if line.startswith("Exec")] == [
+        "ExecStopPost=-/opt/holdfast/current/bin/python -m holdfast.runtime.named_pipes",
+        "ExecStart=/bin/holdfast check shop",
     ]
     assert {"User=holdfast", "LoadCredential=s3:/etc/holdfast/s3", "MemoryMax=1G"} <= set(service)
     assert 'ReadWritePaths="/srv/my backups"' in service

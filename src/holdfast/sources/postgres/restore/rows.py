@@ -22,19 +22,13 @@ from holdfast.model.backup import Member, Part
 from holdfast.model.errors import HoldfastError, RestoreFailed
 from holdfast.model.restore import StoredParts, proving
 from holdfast.runtime.cleanup import Cancellation, afterwards, on_failure
+from holdfast.runtime.named_pipes import READ, Pipes, pipes_for, widened
 from holdfast.sources.packing import StreamCutter
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.long_values import with_values
 from holdfast.sources.postgres.restore.selection import RestoreContext
 from holdfast.sources.postgres.rows.copy_command import POLL_MILLISECONDS
-from holdfast.sources.postgres.rows.transport import (
-    READ,
-    Pipes,
-    is_local,
-    peer_uid,
-    pipes_for,
-    widened,
-)
+from holdfast.sources.postgres.rows.transport import is_local, peer_uid
 from holdfast.sources.postgres.server.sql_text import literal
 from holdfast.sources.postgres.server.table_part import TablePart
 
