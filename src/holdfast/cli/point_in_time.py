@@ -273,7 +273,7 @@ class PointInTime:
 def _require_cluster(manifest: Manifest) -> None:
     if manifest.server.kind != POSTGRES_CLUSTER:
         raise Unsupported(
-            f"cannot start a server on '{manifest.backup_id}': it is no cluster",
+            f"cannot start a server on '{manifest.backup_id}': it is not a backup of a cluster",
             hint="--start is for backups by method: physical",
         )
 

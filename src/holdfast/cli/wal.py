@@ -207,7 +207,7 @@ RECEIVE_EXAMPLES = """\
 # Stream; the slot makes the server keep unsent WAL
 holdfast wal receive shop --slot holdfast
 
-# Make that slot, once and before
+# Create that slot first, once
 psql -c "SELECT pg_create_physical_replication_slot('holdfast', true)"
 
 # Stream without a slot

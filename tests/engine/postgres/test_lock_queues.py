@@ -163,7 +163,7 @@ def test_a_plan_waits_for_nobody_and_names_who_is_in_the_way(
         source = engine(server.conninfo(database))
         plan = source.plan()
         source.check()
-    (note,) = (note for note in plan.notes if "waiting" in note)
+    (note,) = (note for note in plan.notes if "would wait" in note)
     assert note.startswith("a backup would wait for a lock on table 'public.big', held by pid")
     (big,) = (each for each in plan.tables if each.relation.name == "big")
     assert big.estimated_bytes > 1 << 20

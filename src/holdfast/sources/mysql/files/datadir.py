@@ -44,7 +44,7 @@ class DatadirTarget(Target):
         self._folder = Path(unquote(split.path))
         if split.netloc or split.query or not self._folder.is_absolute():
             raise ConfigInvalid(
-                f"cannot restore into '{url}': it is no directory of this host",
+                f"cannot restore into '{url}': it is not a directory of this host",
                 hint="file:///srv/mysql-again",
             )
 

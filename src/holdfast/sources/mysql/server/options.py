@@ -197,7 +197,7 @@ class DdlCheck:
         if digest(now) != self._seen[name]:
             raise BackupFailed(
                 f"cannot back up table '{table.relation}': it was altered after the snapshot",
-                hint="run the backup again when that is over, or hold it off: ddl: block",
+                hint="run the backup again when that is over, or set ddl: block",
             )
 
 

@@ -225,7 +225,7 @@ def _listed(row: Iterable[Any]) -> Listed:
     oid, schema, name, ancestors = row
     pairs = [(schema, name), *(tuple(each) for each in ancestors if isinstance(each, list))]
     if not isinstance(oid, int) or not all(_is_name(pair) for pair in pairs):
-        raise ValueError("it is no table")
+        raise ValueError("it is not a table")
     own, *above = (Relation(schema=str(first), name=str(second)) for first, second in pairs)
     return Listed(oid=oid, relation=own, ancestors=tuple(above))
 

@@ -64,10 +64,10 @@ class DumpArchive:
 
 
 @contextmanager
-def at_hand(proven: Proven, *, size_bytes: int, workers: int) -> Iterator[DumpArchive]:
+def readable(proven: Proven, *, size_bytes: int, workers: int) -> Iterator[DumpArchive]:
     """The archive for `workers`: as a file if there is space for one, else as one stream."""
     if workers < 2:
-        yield DumpArchive(proven=proven, workers=1, reason="one worker was asked for")
+        yield DumpArchive(proven=proven, workers=1, reason="one worker was requested")
         return
     folder, reason = room_for(size_bytes, environment=os.environ)
     if folder is None:

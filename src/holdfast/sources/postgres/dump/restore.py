@@ -61,15 +61,15 @@ class ArchiveRestore(DatabaseRestore):
         self._require_empty(wanted or pg_dump_archive.tables_in(self._part))
         pg_restore = self._pg_restore(self.login)
         # One transaction needs one session, so the requested number of workers is ignored.
-        with self._at_hand(workers=1) as at_hand:
+        with self._archive(workers=1) as archive:
             options = ["--single-transaction", "--data-only"]
             if not self.request.options.triggers:
                 options.append("--disable-triggers")
             chosen = ""
             if wanted:
-                listed = pg_restore.contents(at_hand)
+                listed = pg_restore.contents(archive)
                 chosen = only_rows_of(listed, {table.oid for table in wanted})
-            pg_restore.restore(at_hand, options, contents=chosen)
+            pg_restore.restore(archive, options, contents=chosen)
         self.context.progress.part_done(self._part.name)
         return Restored()
 
@@ -92,42 +92,42 @@ class ArchiveRestore(DatabaseRestore):
 
     def _from_archive(self, login: Login) -> tuple[FailedObject, ...]:
         pg_restore = self._pg_restore(login)
-        with self._at_hand(workers=self.request.workers) as at_hand:
+        with self._archive(workers=self.request.workers) as archive:
             chosen = ""
             if wanted := self._wanted():
-                listed = pg_restore.contents(at_hand)
+                listed = pg_restore.contents(archive)
                 chosen = with_rows_of(listed, {table.oid for table in wanted})
             if self.request.options.keep_going:
-                return self._part_by_part(pg_restore, at_hand, chosen)
-            for sections in _SECTIONS if at_hand.workers > 1 else ((),):
+                return self._part_by_part(pg_restore, archive, chosen)
+            for sections in _SECTIONS if archive.workers > 1 else ((),):
                 options = [*self._rights(), *(f"--section={section}" for section in sections)]
-                pg_restore.restore(at_hand, options, contents=chosen)
+                pg_restore.restore(archive, options, contents=chosen)
         return ()
 
     def _part_by_part(
-        self, pg_restore: PgRestore, at_hand: DumpArchive, chosen: str
+        self, pg_restore: PgRestore, archive: DumpArchive, chosen: str
     ) -> tuple[FailedObject, ...]:
         """Run definitions as for the built-in engine, one by one; rows by pg_restore."""
 
         def statements_of(section: str) -> Iterator[Statement]:
             options = [f"--section={section}", *self._rights()]
-            return sql_text.statements(pg_restore.script(at_hand, options, contents=chosen))
+            return sql_text.statements(pg_restore.script(archive, options, contents=chosen))
 
         self.definitions.make(statements_of("pre-data"), pg_restore.login)
         names = {table.oid: table.relation for table in pg_dump_archive.tables_in(self._part)}
-        unloaded = pg_restore.rows(at_hand, contents=chosen, names=names)
+        unloaded = pg_restore.rows(archive, contents=chosen, names=names)
         self.definitions.make(statements_of("post-data"), pg_restore.login)
         return unloaded
 
     @contextmanager
-    def _at_hand(self, *, workers: int) -> Iterator[DumpArchive]:
+    def _archive(self, *, workers: int) -> Iterator[DumpArchive]:
         part = self._part
         with (
             self.context.stored.proven(part) as proven,
-            pg_restore.at_hand(proven, size_bytes=part.plain_bytes, workers=workers) as at_hand,
+            pg_restore.readable(proven, size_bytes=part.plain_bytes, workers=workers) as archive,
         ):
-            events.info("pg_restore_begun", workers=at_hand.workers, reason=at_hand.reason)
-            yield at_hand
+            events.info("pg_restore_begun", workers=archive.workers, reason=archive.reason)
+            yield archive
 
     def _require_empty(self, tables: Sequence[Listed]) -> None:
         with self.login.session() as session:

@@ -61,7 +61,7 @@ class PostgresToolsSource(DatabaseSource):
         form, reason = self._form(found)
         return [_table_plan(table, found, form) for table in listed], (
             f"one pg_dump writes the whole database in format {form}: {reason}",
-            self._who_compresses(form),
+            self._compressed_by(form),
         )
 
     def _begun(self, opening: Opening) -> Snapshot:
@@ -115,7 +115,7 @@ class PostgresToolsSource(DatabaseSource):
     def _form(self, found: Facts) -> tuple[str, str]:
         return pg_dump_archive.format_for(found, plain_from_bytes=self.plain_from_bytes)
 
-    def _who_compresses(self, form: str) -> str:
+    def _compressed_by(self, form: str) -> str:
         if form == pg_dump_archive.PLAIN:
             return "holdfast compresses the dump, as configured in the job"
         level = min(self.level, HIGHEST_LEVEL)

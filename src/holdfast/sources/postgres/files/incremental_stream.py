@@ -174,7 +174,7 @@ class IncrementalStream:
         events.info("full_backup", because=self._why_full)
         return True
 
-    def list_anew(self) -> Callable[[bytes], None]:
+    def new_list(self) -> Callable[[bytes], None]:
         """Start a new file list; returns the function that takes the stream from its first byte.
 
         What an earlier, broken stream left in the file is discarded.

@@ -46,7 +46,7 @@ def require_ours(data: Path, cluster: str) -> None:
     if cluster and found != cluster:
         raise _not_ours(data, f"it is cluster {found}, but the backup is of cluster {cluster}")
     if os.path.lexists(data / PID_FILE):
-        raise _not_ours(data, f"it has a {PID_FILE}: a server runs there, or did")
+        raise _not_ours(data, f"it has a {PID_FILE}: a server runs there, or was not shut down")
 
 
 class Postmaster:

@@ -95,7 +95,7 @@ class PhysicalSnapshot(Snapshot):
 
     @property
     def notes(self) -> Sequence[str]:
-        return [*told_of(self.seen), *self.unproven]
+        return [*notes_on(self.seen), *self.unproven]
 
     @property
     def parts(self) -> Sequence[PartPlan]:
@@ -299,7 +299,7 @@ def tablespaces_in(folders: Iterable[str]) -> dict[str, str]:
     return {each[1]: "" for each in found if each}
 
 
-def told_of(seen: Seen) -> list[str]:
+def notes_on(seen: Seen) -> list[str]:
     """Notes for the operator: what is not copied, and which links come back as something else."""
     left = [f"left out: '{path}': {why}" for path, why in sorted(seen.skipped.items())]
     links = [

@@ -27,7 +27,7 @@ from holdfast.sources.postgres.files import cluster, wal
 from holdfast.sources.postgres.files.cluster import ClusterFacts, require_all
 from holdfast.sources.postgres.files.file_reader import is_worth_compressing, unreadable
 from holdfast.sources.postgres.files.part_plan import FileLayout, lay_out, range_of
-from holdfast.sources.postgres.files.snapshot import MAP_FILE, PhysicalSnapshot, told_of
+from holdfast.sources.postgres.files.snapshot import MAP_FILE, PhysicalSnapshot, notes_on
 from holdfast.sources.postgres.files.tree import Entry, Seen
 from holdfast.sources.postgres.files.wal import require_segment
 from holdfast.sources.postgres.server import preflight
@@ -76,7 +76,7 @@ class PhysicalSource(Source):
             free = preflight.connections_free(connection)
         seen = Seen()
         files = sum(1 for _ in _entries(found, seen))
-        notes = [*told_of(seen), *require_all(self._login, found, seen)]
+        notes = [*notes_on(seen), *require_all(self._login, found, seen)]
         checks = "are on" if found.has_checksums else "are off: damaged pages are not detected"
         return [
             Finding(
@@ -127,7 +127,7 @@ class PhysicalSource(Source):
             notes=(
                 f"page checksums are {sums}",
                 "the WAL that a restore needs adds to this size",
-                *told_of(seen),
+                *notes_on(seen),
             ),
         )
 

@@ -97,7 +97,7 @@ class BasebackupStream(PartStream):
             chunks = child.chunks()
             first = next(chunks, b"")
         tail = b""
-        feeds = [self.following.list_anew(), *(TarStream(each).feed for each in self.watchers)]
+        feeds = [self.following.new_list(), *(TarStream(each).feed for each in self.watchers)]
         for chunk in chain([first], chunks):
             tail = (tail + chunk)[-TAIL_BYTES:]
             for feed in feeds:

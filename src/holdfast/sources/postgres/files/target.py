@@ -155,7 +155,7 @@ class DirectoryTarget(Target):
         self.folder = Path(unquote(parts.path))
         if parts.netloc or not parts.path.startswith("/") or self.folder == Path("/"):
             raise Unsupported(
-                f"cannot restore into '{url}': it names no folder of this host",
+                f"cannot restore into '{url}': it does not name a folder of this host",
                 hint="write file:///var/lib/postgresql/restored",
             )
         asked = parse_qs(parts.query).get("tablespaces", [])
@@ -164,7 +164,7 @@ class DirectoryTarget(Target):
         self._spaces = self.tablespaces or beside
         if not self._spaces.is_absolute():
             raise Unsupported(
-                f"cannot restore tablespaces into '{self._spaces}': it is no absolute path",
+                f"cannot restore tablespaces into '{self._spaces}': it is not an absolute path",
                 hint=f"write file://{self.folder}?tablespaces=/srv/spaces",
             )
 

@@ -193,7 +193,7 @@ class Tree:
         except FileNotFoundError:
             return
         if not _OID.fullmatch(item.name):
-            seen.skipped[path] = "it is no tablespace"
+            seen.skipped[path] = "it is not a tablespace"
         elif not (self.data / below).is_dir():
             seen.skipped[path] = f"tablespace in '{place}', which has no '{self.version_folder}'"
         else:

@@ -142,7 +142,7 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def _rows(chunks: Iterable[bytes]) -> Iterator[tuple[int, int, memoryview]]:
     stream = StreamCutter(chunks)
     if bytes(stream.exactly(len(SIGNATURE))) != SIGNATURE:
-        raise VerifyFailed("cannot trust a part of large objects: it is no binary COPY")
+        raise VerifyFailed("cannot trust a part of large objects: it is not a binary COPY")
     _, extension = _FLAGS.unpack(stream.exactly(_FLAGS.size))
     stream.exactly(_sane(extension))
     while _FIELDS.unpack(stream.exactly(_FIELDS.size))[0] != END:

@@ -84,7 +84,7 @@ class PartLayout:
 def chunk_bytes(found: Facts, asked: int | None) -> tuple[int, str]:
     """The size above which a table is split, and why."""
     if asked is not None:
-        return asked, "asked for"
+        return asked, "as requested"
     if found.database_bytes < BIG_DATABASE_BYTES:
         return CHUNK_BYTES_OF_SMALL, f"the database is smaller than {size(BIG_DATABASE_BYTES)}"
     return CHUNK_BYTES, f"the database has {size(BIG_DATABASE_BYTES)} or more"

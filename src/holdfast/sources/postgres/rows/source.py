@@ -142,7 +142,7 @@ class PostgresSource(DatabaseSource):
         holding = held_session(
             self.elsewhere, HeldKind.SNAPSHOT, rejoin=session_id, database=self.database
         )
-        with Keepalive(holding, lost=_tell_loss).at_work():
+        with Keepalive(holding, lost=_warn_of_loss).at_work():
             yield holding
 
     def _exported(
@@ -213,7 +213,7 @@ class PostgresSource(DatabaseSource):
         )
 
 
-def _tell_loss(error: HoldfastError) -> None:
+def _warn_of_loss(error: HoldfastError) -> None:
     """Warn only: the workers' sessions have the snapshot, and only a resume needs the held one."""
     events.warning("held_session_lost", reason=error.message)
 

@@ -116,7 +116,7 @@ def chosen(wanted: Wanted, session: psycopg.Connection) -> Iterator[Transport]:
     `Unsupported` if `fifo` was requested and does not work.
     """
     if wanted == "wire":
-        yield Wire("asked for")
+        yield Wire("as requested")
         return
     obstacle = _obstacle(session)
     if not obstacle:

@@ -45,7 +45,7 @@ from holdfast.sources.postgres.server.login import (
     MAINTENANCE,
     Login,
 )
-from holdfast.sources.postgres.server.preflight import in_the_way, waits
+from holdfast.sources.postgres.server.preflight import blocking, waits
 from holdfast.sources.postgres.server.schema_dump import Globals, Texts
 from holdfast.sources.postgres.server.shared_snapshot import Exported
 
@@ -161,7 +161,7 @@ class DatabaseSource(Source):
     def plan(self) -> SourcePlan:
         with self._asking() as connection:
             found = catalog_queries.facts(connection)
-            blockers = in_the_way(connection)
+            blockers = blocking(connection)
             locked = [each.oid for each in blockers]
             listed = catalog_queries.tables(connection, locked=locked)
             tables, notes = self._planned(connection, found, listed, locked=locked)

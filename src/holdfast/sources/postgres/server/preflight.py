@@ -222,7 +222,7 @@ class Blocker:
         return said if len(said) <= QUERY_SHOWN else f"{said[:QUERY_SHOWN]}..."
 
 
-def in_the_way(connection: psycopg.Connection) -> list[Blocker]:
+def blocking(connection: psycopg.Connection) -> list[Blocker]:
     """The blockers of all tables of the database; the query itself waits for no lock."""
     return [
         Blocker(
@@ -280,7 +280,7 @@ class Queue:
         wanted = set(tables)
         try:
             with self._login.session() as connection:
-                found = in_the_way(connection)
+                found = blocking(connection)
             found = [each for each in found if each.relation in wanted or not wanted]
         except (HoldfastError, psycopg.Error):
             found = []

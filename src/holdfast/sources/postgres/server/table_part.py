@@ -177,7 +177,8 @@ class TablePart:
         found = part.details
         if part.relation is None or not isinstance(found, PostgresTable):
             raise VerifyFailed(
-                f"cannot trust rows of '{part.relation}': their part does not say how they are read"
+                f"cannot trust rows of '{part.relation}': the part does not describe how to read"
+                " them"
                 if part.relation
                 else "cannot trust a part of rows: it names no table",
                 hint="this backup is damaged: restore from another one",

@@ -78,7 +78,7 @@ DUMP = Proven(lambda: iter([b"PGDMP", b"rest"]))
 
 
 def test_one_worker_needs_no_file() -> None:
-    with pg_restore.at_hand(DUMP, size_bytes=9, workers=1) as archive:
+    with pg_restore.readable(DUMP, size_bytes=9, workers=1) as archive:
         assert (archive.workers, archive.file) == (1, None)
 
 
@@ -88,7 +88,7 @@ def test_several_workers_get_a_file_without_a_name(
     if is_in_memory(tmp_path):
         pytest.skip("the folder for tests is in memory, where nothing is spooled")
     monkeypatch.setenv("RUNTIME_DIRECTORY", f"{tmp_path}:/run/other")
-    with pg_restore.at_hand(DUMP, size_bytes=9, workers=3) as archive:
+    with pg_restore.readable(DUMP, size_bytes=9, workers=3) as archive:
         assert archive.workers == 3
         assert archive.reason == f"spooled in '{tmp_path}'"
         assert archive.file is not None
@@ -97,7 +97,7 @@ def test_several_workers_get_a_file_without_a_name(
 
 
 def test_without_room_there_is_one_stream_and_the_reason() -> None:
-    with pg_restore.at_hand(DUMP, size_bytes=NOTHING_FITS, workers=3) as archive:
+    with pg_restore.readable(DUMP, size_bytes=NOTHING_FITS, workers=3) as archive:
         assert (archive.workers, archive.file) == (1, None)
         assert archive.reason.startswith("workers need the dump as a file: ")
         assert "'/var/tmp' has " in archive.reason

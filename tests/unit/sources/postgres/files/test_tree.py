@@ -157,7 +157,7 @@ def test_what_is_neither_file_nor_followed_is_told_with_its_reason(
         "link.conf": "a link to '/etc/hostname', which is not one of the server's own",
         "pg_hba.conf": "a link without a target",
         "pg_tblspc/16500": f"tablespace in '{tmp_path}/unmounted', which has no '{VERSION}'",
-        "pg_tblspc/lost+found": "it is no tablespace",
+        "pg_tblspc/lost+found": "it is not a tablespace",
         "pipe": "a pipe, not a file",
     }
 

@@ -136,7 +136,7 @@ def test_what_does_not_become_smaller_is_not_compressed_in_any_of_its_ranges() -
     data = [part for part in made.parts if part.kind is PartKind.DATA]
     assert [part.compress for part in data] == [False, False, False, True]
     (plan, _) = part_plan.table_plans(
-        facts(), [pictures, table("words")], transport=Wire("asked for"), shape=SHAPE
+        facts(), [pictures, table("words")], transport=Wire("as requested"), shape=SHAPE
     )
     assert plan.method.endswith("3 ranges, not compressed")
     assert plan.reason == "mostly long bytea, and a sample of it did not shrink"
@@ -208,14 +208,14 @@ def test_the_size_of_the_database_decides_the_size_of_a_part() -> None:
         "the database is smaller than 4.7 GiB",
     )
     assert part_plan.chunk_bytes(facts(database_bytes=5 * 10**9), None)[0] == 1024 * MIB
-    assert part_plan.chunk_bytes(facts(), 7) == (7, "asked for")
+    assert part_plan.chunk_bytes(facts(), 7) == (7, "as requested")
 
 
 def test_rows_that_live_elsewhere_are_planned_but_no_part() -> None:
     standby = facts(is_standby=True)
     tables = [table("far", 7, is_foreign=True), table("brief", 7, is_unlogged=True)]
     assert not laid_out(tables, found=standby).tables
-    plans = part_plan.table_plans(standby, tables, transport=Wire("asked for"), shape=SHAPE)
+    plans = part_plan.table_plans(standby, tables, transport=Wire("as requested"), shape=SHAPE)
     assert [(plan.method, plan.estimated_bytes) for plan in plans] == [("schema only", 0)] * 2
     assert plans[0].reason == "its rows are on another server"
     assert plans[1].reason == "a standby has no rows of unlogged tables"
@@ -230,7 +230,7 @@ def test_binary_is_chosen_only_where_long_bytea_rules_and_every_type_is_stable()
         table("odd", size, toast_bytes=60 * MIB, bytea_columns=("id",), is_stable_in_binary=False),
     ]
     plans = part_plan.table_plans(
-        facts(), [long, *others], transport=Wire("asked for"), shape=SHAPE
+        facts(), [long, *others], transport=Wire("as requested"), shape=SHAPE
     )
     assert [plan.method for plan in plans] == [
         "copy binary over wire",
@@ -238,7 +238,7 @@ def test_binary_is_chosen_only_where_long_bytea_rules_and_every_type_is_stable()
     ]
     assert "twice the bytes" in plans[0].reason
     (latin,) = part_plan.table_plans(
-        facts(encoding="LATIN1"), [long], transport=Wire("asked for"), shape=SHAPE
+        facts(encoding="LATIN1"), [long], transport=Wire("as requested"), shape=SHAPE
     )
     assert latin.method == "copy text over wire"
 
@@ -250,7 +250,7 @@ def test_the_plan_says_what_is_split_packed_and_kept_aside() -> None:
         table("tiny", 10),
         table("files", 50 * MIB, toast_bytes=49 * MIB, bytea_columns=("body",)),
     ]
-    plans = part_plan.table_plans(facts(), tables, transport=Wire("asked for"), shape=shape)
+    plans = part_plan.table_plans(facts(), tables, transport=Wire("as requested"), shape=shape)
     assert [plan.method for plan in plans] == [
         "copy text over wire, 4 ranges",
         "copy text over wire, packed",
