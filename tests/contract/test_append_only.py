@@ -23,7 +23,7 @@ from tests.support.two_hosts import TwoHosts
 
 @dataclass(frozen=True)
 class Shared:
-    """Hosts that only add, those that may remove as well, and the store as nobody sees it."""
+    """Hosts that may only add, hosts that may also remove, and the store itself."""
 
     writers: TwoHosts
     owners: TwoHosts
@@ -73,7 +73,7 @@ def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Shared:
 
 
 def ran(hosts: TwoHosts, *arguments: str) -> tuple[int, dict[str, Any], str]:
-    """How a run ended, its document, and what it said of what it left behind."""
+    """The result of a run, its document, and its messages about leftovers."""
     with hosts.started("a", *arguments, "--json") as process:
         stdout, stderr = process.communicate(timeout=120)
     told = [line for line in stderr.splitlines() if "object_not_deleted" in line]
@@ -94,7 +94,7 @@ def test_a_killed_run_blocks_no_later_one_and_is_removed_from_elsewhere(shared: 
     assert code == -signal.SIGKILL
     left = keys(shared.store, "shop")
     assert left
-    # Another host: this one would see for itself that the process is gone.
+    # Another host, because this one could see that the process has ended.
     code, document = shared.writers.ended("b", "backup", "shop")
     assert code == 0, document
     assert set(left) < set(keys(shared.store, "shop"))

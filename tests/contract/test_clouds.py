@@ -42,13 +42,13 @@ from tests.support.stores import AzureContainer, GcsBucket
 
 MIB = 1 << 20
 SECRET = "bm90LXRoZS1rZXk="
-# One that answers late is told apart from one that never does.
+# A late answer differs from no answer.
 TIMEOUT = timedelta(seconds=1.5)
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """A store without anything between, and the same through a proxy."""
+    """A store, reached directly and through a proxy."""
 
     plain: Repository
     behind: Repository
@@ -307,7 +307,7 @@ def test_a_login_that_may_only_add_backs_up_and_replaces_nothing(
     assert verify(job.reader_of(owner), "shop/latest", workers=2).exit_code == 0
 
 
-# As the documentation has it, and as `openssl req -x509` makes it where nothing more is said.
+# As in the documentation, and as `openssl req -x509` makes it by default.
 KINDS = {
     "a server's": ("-addext", "basicConstraints=critical,CA:FALSE"),
     "an authority's": (),

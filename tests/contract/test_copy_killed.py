@@ -36,7 +36,7 @@ jobs:
     source: {{kind: postgres, dsn: "dbname=shop"}}
     repository: main
 """
-# Above 5 MiB compressed: it goes alone, after the small ones.
+# Above 5 MiB compressed: it is copied alone, after the small ones.
 LONG = os.urandom(6 << 20).hex()
 STEPS = ["copy-locked", "copy-object-stored", "copy-object-stored:3", "copy-parts-stored"]
 

@@ -24,7 +24,7 @@ from tests.support.stores import S3Bucket
 
 MIB = 1 << 20
 PUT_PART = r"PUT .*partNumber="
-# Each of the outer tries makes as many as obstore's own.
+# Each outer try makes as many requests as obstore retries.
 MOST_REQUESTS = 2 * 4
 
 
@@ -230,7 +230,7 @@ def test_a_store_that_replaces_is_found_by_the_check(
 def test_a_bucket_whose_versions_let_it_replace_is_found_by_the_check(
     bucket: S3Bucket, tmp_path: Path
 ) -> None:
-    """Ceph 16 does; a store that does not is as good with versions as without."""
+    """Ceph 16 does; a store without it behaves the same with versions and without."""
     versioned = replace(bucket, name="versioned")
     versioned.requests().ask("PUT", "", {})
     configuration = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"

@@ -25,7 +25,7 @@ from lab.stores.wire import Wire, wire
 from tests.support.stores import login_to
 
 MIB = 1 << 20
-# A wire that is cut after so much lets a login pass, and not a long file.
+# A wire that is cut after this many bytes lets a login pass, but no long file.
 AFTER_LOGIN_BYTES = 3 * MIB
 
 

@@ -53,7 +53,7 @@ def s3(request: pytest.FixtureRequest, prefix: str) -> tuple[Repository, Put, li
 
 def azure(request: pytest.FixtureRequest, prefix: str) -> tuple[Repository, Put, list[str]]:
     container: AzureContainer = request.getfixturevalue("azure_container")
-    # What it takes: a path of a URL cannot hold the others.
+    # The names that it accepts: the path of a URL cannot hold the others.
     odd = [each for each in ODD if not {"\x01", "\x1b"} & set(each) and "/." not in each]
     return container.repository(prefix=prefix), partial(container.server.put, container.name), odd
 
@@ -108,7 +108,7 @@ def test_names_with_odd_letters_and_many_pages_are_listed_as_they_are_on_s3(
 def test_where_a_list_cannot_be_had_past_an_odd_name_that_name_is_told(
     gcs_bucket: GcsBucket, tmp_path: Path
 ) -> None:
-    """As with an account of the machine, of which we have no token."""
+    """As with the machine's own account, for which we have no token."""
     store = gcs_bucket.repository(prefix=tmp_path.name, lists_itself=False)
     there = gcs_bucket.server.buckets[gcs_bucket.name]
     name = f"{tmp_path.name}/shop/\x1b[2J"

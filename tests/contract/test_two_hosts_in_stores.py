@@ -22,7 +22,7 @@ from tests.support.waiting import until
 
 @dataclass(frozen=True)
 class Shared:
-    """Two hosts, and the store as nobody's host sees it."""
+    """Two hosts, and the store itself."""
 
     hosts: TwoHosts
     store: Repository

@@ -14,7 +14,7 @@ DONE = 0
 
 
 class Commands:
-    """One job `odd`, its repository in `folder`; `capture` has what the program says."""
+    """One job `odd`, with its repository in `folder`; `capture` holds the output of the program."""
 
     def __init__(self, folder: Path, job: dict[str, Any], capture: Any) -> None:
         self._capture = capture

@@ -13,7 +13,7 @@ from holdfast.runtime import events
 from tests.support import programs
 from tests.support.depth import deep, full
 
-# A busy machine is no error: what is too slow shows in benchmarks. A sample is the same each time.
+# No deadlines, as the machine may be busy: benchmarks measure speed. Samples are repeatable.
 settings.register_profile(
     "whenever",
     settings.get_profile("default"),
@@ -26,7 +26,7 @@ settings.load_profile("whenever")
 
 @pytest.fixture(scope="session", autouse=True)
 def _programs_as_named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """PATH holds what is listed: what a host has beside it is not found by any test."""
+    """PATH holds the listed programs only, so no test finds other programs of a host."""
     named = [*programs.ESSENTIAL, *programs.STOCK]
     folder = programs.link(tmp_path_factory.mktemp("programs") / "bin", named)
     with pytest.MonkeyPatch.context() as patch:
@@ -38,7 +38,7 @@ def _programs_as_named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 @pytest.fixture(autouse=True)
 def _needs(request: pytest.FixtureRequest) -> None:
-    """A test says what it cannot do without: a stock program, or the rights of root."""
+    """A test names its requirements: a stock program, or the rights of root."""
     for marker in request.node.iter_markers("stock"):
         for name in marker.args:
             if shutil.which(name) is None:

@@ -2,8 +2,8 @@
 
 `-- database NAME` begins one, `-- database NAME, KIND` one of that server only; a line `--;` ends a
 statement. `{account}` is an account that is dropped before the backup; a statement with `{0..9}`
-stands for ten. What is SET GLOBAL is so while the database is backed up and restored, no longer.
-The corpus grows: what broke a restore once gets a database here.
+stands for ten. SET GLOBAL holds only while the database is backed up and restored. The corpus
+grows: each database that broke a restore once is added here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _GLOBAL = re.compile(r"SET GLOBAL (?P<name>\w+) = (?P<value>.+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OddDatabase:
-    """One database; `kind` is the only server that knows such things, or empty."""
+    """One database; `kind` is the only server that supports it, or empty."""
 
     name: str
     kind: str

@@ -46,7 +46,7 @@ def content(server: MysqlServer, database: str) -> dict[str, str]:
 
 
 def _told(column: str, kind: str) -> list[str]:
-    """Expressions that tell every value of a column from every other."""
+    """Expressions that distinguish all values of a column."""
     if kind in STORED:
         return [f"HEX({column})"]
     if kind == "float":
@@ -61,7 +61,7 @@ def _told(column: str, kind: str) -> list[str]:
 
 
 def _types(cursor: pymysql.cursors.Cursor, table: str, told: list[str]) -> Iterator[str]:
-    """Of every place that a document of MySQL has, expressions for the type of what is there."""
+    """Expressions for the type of the value at each path of a JSON document."""
     before, after = _DOCUMENT.split("{}")
     for expression in told:
         if not (expression.startswith(before) and expression.endswith(after)):

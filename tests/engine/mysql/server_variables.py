@@ -62,9 +62,9 @@ WORST: dict[str, tuple[str, ...]] = {
     "thread_cache_size": ("0",),
     "userstat": ("ON",),
 }
-# Where the target keeps what it is given is its own choice: definitions say so, rows are equal.
+# The target chooses where it stores tables: definitions differ in that, rows are equal.
 OWN_CHOICE = {"innodb_default_row_format", "innodb_file_per_table", "mysql56_temporal_format"}
-# No restore can go on in such a server: what it says then.
+# The messages of servers in which no restore can work.
 REFUSING = {
     "innodb_force_primary_key": ("ON", "'no_key'"),
     "innodb_read_only_compressed": ("ON", "SET GLOBAL innodb_read_only_compressed = OFF"),
@@ -112,5 +112,5 @@ _SINGLE = frozenset(_OTHERS.split())
 
 
 def known(name: str) -> bool:
-    """Whether a variable is tried, or was looked at and found harmless."""
+    """Whether a variable is tried, or was examined and found harmless."""
     return name in WORST or name in REFUSING or name in _SINGLE or bool(_HARMLESS.fullmatch(name))

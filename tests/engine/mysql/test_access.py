@@ -65,7 +65,7 @@ def test_a_missing_account_is_named_before_anything_is_created(
     assert copy not in server.databases()
     bring_back(MysqlTarget(server.url(copy)), parts, tmp_path, with_globals=True)
     assert grants_on(server, user, copy) == before
-    # The account logs in with the password that it had.
+    # The account logs in with its old password.
     MysqlSource(server.url(copy, user=user), password=PASSWORD).connections_free()
 
 

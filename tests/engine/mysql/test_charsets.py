@@ -12,7 +12,7 @@ from holdfast.sources.mysql.rows.source import MysqlSource
 from tests.support.loop import bring_back, keep
 from tests.support.mysql_server import MARIADB, MysqlServer
 
-# Firsts and seconds of characters of two bytes, and what is none.
+# First and second bytes of two-byte characters, and invalid bytes.
 HALVES = (0x00, 0x20, 0x27, 0x40, 0x5C, 0x7E, 0x80, 0x81, 0x8F, 0xA0, 0xA1, 0xC3, 0xED, 0xFE, 0xFF)
 
 

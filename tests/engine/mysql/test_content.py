@@ -48,7 +48,7 @@ def bounded(value: bytes) -> bytes:
 
 
 def summed(rows: Sequence[Sequence[bytes | str]]) -> str:
-    """As the method is described, without a server."""
+    """The documented method, without a server."""
     texts = (
         b",".join(each if isinstance(each, bytes) else each.encode() for each in row)
         for row in rows

@@ -16,7 +16,7 @@ from tests.support.loop import bring_back, keep
 from tests.support.mysql_server import MysqlServer, differences, ticked
 
 MANY = deep(10_000, sample=1_000)
-# Rows of which some end the line of their statement, and one would forge a mark if it could.
+# Rows, of which some contain line breaks, and one tries to forge a mark.
 ROWS = "(1, 'one'), (2, 'two\nERROR 1 at line 1\n'), (3, '\n-- holdfast: rows of table \"t00001\"')"
 
 
@@ -55,7 +55,7 @@ def test_ten_thousand_tables_come_back_equal_from_a_few_parts(
     assert {table.rows_found for table in restored} == {3}
     assert len(restored) == MANY
     assert server.checksums(copy) == server.checksums(original)
-    # Of all of them the dump program takes minutes.
+    # The dump program takes minutes for all of them.
     some = names[:: MANY // 100]
     assert differences(server.described(copy, *some), server.described(original, *some)) == []
 
@@ -118,7 +118,7 @@ def test_rows_that_went_missing_from_a_pack_are_noticed(
     file = tmp_path / part.key
     text = file.read_bytes()
     ends = found.offset + found.plain_bytes
-    # As many bytes as before, so that what stands behind is where the manifest says.
+    # The same number of bytes, so that later tables stay at their place in the manifest.
     rows = text[found.offset : ends].replace(b"(1,'one'),", b" " * len(b"(1,'one'),"))
     file.write_bytes(text[: found.offset] + rows + text[ends:])
     with pytest.raises(RestoreFailed, match=r"\.b' has 2 rows instead of 3"):

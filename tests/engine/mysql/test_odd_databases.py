@@ -20,20 +20,20 @@ ENGINES: dict[str, dict[str, Any]] = {
     "one dump": {"engine": "tools"},
     "dumps by table": {"engine": "tools", "backup_as_tables": True},
 }
-# What the dump programs themselves get wrong: docs/restore-mysql.md.
+# Bugs of the dump programs themselves: docs/restore-mysql.md.
 NOT_BY_DUMPS = {"routines of other modes": "backslashes in comments are doubled"}
 NOT_BY_ONE_DUMP = {
     "a view with checks on a view": "mariadb-dump defines it while the other is a placeholder",
 }
 # A row is one statement of a dump, however long it is.
 BY_DUMPS = {"values longer than a statement": {"max_allowed_packet": "67108864"}}
-# One dump of all is refused where a table keeps no snapshot.
+# One dump of all tables is refused if a table has no snapshot.
 LOOSE = re.compile(r"ENGINE=(?!InnoDB)")
 INEXACT = "engine native keeps them exactly"
 
 
 def pairs() -> list[tuple[OddDatabase, str]]:
-    """The native engine with every database, the dump programs with what they take."""
+    """The native engine with every database, the dump programs with those that they support."""
     found = [(odd, "native") for odd in odd_databases()]
     if not full():
         return found

@@ -42,7 +42,7 @@ def installation_for(server: MysqlServer, folder: Path, database: str) -> Instal
 
 @contextmanager
 def second_server(datadir: Path, place: Path) -> Iterator[MysqlServer]:
-    """A server of its own on restored files, on a port of its own that only this host reaches."""
+    """A new server on restored files, with a port that only this host reaches."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -119,7 +119,7 @@ def test_a_table_that_lay_elsewhere_comes_back_here_and_the_one_there_is_left_al
 
 @contextmanager
 def elsewhere(mariadb: MysqlServer) -> Iterator[Path]:
-    """A folder outside of the data directory, which the server may write to."""
+    """A folder outside the data directory that the server may write to."""
     ((datadir,),) = mariadb.ask("mysql", "SELECT @@datadir")
     owner = Path(datadir).stat()
     folder = Path(tempfile.mkdtemp(dir="/srv"))
@@ -175,7 +175,7 @@ def test_nothing_of_a_part_that_was_replaced_is_unpacked(
 
 
 def wrapped(folder: Path, program: str, told: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every start of `program` noted in the file `told`."""
+    """Record every start of `program` in the file `told`."""
     folder.mkdir()
     script = folder / program
     script.write_text(f'#!/bin/sh\necho "$0 $@" >> {told}\nexec {shutil.which(program)} "$@"\n')
@@ -216,7 +216,7 @@ def test_the_grants_of_the_page_suffice_and_each_missing_one_is_spelled_out(
 
 
 def login(server: MysqlServer, user: str) -> str:
-    """Where an account without rights on any database may log in."""
+    """An address at which an account without rights on any database may log in."""
     return server.url("information_schema", user=user)
 
 

@@ -22,7 +22,7 @@ FAILED = {BackupFailed.exit_code, Unsupported.exit_code}
 def test_files_of_a_server_with_its_settings_at_their_worst_come_back_equal(
     mariadb: MysqlServer, original: Original, tmp_path: Path
 ) -> None:
-    # Many at once even where others are tried alone: each takes a server of its own to look at.
+    # Many at once, even in full depth: each check starts its own server.
     groups = [each for each in tried(original, alone=False) if len(each) > 1]
     failures = []
     for number, values in enumerate(groups[: deep(len(groups), sample=SAMPLE)]):
@@ -44,8 +44,8 @@ def backed_up(
 ) -> Iterator[tuple[Installation, dict[str, str]]]:
     """Installations with a backup each, and the settings under which it was made.
 
-    The program takes no settings from us: where one keeps it from working there is no backup, which
-    is told. Which one that is, is found by halves, so that it hides no other.
+    We cannot override settings of the program: one that stops it prevents a backup, which is
+    reported. Bisection finds that one, so that it hides no other.
     """
     place.mkdir()
     installation = installation_for(original.server, place, original.database)

@@ -118,7 +118,7 @@ def test_a_long_statement_is_waited_for_and_then_the_backup_refused(server: Mysq
     impatient = Options(long_query_seconds=1, wait_seconds=1)
 
     def sleep() -> None:
-        # It is killed below, which one of the servers calls an error.
+        # It is killed below, which one of the servers reports as an error.
         with suppress(pymysql.Error):
             server.ask(original, "SELECT SLEEP(300)")
 
@@ -155,7 +155,7 @@ def test_a_lock_is_given_up_where_opening_takes_too_long(server: MysqlServer) ->
     original = server.database(*ONE_TABLE)
 
     def late() -> datetime:
-        """Asked for while the lock is held: as if opening took that long."""
+        """Requested while the lock is held, as if the opening took that long."""
         threading.Event().wait(2)
         return datetime.now(UTC)
 

@@ -182,7 +182,7 @@ def test_a_value_larger_than_any_packet_fails_by_its_table_and_is_never_left_out
             keep(source, tmp_path / "usual")
         assert "max_allowed_packet" in failure.value.hint
     else:
-        # MySQL sends a stored value whatever its size.
+        # MySQL sends a stored value of any size.
         kept = keep(source, tmp_path / "usual")
         assert sum(part.plain_bytes for part in kept) > usual
     copy = server.name()

@@ -21,7 +21,7 @@ SYSBENCH_ROWS = 20_000
 
 
 def sysbench_table(number: int) -> tuple[str, str]:
-    """As `oltp_common.lua` of sysbench makes and fills it."""
+    """Made and filled as by `oltp_common.lua` of sysbench."""
     table = (
         f"CREATE TABLE sbtest{number} (id int NOT NULL AUTO_INCREMENT, k int NOT NULL DEFAULT 0,"
         " c char(120) NOT NULL DEFAULT '', pad char(60) NOT NULL DEFAULT '',"
@@ -108,7 +108,7 @@ def test_a_view_that_no_longer_works_is_kept_as_text(server: MysqlServer, tmp_pa
 
 
 def test_tables_as_sysbench_makes_them_come_back_equal(server: MysqlServer, tmp_path: Path) -> None:
-    # Servers count rows when they find the time, and only large tables have late indexes.
+    # Servers update row counts late, and only large tables get deferred indexes.
     counted = "ANALYZE TABLE sbtest1, sbtest2"
     original, copy = server.database(*sysbench_table(1), *sysbench_table(2), counted), server.name()
     parts = keep(MysqlSource(server.url(original)), tmp_path)

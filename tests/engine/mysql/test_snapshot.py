@@ -40,7 +40,7 @@ WIDE_TABLE = (
     "CREATE TABLE wide (id int PRIMARY KEY, a varchar(1000))",
     f"INSERT INTO wide SELECT seq, REPEAT('a', 1000) FROM {numbers(20_000)}",
 )
-# What another session may do that keeps our lock waiting.
+# Actions of another session that make our lock wait.
 HINDRANCES = {
     "mariadb": ("BACKUP STAGE START", "BACKUP STAGE END"),
     "mysql": ("LOCK TABLES wide WRITE", "UNLOCK TABLES"),
@@ -48,7 +48,7 @@ HINDRANCES = {
 
 
 class Transfers:
-    """Moves amounts between tables, in transactions that keep the sum, until told to stop."""
+    """Moves amounts between tables, in transactions that keep the sum, until it is stopped."""
 
     def __init__(self, server: MysqlServer, database: str) -> None:
         self._connection = server.connect(database)
@@ -210,7 +210,7 @@ def test_a_lock_that_is_not_granted_fails_within_its_time_and_says_why(server: M
     options = Options(wait_seconds=0)
     why = {
         "mariadb": "was not granted in 1 tries over 0 seconds",
-        # An idle session is seen before anybody would wait behind us.
+        # An idle session is found before other sessions have to wait for ours.
         "mysql": "still blocked after 0 seconds: .* holds table '.*wide' locked",
     }
     with server.connect(original) as other, other.cursor() as cursor:

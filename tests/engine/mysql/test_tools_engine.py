@@ -93,7 +93,7 @@ def test_a_dump_that_is_restored_under_another_name_does_not_touch_the_old_one(
         server.run(original, "CREATE SEQUENCE s", "CREATE TABLE u (a int DEFAULT NEXTVAL(s))")
     parts = keep(MysqlToolsSource(server.url(original)), tmp_path)
     description = server.described(original)
-    # A server that does not have it could not alter it either.
+    # A server without it could not alter it either.
     server.drop(original)
     bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
     assert differences(server.described(copy), description) == []
@@ -223,7 +223,7 @@ def test_history_of_versioned_tables_comes_along(server: MysqlServer, tmp_path: 
 
 
 def without_what_is_refused(server: MysqlServer, database: str, *, as_tables: bool) -> list[str]:
-    """What drops those; that they are refused is said by tests of their own."""
+    """Drops those objects; other tests check that they are refused."""
     found = server.ask(
         database,
         "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"

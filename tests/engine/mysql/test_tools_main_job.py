@@ -65,7 +65,7 @@ class TestDumpsOfTablesHostileStore(HostileStore):
 
 
 class TestDumpOfADatabase(MainJob):
-    """All of it, and what only a pipe of programs can meet."""
+    """All of it, and failures that only a pipe of programs can have."""
 
     consistency = "per-database"
 
@@ -234,7 +234,7 @@ def only(folder: Path, *programs: str) -> Path:
 
 
 def watched(installation: Installation) -> dict[str, int]:
-    """Run the backup, and count its children all the while."""
+    """Run the backup, and count its children while it runs."""
     pipes = members = 0
     ends = time.monotonic() + WAIT_SECONDS
     with subprocess.Popen(

@@ -49,7 +49,7 @@ def test_views_come_back_after_those_that_they_read_however_they_name_them(
     found = restored(MysqlTarget(server.url(copy)), parts, tmp_path)
     assert (found.failed, found.notes) == ((), ())
     assert differences(server.described(copy), server.described(original)) == []
-    # A view that was made over a stand-in would not take rows.
+    # A view that was created over a stand-in would not accept rows.
     server.run(copy, "INSERT INTO c_view VALUES (3)")
     stock = server.database()
     for name in ("pre-data.sql", "post-data.sql"):
@@ -123,7 +123,7 @@ def test_one_object_that_cannot_be_made_does_not_cost_the_others(
     assert {each.name for each in found.failed} == {"lost", "on_lost"}
     assert server.ask(copy, "SELECT * FROM whole ORDER BY a") == [("1",), ("2",)]
     assert [table.problem for table in found.tables] == [""]
-    # Once the cause is gone the statements make what was missing.
+    # Once the cause is fixed, the statements create the missing views.
     server.run("mysql", f"CREATE DATABASE {ticked(elsewhere)}")
     server.run(elsewhere, "CREATE FUNCTION far(n int) RETURNS int DETERMINISTIC RETURN n")
     script = found.preamble + "".join(each.statement for each in found.failed)

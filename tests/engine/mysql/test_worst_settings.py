@@ -33,7 +33,7 @@ ENGINES: dict[str, Callable[[str], Source]] = {
     "one dump": MysqlToolsSource,
     "dumps by table": lambda url: MysqlToolsSource(url, as_tables=True),
 }
-# What cost somebody rows, definitions or a night; tried alone wherever the tests run.
+# Settings that once cost rows, definitions or a night; always tried alone.
 NOTORIOUS = (
     "sql_select_limit",
     "max_join_size",
@@ -49,7 +49,7 @@ GROUP = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Original:
-    """A database as it was read, and as tools tell it, under the server's own settings."""
+    """A database as we read it, and as stock tools do under the server's own settings."""
 
     server: MysqlServer
     database: str

@@ -20,7 +20,7 @@ MYSQL_VARIABLES = """
     SELECT variable_name, data_type, min_value, max_value, '', REPLACE(variable_scope, '_', ' ')
     FROM performance_schema.variables_metadata
     WHERE variable_scope IN ('SESSION', 'SESSION_ONLY') ORDER BY 1"""
-# Of sizes and times only the smallest is tried: the largest would take all memory there is.
+# Of sizes and times only the smallest is tried: the largest could use all memory.
 LARGEST_TRIED = 65535
 STRINGS = {
     "sql_mode": (
@@ -118,7 +118,7 @@ class Variable:
 
 
 def variables(server: MysqlServer) -> list[Variable]:
-    """What a session of this server may set."""
+    """Variables that a session of this server may set."""
     query = MARIADB_VARIABLES if server.brand is MARIADB else MYSQL_VARIABLES
     return [
         Variable(
@@ -147,7 +147,7 @@ class Globals:
 
     @contextmanager
     def set(self, values: dict[str, str]) -> Iterator[list[str]]:
-        """Give `values` to those that take them, by name, and take them back afterwards."""
+        """Set the variables that accept their value in `values`, and restore them afterwards."""
         before: dict[str, str] = {}
         try:
             for name, value in values.items():
@@ -157,7 +157,7 @@ class Globals:
             yield list(before)
         finally:
             for name, value in reversed(before.items()):
-                # Some take no word for what they are by default.
+                # Some do not accept their own default value.
                 given_back = self._try(f"SET GLOBAL {name} = {value}")
                 assert given_back or self._try(f"SET GLOBAL {name} = DEFAULT"), name
 

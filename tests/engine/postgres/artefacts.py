@@ -33,7 +33,7 @@ def restored_with(
 
 
 def children(program_name: str, *, of: int) -> list[int]:
-    """The running children of a process that are called so."""
+    """The running children of a process with that name."""
     found = []
     for folder in Path("/proc").iterdir():
         try:

@@ -46,7 +46,7 @@ def server(superuser: str) -> Iterator[PostgresServer]:
 
 @pytest.fixture(params=["fifo", "wire"])
 def way(request: pytest.FixtureRequest) -> Wanted:
-    """Both ways that rows can travel."""
+    """Both transports of rows."""
     wanted: Wanted = request.param
     return wanted
 
@@ -60,7 +60,7 @@ def plain_from_bytes(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def corpus(server: PostgresServer) -> Callable[[], str]:
-    """Makes databases full of everything that was ever hard to dump."""
+    """Creates databases with everything that was ever hard to dump."""
 
     def make() -> str:
         role = f"corpus {secrets.token_hex(4)}"

@@ -14,7 +14,7 @@ _DRAWN_EACH_TIME = ("\\restrict ", "\\unrestrict ")
 
 
 def dump(conninfo: str) -> list[str]:
-    """The whole database as pg_dump tells it, rows included."""
+    """The whole database as pg_dump prints it, with rows."""
     finished = subprocess.run(
         [program("pg_dump", conninfo), f"--dbname={conninfo}"],
         check=True,
@@ -56,7 +56,7 @@ def _checksum(connection: psycopg.Connection, schema: str, name: str) -> tuple[i
 
 
 def properties(conninfo: str) -> list[tuple[object, ...]]:
-    """What CREATE DATABASE and ALTER DATABASE have said of it, its name apart."""
+    """Its properties from CREATE DATABASE and ALTER DATABASE, without its name."""
     with psycopg.connect(conninfo) as connection:
         return connection.execute(
             "SELECT pg_get_userbyid(datdba), shobj_description(oid, 'pg_database'), encoding,"

@@ -14,10 +14,10 @@ CONTROL = "default_version = '1'\nrelocatable = false\nschema = {schema}\n"
 
 @contextmanager
 def cluster_with(extensions: Mapping[str, str]) -> Iterator[Cluster]:
-    """A server that knows `extensions` too: a script for each, whose schema has its name.
+    """A server that also has `extensions`: one script for each, in a schema of the same name.
 
-    A server looks for its files beside its own program, wherever that lies: so a copy of the
-    program has a folder of extensions of its own, and links to all the rest.
+    A server looks for its files beside its own program, so a copy of the program has its own
+    folder of extensions, and links to everything else.
     """
     with folder_for_cluster() as folder:
         program = _copied(folder / "usr", extensions)

@@ -3,7 +3,7 @@
 `-- database NAME` begins one, `-- database NAME, from 17` one that older servers do not know, and
 `-- database NAME, keeps going` one that no restore brings back whole; a line `-- options ...` says
 how it is created, a line `--;` ends a statement. `{role}` and `{other}` are roles, `{database}` is
-the database's own name. The corpus grows: what broke a restore once gets a database here.
+the database's own name. The corpus grows: each database that broke a restore once is added.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ENDS = re.compile(r"^--;\n", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OddDatabase:
-    """One database; `major` is the first version of the server that knows such things."""
+    """One database; `major` is the first version of the server that supports it."""
 
     name: str
     major: int
@@ -33,7 +33,7 @@ class OddDatabase:
     statements: tuple[str, ...]
 
     def written(self, **names: str) -> list[str]:
-        """The statements, with the names that they want in place."""
+        """The statements, with their names filled in."""
         found = list(self.statements)
         for word, name in names.items():
             found = [each.replace(f"{{{word}}}", name) for each in found]

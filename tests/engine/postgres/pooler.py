@@ -14,7 +14,7 @@ BUFFER_BYTES = 1 << 16
 
 
 class Pooler:
-    """Hands connections on to `server`, a socket's path; `refused` counts those that it did not."""
+    """Forwards connections to `server`, the path of a socket; `refused` counts refused ones."""
 
     def __init__(self, listener: socket.socket, server: str) -> None:
         self._listener = listener
@@ -23,7 +23,7 @@ class Pooler:
         self.refused = 0
 
     def serve(self) -> None:
-        # The listener is closed when nobody is to come any more.
+        # The listener is closed at the end.
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
@@ -68,7 +68,7 @@ def _error(message: str) -> bytes:
 
 @contextmanager
 def pooler(server: str) -> Iterator[Pooler]:
-    """One on a port of its own, gone after the block."""
+    """A pooler on its own port until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         made = Pooler(listener, server)
         serving = threading.Thread(target=made.serve, daemon=True)

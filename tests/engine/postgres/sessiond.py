@@ -1,4 +1,4 @@
-"""A session daemon of a test's own, and the commands that speak to it."""
+"""A session daemon for one test, and the commands that talk to it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Daemon:
         until(lambda: self._answers(client))
 
     def end(self, number: signal.Signals) -> None:
-        """Once more is once too many, and no error."""
+        """A second end is unnecessary, but no error."""
         if self._process is not None:
             self._process.send_signal(number)
             self._process.wait(WAIT_SECONDS)

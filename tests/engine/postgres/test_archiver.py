@@ -54,7 +54,7 @@ def test_archiving_that_fails_is_told_by_check_and_status_until_it_works_again(
     assert "every try since" in checked(archive, code=74)["problem"]
     told = status(archive, code=44)
     assert told["problem"] == told["archiver"]["problem"]
-    # Nothing is known any more, and the next failure says the same.
+    # The counters were reset, and the next failure is reported again.
     server.ask("SELECT pg_stat_reset_shared('archiver')")
     until(lambda: server.ask("SELECT failed_count > 0 FROM pg_stat_archiver") == [(True,)])
     assert "since ever" in checked(archive, code=74)["problem"]

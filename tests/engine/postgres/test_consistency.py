@@ -23,7 +23,7 @@ TOTAL = 1_000_000
 
 @contextmanager
 def transfers(conninfo: str) -> Iterator[threading.Semaphore]:
-    """Move money between two tables all the time; the semaphore counts what was committed."""
+    """Move money between two tables without a pause; the semaphore counts commits."""
     stop, done = threading.Event(), threading.Semaphore(0)
 
     def work() -> None:

@@ -39,7 +39,7 @@ ROWS_OF_IT = (
 
 
 def texts(server: PostgresServer, *texts: str) -> list[int]:
-    """What the server's hash makes of them."""
+    """The results of the server's hash."""
     return [
         int(
             str(server.ask("postgres", f"SELECT hashtextextended('{text}' COLLATE \"C\", 0)")[0][0])
@@ -49,7 +49,7 @@ def texts(server: PostgresServer, *texts: str) -> list[int]:
 
 
 def summed(server: PostgresServer, rows: Sequence[str]) -> str:
-    """As the method is described, from the text of each row."""
+    """The documented method, from the text of each row."""
     return f"{METHOD}:{sum(texts(server, *rows)) + len(rows) * EACH_ROW}"
 
 
@@ -292,7 +292,7 @@ def test_a_login_that_may_not_call_the_functions_backs_up_without_them(
 def test_rows_for_a_table_that_stands_are_compared_before_they_are_there_for_good(
     server: PostgresServer, tmp_path: Path, *, triggers: bool
 ) -> None:
-    """A trigger may change them; nothing else may."""
+    """Only a trigger may change them."""
     original = server.database("CREATE TABLE t AS SELECT g AS n FROM generate_series(1, 9) g")
     parts = keep(source(server, original), tmp_path)
     server.run(
@@ -348,5 +348,5 @@ def test_a_database_of_another_encoding_is_not_compared_and_that_is_said(
 
 
 def told(seen: Snapshot) -> str:
-    """What the proof says of checksums."""
+    """The checksums in the proof."""
     return seen.proof.texts()["content"]

@@ -77,7 +77,7 @@ def test_a_template_in_a_tablespace_and_settings_of_all_roles_come_back(tmp_path
         template = "SELECT datistemplate FROM pg_database WHERE datname = 'shop'"
         assert other.ask(template) == [(True,)]
         assert other.ask("SELECT a FROM t", dbname="shop") == [(1,)]
-        # The folder of the tablespace is gone: nothing of the roles is made half.
+        # The folder of the tablespace is missing: no role is created incompletely.
         source.stop()
         shutil.rmtree(space)
         with pytest.raises(RestoreFailed, match="cannot restore tablespace 'fast'") as caught:

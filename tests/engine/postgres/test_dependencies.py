@@ -22,7 +22,7 @@ ROWS = (
     "CREATE TABLE t (id int PRIMARY KEY, a text);"
     "INSERT INTO t SELECT g, g FROM generate_series(1, 9) g"
 )
-# The body of this function rests on the primary key, which no catalog knows.
+# The body of this function needs the primary key, which no catalog records.
 BODY = "SELECT count(a)::int FROM (SELECT id, a FROM public.t GROUP BY id HAVING id = $1) AS found"
 
 # Tables of an extension that hold what its users put there, and refer to one another.
@@ -50,7 +50,7 @@ CREATE TABLE own (part int REFERENCES register.part); INSERT INTO own VALUES (20
 
 
 def round_trip(server: PostgresServer, folder: Path, *statements: str) -> Restored:
-    """The same database, by the word of pg_dump and by its rows."""
+    """The same database, according to pg_dump and by its rows."""
     database, again = server.database(*statements), server.name()
     parts = keep(PostgresSource(dsn=server.conninfo(database)), folder)
     found = restored(PostgresTarget(url=server.conninfo(again)), parts, folder)

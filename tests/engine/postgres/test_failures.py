@@ -27,7 +27,7 @@ from tests.support.loop import bring_back, keep
 from tests.support.postgres_server import PostgresServer
 from tests.support.waiting import until
 
-# More than every buffer between the server and us can hold.
+# More than all buffers between the server and us can hold.
 BIG = "CREATE TABLE big AS SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 40000) g"
 BIG_ROWS = 40_000
 

@@ -11,7 +11,7 @@ from tests.support.archive import Archive, points
 from tests.support.clusters import BINARIES, Cluster, cluster, folder_for_cluster
 from tests.support.waiting import until
 
-# Every write to it fails with ENOSPC, as on a disk that is full.
+# Every write to it fails with ENOSPC, as on a full disk.
 FULL_DISK = "/dev/full"
 
 

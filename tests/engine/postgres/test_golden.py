@@ -88,9 +88,9 @@ def test_a_backup_of_an_earlier_release_comes_back_as_it_was(
     golden.run(*argv)
     expected = as_it_was(server, golden)
     if job != "native" and golden.archive == FIRST:
-        # The newest backup of `native` alone is of the moment of the dump: these came before it.
+        # Only the newest backup of `native` shows the moment of the dump: these are older.
         server.run(expected, "DROP TABLE after_base")
-    # Ranges of a table arrive side by side, so the order of its rows may be another.
+    # Ranges of a table are restored in parallel, so the order of its rows may differ.
     assert sorted(dump(server.conninfo(restored))) == sorted(dump(server.conninfo(expected)))
     assert checksums(server.conninfo(restored)) == checksums(server.conninfo(expected))
 

@@ -97,7 +97,7 @@ def test_a_killed_run_goes_on_in_the_moment_in_which_it_began(held: Held, failpo
     shown = installation.run("show", made["backup"])["manifest"]
     assert shown["consistency"] == "snapshot"
     assert shown["proof"]["snapshot"] == session["session_id"]
-    # Every table that was stored is the one of then.
+    # Every stored table shows the moment of the snapshot.
     assert kept == {key: (installation.repository / key).stat().st_ino for key in kept}
     assert len(kept) == int(shown["proof"].get("resumed_parts", 0))
     assert installation.run("verify", made["backup"])["verified"] is True
@@ -177,7 +177,7 @@ def test_runs_that_are_killed_again_and_again_lock_nobody_out(held: Held, method
     mine = daemon.begin("--kind", "snapshot")
     for failpoint in ("snapshot-taken", "part-stored:1", "parts-stored", "part-begun:1"):
         killed_at(installation, failpoint)
-        # The one before is ended, and what somebody holds by hand is not.
+        # The previous one is ended, and a session that an operator began is not.
         assert len(daemon.ask("list")["sessions"]) == 2
     (dead,) = [each for each in daemon.ask("list")["sessions"] if each["session_id"] != mine]
     installation.job["resumable"] = False

@@ -27,7 +27,7 @@ SET session_replication_role = replica;
 ALTER TABLE b ADD CONSTRAINT b_x FOREIGN KEY (x) REFERENCES a NOT VALID;
 UPDATE pg_constraint SET convalidated = true WHERE conname = 'b_x';
 """
-# Under an empty search path neither function finds the table or function that it names.
+# With an empty search path, neither function finds the table or function in its body.
 UNQUALIFIED = """
 CREATE FUNCTION inner_one(t text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT lower(t) $$;
 CREATE FUNCTION slug(t text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
@@ -72,7 +72,7 @@ class RoundTrip:
         return self.server.ask(self.restored, query)
 
     def run_later(self, found: Restored) -> None:
-        """What an operator does with the script."""
+        """Run the script as an operator would."""
         with psycopg.connect(self.server.conninfo(self.restored), autocommit=True) as connection:
             for text in (found.preamble, *(each.statement for each in found.failed)):
                 connection.execute(text.encode())
@@ -116,7 +116,7 @@ def test_an_index_over_rows_that_are_not_unique_costs_nothing_but_itself(
     parts = round_trip.keep(
         "CREATE TABLE a (id int); INSERT INTO a VALUES (1);"
         "CREATE TABLE c (id int PRIMARY KEY); CREATE TABLE d (a int REFERENCES c);",
-        # As a corrupt index lets it happen.
+        # As a corrupt index allows it.
         "CREATE UNIQUE INDEX a_id ON a (id);"
         "UPDATE pg_index SET indisready = false WHERE indexrelid = 'a_id'::regclass",
         "INSERT INTO a VALUES (1)",

@@ -41,7 +41,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 class Altering:
-    """Sessions that queue to alter a table each, and do once they are let in."""
+    """Sessions that each queue to alter a table, and alter it when they get the lock."""
 
     def __init__(self, server: PostgresServer, database: str) -> None:
         self._server = server
@@ -106,7 +106,7 @@ def test_ranges_and_values_kept_aside_of_a_table_with_a_queue_are_read_too(
         parts = keep(source, tmp_path, meanwhile=others.queue, blobs=blobs, workers=3)
     assert len([part for part in parts if part.relation and part.relation.name == "big"]) > 3
     bring_back(PostgresTarget(url=server.conninfo(restored)), parts, tmp_path, blobs=blobs)
-    # Ranges come back in no order.
+    # Ranges are restored in any order.
     assert sorted(dump(server.conninfo(restored))) == sorted(before)
 
 

@@ -22,7 +22,7 @@ ROWS = "SELECT count(*), sum(id) FROM treasure"
 @pytest.fixture
 def archive(tmp_path: Path) -> Iterator[Archive]:
     with cluster() as server:
-        # Whatever else would write to a tablespace by itself.
+        # Everything else that writes to a tablespace without a request.
         server.configure("autovacuum = off")
         made = Archive(server, tmp_path)
         made.begin()
@@ -87,7 +87,7 @@ def test_what_nobody_saw_before_the_start_stops_the_server_before_it_is_replayed
     (record,) = archive.installation.repository.glob(f"shop.wal/*/*/{name.lower()}/manifest.json")
     body = json.loads(record.read_text())["file"]
     assert len(body["tablespaces"]) == 1
-    # As if it had been archived after the look.
+    # As if it had been archived after the check.
     record.write_bytes(wrapped(body | {"tablespaces": []}, schema=SCHEMA, name=NAME))
     content = state_of(place)
     options = ("--target", "latest") if target == "latest" else ("--target-lsn", lsn)

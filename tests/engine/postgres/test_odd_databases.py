@@ -91,7 +91,7 @@ def test_an_odd_database_comes_back_equal(
 
 
 def restore(commands: Commands, odd: OddDatabase, url: str, *options: str) -> dict[str, Any]:
-    """Without --keep-going, except where nobody can bring all of it back."""
+    """Without --keep-going, unless no tool can restore all of it."""
     argv = ["restore", "odd/latest", "--to", url, *options]
     if not odd.keeps_going:
         return commands.run(*argv)

@@ -108,7 +108,7 @@ def test_a_server_that_was_just_promoted_is_backed_up_on_its_new_timeline(tmp_pa
 
 
 def promoted(primary: Cluster, standby: Cluster) -> None:
-    """So that no checkpoint has ended since, and the control file knows the old timeline only."""
+    """So that no checkpoint has ended since, and the control file has only the old timeline."""
     primary.ask("UPDATE goods SET name = name")
     until(
         lambda: (

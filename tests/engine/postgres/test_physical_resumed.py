@@ -38,19 +38,19 @@ def still_there(installation: Installation, kept: dict[str, int]) -> bool:
 
 
 def copied(daemon: Daemon, session_id: str, source: Path, to: Path, *names: str) -> None:
-    """One of several that copy, by `tar` as a script would."""
+    """One of several copying processes, with `tar` as a script would use it."""
     daemon.ask("join", session_id)
     to.mkdir(mode=0o700, exist_ok=True)
     argv = ["tar", "-C", str(source), "--warning=none", "-cf", "-", *names]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as reading:
         subprocess.run(["tar", "-C", str(to), "-xf", "-"], stdin=reading.stdout, check=True)
-    # 1: a file changed while it was read, which is what WAL is for.
+    # Exit status 1: a file changed while it was read, which WAL repairs.
     assert reading.returncode in (0, 1)
     daemon.ask("heartbeat", session_id)
 
 
 def complete(pgbench: PgbenchCluster, back: Cluster, space: Path, ended: dict[str, str]) -> None:
-    """Labels, folders that a server expects, the tablespace's new place, and the WAL."""
+    """The labels, folders that a server expects, the new place of the tablespace, and the WAL."""
     (back.data / "backup_label").write_text(ended["backup_label"])
     for name in EMPTIED | {"pg_tblspc", "pg_wal/archive_status"}:
         (back.data / name).mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -22,14 +22,14 @@ MIB = 1 << 20
 
 @contextmanager
 def stopped(server: Cluster) -> Iterator[Path]:
-    """Its data directory while nobody works in it."""
+    """Its data directory while the server is stopped."""
     server.stop()
     yield server.data
     server.start()
 
 
 def moved(path: Path, to: Path) -> None:
-    """Somewhere else, with a link in its place."""
+    """Elsewhere, with a link in its place."""
     shutil.move(path, to)
     path.symlink_to(to)
 
@@ -45,7 +45,7 @@ def notes(installation: Installation) -> list[str]:
 
 
 def refused(installation: Installation) -> str:
-    """Why a backup failed, of which nothing is left."""
+    """The reason of a failed backup, which must leave nothing behind."""
     told = installation.run("backup", "shop", code=30)
     assert {path.name for path in installation.files()} == {"failed.json"}
     assert installation.run("list", "shop")["backups"] == []
@@ -131,7 +131,7 @@ def test_a_database_or_a_table_that_is_not_there_fails_the_backup_by_its_name(
     later.unlink()
     with stopped(server) as data:
         (data / "base" / oid).rename(away)
-        # To what its owner does not own, a link is not followed.
+        # A link is not followed to a file of another owner.
         (data / "base" / oid).symlink_to("/etc")
     assert "does not belong to the owner of the data directory" in refused(installation)
 
@@ -181,7 +181,7 @@ CLERK = (
 
 
 def dumped(server: Cluster) -> list[str]:
-    """All that is in it, but for where tablespaces are and what differs from dump to dump."""
+    """Its whole content, without the places of tablespaces and random parts of a dump."""
     lines = run("pg_dumpall", "-d", server.dsn).splitlines()
     return [line for line in lines if "restrict" not in line and "LOCATION" not in line]
 
@@ -335,7 +335,7 @@ def test_pages_of_zeros_and_pages_that_change_are_no_damage(pgbench: PgbenchClus
 
 
 def test_damage_that_a_killed_run_has_read_is_told_by_the_one_that_goes_on(tmp_path: Path) -> None:
-    # The end of the backup, which judges, is seen by the later run only.
+    # Only the later run sees the end of the backup, which decides.
     with cluster(wal_senders=2) as server:
         pgbench = PgbenchCluster(server, tmp_path)
         pgbench.fill(has_space=False)

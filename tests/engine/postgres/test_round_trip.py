@@ -300,7 +300,7 @@ def test_an_interrupted_restore_leaves_nothing_behind(
 
 
 def interrupted_at(open_part: OpenPart, kind: PartKind) -> FakeStored:
-    """The operator's Ctrl-C comes when part of a part has been read."""
+    """The operator presses Ctrl-C in the middle of a part."""
 
     @contextmanager
     def interrupting(part: Part) -> Iterator[Iterator[bytes]]:
@@ -324,7 +324,7 @@ def test_rows_of_a_part_that_turns_out_wrong_are_rolled_back(
     over: str,
     overwrite: bool,
 ) -> None:
-    """All but the end of them has gone to the server when the proof fails."""
+    """All but their end was sent to the server when the verification fails."""
     if over == "wire":
         monkeypatch.setattr(rows, "_may_read", lambda _: False)
     database = server.database("CREATE TABLE a AS SELECT g FROM generate_series(1, 100000) g")

@@ -30,7 +30,7 @@ CREATE VIEW v AS SELECT s IS NULL AS nothing, s = NULL AS unknown FROM kinds;
 CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$ SELECT s FROM kinds $$;
 CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (a int REFERENCES a); INSERT INTO a VALUES (1);
 """
-# Each at its worst, all that a session may be given by its database.
+# All settings that a database can give to a session, each at its worst.
 WORST = {
     "statement_timeout": "'1ms'",
     "lock_timeout": "'1ms'",
@@ -58,7 +58,7 @@ WORST = {
     "client_encoding": "'LATIN1'",
     "client_min_messages": "'error'",
 }
-# Texts at their worst; what is no number, choice or switch and not named here stays as it is.
+# Texts at their worst; any other text setting stays unchanged.
 TEXTS = {
     "datestyle": "Postgres, YMD",
     "timezone": "America/St_Johns",
@@ -77,7 +77,7 @@ TEXTS = {
     "restrict_nonsystem_relation_kind": "view, foreign-table",
     "wal_consistency_checking": "heap",
 }
-# Those of which one end is not tried, and why.
+# Settings of which one extreme is not tried, with the reason.
 LEFT_ALONE = {
     "post_auth_delay": "sessions of anybody would begin hours later",
     "max_stack_depth": "its ends are those of the kernel",
@@ -197,7 +197,7 @@ def test_every_setting_of_both_databases_at_either_end_changes_nothing(
 
 
 def set_to_its_end(server: PostgresServer, database: str, end: str) -> list[str]:
-    """The settings that the server lets a database have; each is now at that end."""
+    """The settings that a database may have; each is now at that extreme."""
     taken = []
     with psycopg.connect(server.superuser, autocommit=True) as connection:
         for name, kind, usual, lowest, highest, choices in connection.execute(ENDS).fetchall():

@@ -40,7 +40,7 @@ def daemon(server: Cluster, tmp_path: Path) -> Iterator[Daemon]:
 def test_one_process_begins_and_dies_another_joins_and_another_ends(
     server: Cluster, daemon: Daemon
 ) -> None:
-    # The first asks and is killed as soon as it has its answer.
+    # The first one sends a request and is killed as soon as it has the answer.
     argv = daemon.installation.argv(
         "session", "begin", "--job", "shop", "--kind", "backup", "--fast"
     )

@@ -19,7 +19,7 @@ from tests.support.loop import FolderBlobs, bring_back, keep
 from tests.support.postgres_server import PostgresServer
 
 BLOCK = 8192
-# Dead rows, HOT chains and a last page that is not full: what ranges of pages must not trip over.
+# Dead rows, HOT chains and a last page that is not full, all of which ranges must handle.
 UPDATED = (
     "CREATE TABLE moved (id int PRIMARY KEY, note text)",
     "INSERT INTO moved SELECT n, repeat('x', n % 300) FROM generate_series(1, 20000) n",
@@ -39,7 +39,7 @@ FILES = (
 NOISE = (
     "CREATE TABLE {name} (id int PRIMARY KEY, body bytea)",
     "ALTER TABLE {name} ALTER body SET STORAGE EXTERNAL",
-    # Half of the first rows are gone, so that a sample has to do with what is there.
+    # Half of the first rows are deleted, so that a sample has fewer rows to use.
     """INSERT INTO {name} SELECT n, (SELECT string_agg({value}, ''::bytea)
         FROM generate_series(1, 8192) k) FROM generate_series(1, 40) n""",
     "DELETE FROM {name} WHERE id % 2 = 0",
@@ -84,7 +84,7 @@ def test_the_corpus_comes_back_equal_in_every_shape(
         assert len([part for part in parts if part.relation == public("moved")]) > 100
     tables = bring_back(PostgresTarget(url=server.conninfo(restored)), parts, tmp_path)
     there, here = dump(server.conninfo(restored)), dump(server.conninfo(database))
-    # Ranges of a table come back side by side: all rows, in no order.
+    # Ranges of a table are restored in parallel: all rows, in any order.
     assert sorted(there) == sorted(here) if shape == "split" else there == here
     assert checksums(server.conninfo(restored)) == checksums(server.conninfo(database))
     (moved,) = (each for each in tables if each.relation == public("moved"))

@@ -56,7 +56,7 @@ def take(
 
 
 def prove(labels: Path, pgbench: PgbenchCluster) -> None:
-    """What was copied becomes a cluster with what was laid beside it, and is consistent."""
+    """The copy and its labels make a cluster, which is consistent."""
     with folder_for_cluster() as folder:
         back = Cluster(folder)
         shutil.move(labels / "data", back.data)

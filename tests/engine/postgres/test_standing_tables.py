@@ -29,7 +29,7 @@ CREATE FUNCTION interferes() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN {does}; RETURN NULL; END $$;
 CREATE TRIGGER interferes AFTER {event} ON customer {each} EXECUTE FUNCTION interferes();
 """
-# Two tables that refer to each other, row by row, each with a key that cannot wait.
+# Two tables that refer to each other row by row, each with a key that is not deferrable.
 CIRCLE = """
 CREATE TABLE hen (id int PRIMARY KEY, egg int);
 CREATE TABLE egg (id int PRIMARY KEY, hen int REFERENCES hen {action});
@@ -99,7 +99,7 @@ def test_a_table_that_others_refer_to_is_replaced_where_that_changes_none_of_the
     shop = Standing(server, tmp_path, SHOP.format(action=action))
     shop.run("UPDATE customer SET name = 'changed'")
     shop.restore("customer", overwrite=True)
-    # The key is as it was too.
+    # The key is unchanged too.
     assert shop.dump() == shop.as_backed_up
 
 

@@ -123,7 +123,7 @@ def test_what_an_earlier_recovery_or_a_standby_left_in_the_configuration_has_no_
     with archive.recovered() as (back, told):
         assert (told["recovery"]["state"], points(back)) == ("open", [])
     with folder_for_cluster() as folder:
-        # By hand, without our words on its command line.
+        # By hand, without our options on its command line.
         copy = Cluster(folder)
         where = ("--to", f"file://{copy.data}", "--target-lsn", lsn, "--target-action", "promote")
         archive.installation.run("restore", "shop/latest", *where)
@@ -235,7 +235,7 @@ def test_what_a_server_does_by_hand_that_start_overrules_is_told_after_a_restore
         assert f"opens '{server.data}'" in note
         back.folder = back.data
         try:
-            # No standby is waited for that belongs to the original.
+            # The server waits for no standby of the original.
             back.ask("SET statement_timeout = '30s'; DELETE FROM goods")
             assert back.ask("SHOW data_directory") == [(str(back.data),)]
         finally:

@@ -35,7 +35,7 @@ def test_psql_alone_brings_the_corpus_back(
 
 
 def in_order(parts: Sequence[Part]) -> Iterator[Part]:
-    """As docs/restore-postgres.md has them; what large objects are comes before what they hold."""
+    """As in docs/restore-postgres.md: large objects are created before their contents."""
     for kind in PartKind:
         if kind is not PartKind.GLOBALS:
             of_kind = [part for part in parts if part.kind is kind]

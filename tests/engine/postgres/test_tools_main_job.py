@@ -40,7 +40,7 @@ class TestToolsHostileStore(HostileStore):
 
 
 class TestToolsMainJob(MainJob):
-    """All of it, and what only this engine can meet."""
+    """All of it, and failures that only this engine can have."""
 
     def test_a_pg_dump_that_is_killed_leaves_only_the_record_of_its_failure(
         self, databases: ToolsDatabases, tmp_path: Path

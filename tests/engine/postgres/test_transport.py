@@ -85,7 +85,7 @@ with pipes_for(os.geteuid()) as pipes, pipes.made() as path:
 
 
 class WaitingServer:
-    """A process of the server that is blocked in the open of a pipe of somebody else's."""
+    """A server process that is blocked in open() of another program's pipe."""
 
     def __init__(self, server: PostgresServer, pipe: str) -> None:
         self._session = psycopg.connect(server.conninfo("postgres"), autocommit=True)
@@ -210,7 +210,7 @@ def test_a_server_over_the_network_is_read_over_the_wire(server: PostgresServer)
 def test_a_pipe_that_the_server_cannot_reach_is_no_way(
     server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its name is one that the server cannot say; a private folder would do the same."""
+    """The server cannot use this name; a private folder would have the same effect."""
     hidden = tmp_path / "日本"
     hidden.mkdir()
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(hidden))

@@ -86,7 +86,7 @@ def test_a_target_before_the_end_of_the_backup_is_refused_and_names_one_that_sui
     first = archive.installation.run("backup", "shop")["backup"]
     lsn, at = archive.mark(1), archive.time()
     archive.installation.run("backup", "shop")
-    # A time is only reached by a commit that comes after it.
+    # A time is reached only if a later commit exists.
     archive.mark(2)
     archive.switch()
     for target in (("--target-lsn", lsn), ("--target-time", at)):
@@ -120,7 +120,7 @@ def test_a_missing_segment_is_found_by_verify_and_refused_by_a_recovery_beyond_i
     argv = ("restore", "shop/latest", "--to", f"file://{tmp_path}/back")
     for target in (("--target-lsn", lsn), ("--target", "latest")):
         assert lost in archive.installation.run(*argv, *target, code=73)["error"]
-    # Only the WAL itself knows when a name was: the server ends, and its last words are told.
+    # Only the WAL shows when a name was set: the server ends, and its last message is reported.
     with archive.recovered("--target-name", "never", code=32) as (_, told):
         assert "recovery ended before configured recovery target was reached" in told["error"]
 
@@ -293,7 +293,7 @@ def test_a_segment_that_is_still_written_to_is_refused_and_blocks_nothing(
     refused = archive.installation.run("wal", "push", "shop", str(path), code=71)
     assert "has not finished it" in refused["error"]
     assert name not in archive.names()
-    # As an earlier release did, which took whatever it was given.
+    # As an earlier release did, which accepted any file.
     status = tmp_path / "pg_wal" / "archive_status"
     status.mkdir(parents=True)
     (status / f"{name}.ready").touch()
@@ -316,7 +316,7 @@ def test_two_recoveries_on_one_host_bring_both_clusters_back(archive: Archive) -
         archive.switch()
     with folder_for_cluster() as one, folder_for_cluster() as other:
         copies = [Cluster(one), Cluster(other)]
-        # Side by side: neither may lose what it has fetched early to the other.
+        # In parallel: neither may take the segments that the other has fetched ahead.
         runs = [
             subprocess.Popen(
                 archive.installation.argv(
@@ -364,7 +364,7 @@ def test_another_cluster_under_a_jobs_name_is_refused_until_it_is_named(archive:
         until(lambda: other.ask("SELECT archived_count > 0 FROM pg_stat_archiver") == [(True,)])
         archive.installation.run("check", "shop")
         archive.installation.run("backup", "shop")
-        # Who has been replaced is refused in turn.
+        # The replaced server is then refused.
         archive.installation.job["source"]["dsn"] = archive.server.dsn
         archive.installation.run("backup", "shop", code=75)
 

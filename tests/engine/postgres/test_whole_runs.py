@@ -19,7 +19,7 @@ from tests.support.postgres_server import PostgresServer
 from tests.support.waiting import until
 
 KILLED = -9
-# Of other commands, and of engines that are killed elsewhere.
+# Failpoints of other commands, and of engines that other tests kill.
 OF_OTHERS = (
     *("restore", "prune", "blob", "copy", "wal", "parts-read"),
     *("backup-beginning", "backup-begun", "cluster-asked", "files-listed"),
@@ -79,7 +79,7 @@ def test_a_killed_run_is_resumed_mixed_or_not_at_all(
     database = server.database(*TABLES)
     installation = installation_of(server, tmp_path, database)
     killed_at(installation, name, "backup", "shop")
-    # A server process in the middle of a COPY holds the snapshot until it misses its client.
+    # A server process in a COPY holds the snapshot until it notices the loss of its client.
     until(lambda: server.sessions("holdfast") == 0)
     refused = installation.run("backup", "shop", "--resume", code=24)
     assert "cannot resume backup 'shop/" in refused["error"]
@@ -139,7 +139,7 @@ def test_a_failed_run_names_its_table_and_is_listed_as_failed(
 
 
 def damage(server: PostgresServer, database: str, table: str) -> None:
-    """One row with a value that its type no longer knows, as after a crash of the catalog."""
+    """One row with a value that its type no longer has, as with a damaged catalog."""
     server.run(database, "CREATE TYPE mood AS ENUM ('good', 'lost')")
     server.run(database, f"ALTER TABLE {table} ADD m mood")
     server.run(database, f"UPDATE {table} SET m = 'lost' WHERE id = 40000")

@@ -12,7 +12,7 @@ from tests.fakes.repository import MemoryRepository
 from tests.support.manifests import manifest
 
 OLD = manifest("20261101T020000Z-00000001", age=timedelta(days=19))
-# Its name sorts before the older one's: a clock that was set back must not decide.
+# Its name sorts before the older one's, as after a clock was set back.
 NEW = manifest("20261001T020000Z-00000002")
 
 

@@ -25,7 +25,7 @@ BLOB = {
     "plain_fingerprint": f"sha256:{'ab' * 32}",
     "plain_bytes": 1,
 }
-# Schema 1 does not know kinds, and leaves them alone.
+# Schema 1 has no kinds, and ignores them.
 TABLE = {"kind": "postgres-table", "format": "text", "encoding": "UTF8", "columns": "[]"}
 
 BASE = {"kind": "base-backup"}
@@ -37,7 +37,7 @@ SCHEMAS = ["holdfast.manifest/1", SCHEMA]
 
 
 def found(change: Change, schema: str) -> Damaged | None:
-    """What a survey says of a backup whose manifest was changed, beside a good one."""
+    """The report of a survey on a changed manifest, beside a good one."""
     body = json.loads(encode(BAD))[NAME] if schema == SCHEMA else as_json(BAD)
     change(body)
     store = MemoryRepository()
@@ -170,7 +170,7 @@ def test_a_fingerprint_that_is_none_is_named(fingerprint: object) -> None:
 def test_a_manifest_of_which_everything_is_wrong_takes_little_memory(
     wrong: object, schema: str
 ) -> None:
-    """An error for each of a million fields took gigabytes."""
+    """One error for each of a million fields used gigabytes once."""
     tracemalloc.start()
     try:
         assert found(in_body(parts=[wrong] * 5_000), schema) is not None

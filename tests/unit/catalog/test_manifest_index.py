@@ -43,7 +43,7 @@ class Room:
         self.repository = CountingRepository(self.job.repository.objects)
 
     def overview(self, job: str = "") -> tuple[Overview, list[str]]:
-        """And what had to be read for it."""
+        """The manifests that were read for it."""
         self.repository.opened.clear()
         return ManifestIndex(self.repository, self.path).overview(job), list(self.repository.opened)
 

@@ -110,7 +110,7 @@ def test_a_schema_that_is_yet_to_come_is_told_as_that() -> None:
 
 
 def test_a_manifest_of_schema_1_is_not_read_as_one_of_schema_2() -> None:
-    """Its facts name no kinds: they are not guessed where they have to be told."""
+    """Its facts have no kinds, which must not be guessed."""
     made = replace(manifest(), proof=Proof(snapshot="1"))
     renamed = in_schema_1(made).replace(SCHEMA_1.encode(), SCHEMA.encode())
     store = MemoryRepository()

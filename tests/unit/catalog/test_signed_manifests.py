@@ -88,7 +88,7 @@ def test_another_spelling_of_the_same_signature_is_refused(
     key = manifest_key(kept.backup_id)
     content = store.objects[key]
     end = content.rindex(b'=="')
-    # The last letter has four bits that stand for nothing.
+    # Four bits of the last letter are unused.
     last = ALPHABET.index(content[end - 1])
     store.objects[key] = content[: end - 1] + ALPHABET[last + 1 :][:1] + content[end:]
     assert base64.b64decode(content[end - 86 : end + 2]) == base64.b64decode(

@@ -18,7 +18,7 @@ from tests.unit.cli.test_encryption import configure, restored
 pytestmark = pytest.mark.stock("ssh-keygen")
 
 PASSPHRASE = "correct horse battery staple"
-# How each is made, by what it is locked, and whether the stock `age` opens with it unasked.
+# How each is made, how it is protected, and whether the stock `age` uses it without a question.
 SSH_KINDS = {
     "ssh-ed25519": ["-t", "ed25519", "-N", ""],
     "ssh-rsa": ["-t", "rsa", "-b", "2048", "-N", ""],
@@ -149,7 +149,7 @@ def test_at_a_terminal_the_passphrase_is_asked_for_and_not_shown(
     recipient = make_key(cli.folder, kind)
     out = cli.folder / "out"
     ours, theirs = pty.openpty()
-    # The terminal on its stdin becomes its own, which is where it asks.
+    # The terminal on its stdin becomes its controlling one, where it asks.
     own = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {PROGRAM}"
     with (
         out.open("wb") as stdout,
@@ -180,7 +180,7 @@ def refused(cli: CommandLine, recipient: str) -> Answer:
     return answer
 
 
-# Of a token that does not exist; both halves are public words of the plugin's manual.
+# Of a token that does not exist; both halves are examples in the plugin's manual.
 TOKEN = "age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3t"
 TOKEN_IDENTITY = "AGE-PLUGIN-YUBIKEY-1XYZQWQZQRNL3DQGN6QQ8Q"
 

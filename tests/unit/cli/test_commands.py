@@ -30,7 +30,7 @@ def test_a_list_tells_what_was_verified_and_restored_here_and_when(cli: CommandL
     cli.holdfast("backup", "shop")
     cli.holdfast("verify", "shop/latest", "--level", "quick")
     cli.holdfast("restore", "shop/latest", "--to", "fake://t", "--table", "public.items")
-    # A look at sizes proves no content, and one table is not the backup.
+    # Sizes prove no content, and one table is not the whole backup.
     assert proof_in_list(cli) == ["never", "never"]
     cli.holdfast("verify", "shop/latest")
     assert proof_in_list(cli)[1:] == ["ago", "never"]
@@ -281,7 +281,7 @@ def test_status_ends_with_a_code_of_its_own_after_a_run_that_failed(cli: Command
     assert "shop: the last run failed" in failed.stdout
     with cli.context("shop").ownership.guard.hold("shop", deadline=None):
         assert cli.holdfast("backup", "shop").exit_code == 40
-    # A run that was skipped says nothing of the one before it.
+    # A skipped run does not change the result of the run before it.
     told = cli.holdfast("status", "--json")
     assert (told.exit_code, told.document["jobs"][0]["problem"]) == (44, "the last run failed")
     cli.source = healthy

@@ -21,7 +21,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 ONE = "000000010000000000000001"
 # Root of the test's own user namespace may mount, whichever user runs the tests.
 ALONE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
-# A database that has a shell command run once its snapshot is open, and once a table is read.
+# A database that runs a shell command after its snapshot is open, and when a table is read.
 PROGRAM = """
 import contextlib, os, subprocess, sys
 from tests.fakes.source import FakeSource, table
@@ -76,7 +76,7 @@ def on_small_disk(
     at_open: str = "true",
     at_read: str = "true",
 ) -> Ended:
-    """Run the program with a disk of 2 MiB at `folder`, which holds what was there."""
+    """Run the program with a disk of 2 MiB at `folder`, with the files that were there."""
     kept = cli.folder / "kept"
     script = (
         f"mkdir {kept} && cp -a {folder}/. {kept}"

@@ -12,7 +12,7 @@ import pytest
 from tests.support.command_line import CommandLine
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs/json.md").read_text()
-# Their keys are names of limits, of tools and of whatever a source wants to remember.
+# Their keys are names of limits, of tools and of facts of a source.
 FREE_FORM = {"allowed", "facts", "manifest"}
 
 CALLS = [

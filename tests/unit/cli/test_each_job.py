@@ -10,7 +10,7 @@ from tests.support.command_line import CommandLine
 
 @pytest.fixture
 def two_jobs(cli: CommandLine) -> CommandLine:
-    """Job `gone` comes first, and its repository is not there."""
+    """Job `gone` comes first, and its repository is missing."""
     text = cli.config.read_text()
     text = text.replace(
         "jobs:\n",

@@ -216,11 +216,11 @@ def test_the_way_of_the_manual_to_a_long_value_leads_there(sealed: CommandLine) 
     assert read.stdout == value
 
 
-# Manifests that somebody changed.
+# Manifests that an attacker changed.
 
 
 def rewrite_manifest(cli: CommandLine) -> None:
-    """What somebody does who can write to the repository: the fingerprint is made right again."""
+    """An attack with write access to the repository: the fingerprint is corrected too."""
     path = cli.stored("manifest.json")
     manifest = decode(path.read_bytes(), key=path.name)
     path.write_bytes(encode(replace(manifest, parts=manifest.parts[:1])))

@@ -13,7 +13,7 @@ from tests.support.command_line import CommandLine
 from tests.support.examples import commands, pairs, words_of, wrong_with
 
 COMMANDS = dict(commands())
-# What an example names on a host, and what stands for it here.
+# Names in the examples, and their replacements in these tests.
 INSTEAD = {
     "postgresql:///shop": "fake://target",
     "postgresql:///shop_check?host=/run/postgresql": "fake://target",
@@ -26,7 +26,7 @@ INSTEAD = {
 # They need a server, a cluster or the session daemon: only parsed here.
 NEED_MORE = {"snapshot", "wal push", "wal get", "wal receive"}
 KEYS = {"identity": "restore.key", "signing": "signing.key"}
-# Their examples also say what makes them work: a timer's service, a replication slot.
+# Their examples also name a requirement: a timer's service, a replication slot.
 CALL_OTHERS = {"backup", "wal receive"}
 NEED_A_CLUSTER = "farm/latest"
 SECOND = "  offsite: {{kind: local, path: {folder}/offsite}}\njobs:"
@@ -89,7 +89,7 @@ def test_an_example_runs_as_it_stands(host: CommandLine, line: str) -> None:
 
 @pytest.fixture
 def host(cli: CommandLine, line: str) -> CommandLine:
-    """A host with what the examples name: a backup, a copy of it, a second repository, keys."""
+    """A host with everything in the examples: a backup, its copy, a second repository, keys."""
     second = SECOND.format(folder=cli.folder)
     cli.config.write_text(cli.config.read_text().replace("jobs:", second))
     (cli.folder / "offsite").mkdir()

@@ -57,7 +57,7 @@ def files(cli: CommandLine) -> set[str]:
 
 
 def of_good_backups(cli: CommandLine) -> set[str]:
-    """What the listed backups consist of; each of them is verified and restored first."""
+    """The objects of the listed backups, each of which is verified and restored first."""
     listed = cli.holdfast("list", "--json").document
     assert listed["damaged"] == []
     expected: set[str] = set()
@@ -73,7 +73,7 @@ def of_good_backups(cli: CommandLine) -> set[str]:
 
 
 def repaired(cli: CommandLine) -> None:
-    """Values that nobody refers to stay for a grace time, a second here; all else goes at once."""
+    """Unreferenced values stay for a grace time, here a second; all else is removed at once."""
     expected = of_good_backups(cli)
 
     def is_clean() -> bool:
@@ -90,7 +90,7 @@ def with_short_grace(cli: CommandLine) -> None:
 
 @pytest.fixture
 def pruned_cli(cli: CommandLine) -> CommandLine:
-    """Four backups of which retention keeps one; values that only the old ones refer to."""
+    """Four backups, of which retention keeps one, and values that only the old ones use."""
     with_short_grace(cli)
     cli.source.values = {b"z" * 1000}
     for _ in range(2):
@@ -121,14 +121,14 @@ def test_a_prune_killed_anywhere_is_finished_by_the_next(
     killed(pruned_cli, failpoint, "prune", "shop")
     of_good_backups(pruned_cli)
     assert pruned_cli.holdfast("prune", "shop").exit_code == 0
-    # The newest one by the rule; all were verified above, and of those it is the newest too.
+    # The rule keeps the newest one, which is also the newest verified one.
     assert len(pruned_cli.holdfast("list", "--json").document["backups"]) == 1
     repaired(pruned_cli)
 
 
 def test_a_prune_killed_among_values_is_finished_by_the_next(pruned_cli: CommandLine) -> None:
     pruned_cli.holdfast("prune", "shop")
-    # Only after the grace time there is a value to drop, and somewhere to die.
+    # Before the end of the grace time there is no value to drop, and no place to be killed at.
     until(lambda: ended(pruned_cli, "prune-blob-dropped", "prune", "shop")[0] == -signal.SIGKILL)
     of_good_backups(pruned_cli)
     assert pruned_cli.holdfast("prune", "shop").exit_code == 0

@@ -17,7 +17,7 @@ from tests.support.command_line import CommandLine
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """Root may read everything, so tests that are run by root step down for a moment."""
+    """Root may read everything, so tests give up root's rights for a moment."""
     before = os.geteuid()
     if before == 0:
         os.seteuid(65534)

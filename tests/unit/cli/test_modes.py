@@ -15,7 +15,7 @@ from tests.support.memory_cluster import DataDirectory
 
 PROJECT = Path(__file__).resolve().parents[3]
 ONE = "000000010000000000000001"
-# One process for all: each call leaves through SystemExit.
+# One process for all calls: each ends with SystemExit.
 PROGRAM = """
 import contextlib, json, sys
 from tests.fakes.source import FakeSource, table

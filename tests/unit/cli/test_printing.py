@@ -25,8 +25,8 @@ WAYS = ("closed", "full", "a broken pipe")
 ONE, TWO = (f"00000001000000000000000{number}" for number in "12")
 HOLDFAST = [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
 
-# One call of each command, most of which do what they are asked for. Where a line ends with
-# `answers`, what is printed is all that it is called for.
+# One call of each command; most of them succeed. Where a line ends with `answers`, the output is
+# the only result of the command.
 CALLS = {
     "plan": ["shop", "answers"],
     "backup": ["shop"],
@@ -61,13 +61,13 @@ FAILING = {"snapshot": 20, "wal receive": 20} | {
     name: 66 for name in CALLS if name.startswith("session")
 }
 WITHOUT_JSON = {"wal get", "wal receive"}
-# What a server asks, and acts on by the code alone.
+# Commands that a server calls; it reads the exit code only.
 FOR_SERVERS = {"wal push"}
 
 
 @dataclass(frozen=True)
 class Calls:
-    """Runs the program in processes of its own, each in a fresh copy of one small installation."""
+    """Runs the program in new processes, each with a fresh copy of one small installation."""
 
     server: subprocess.Popen[str]
 

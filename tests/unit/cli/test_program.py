@@ -16,7 +16,7 @@ from tests.support.command_line import CommandLine
 
 PROJECT = Path(__file__).resolve().parents[3]
 
-# A backup whose first table says that it is being read, and then stands still until the abort.
+# A backup whose first table reports that it is being read, and then blocks until the abort.
 PROGRAM = """
 import dataclasses, sys, threading
 from tests.fakes.source import FakeSource, table

@@ -68,7 +68,7 @@ def test_the_journal_gets_an_event_with_numbers(capsys: pytest.CaptureFixture[st
 
 
 class Terminal(io.StringIO):
-    """stderr of a person."""
+    """stderr on a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -87,7 +87,7 @@ def test_an_event_has_a_line_of_its_own_while_a_bar_is_drawn(
         events.info("read_through_holder")
     said = terminal.getvalue()
     before = said[: said.index("read_through_holder")].rpartition("1000 B")[2]
-    # The bar is taken away, or a line begun, before the event is written.
+    # The bar is removed, or a new line started, before the event is written.
     assert "\n" in before or "\x1b[2K" in before
 
 

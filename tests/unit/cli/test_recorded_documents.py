@@ -38,7 +38,7 @@ CALLS = (
     "list shpo",
     "show shop/20261120T020000Z-00000000",
 )
-# What the disk has free, and what a manifest takes, whose format has a version of its own.
+# Free space, and the size of manifests, whose format has its own version.
 VARYING = {"free_bytes", "backup_bytes", "bytes", "sent_bytes"}
 
 
@@ -63,7 +63,7 @@ def _steady(value: Any) -> Any:
         return [_steady(each) for each in value]
     if isinstance(value, dict):
         return {key: 0 if key in VARYING else _steady(each) for key, each in value.items()}
-    # Words for people inside a document: what the disk has free, and sizes in units of theirs.
+    # Texts for people inside a document: free space, and sizes in units.
     return re.sub(r"[0-9.]+ [KMG]?i?B ", "SIZE ", value) if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""What `holdfast restore` can be asked for is what those who restore are asked."""
+"""The options of `holdfast restore` are those that targets understand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from holdfast.ports.target import WHOLE
 
 
 def test_every_option_of_a_restore_can_be_asked_for_on_the_command_line() -> None:
-    """A field of `RestoreOptions` that no option sets, or an option that sets none, is found."""
+    """Find a field of `RestoreOptions` that no option sets, and an option that sets no field."""
     options = inspect.signature(restore_options).parameters
     said: dict[str, Any] = {
         name: True if each.default is False else ["x"] for name, each in options.items()

@@ -11,7 +11,7 @@ from tests.support.command_line import CommandLine
 
 @pytest.fixture
 def two(cli: CommandLine) -> CommandLine:
-    """Two signed and sealed backups in `main`; `offsite` only believes their key."""
+    """Two signed and encrypted backups in `main`; `offsite` trusts their key and signs nothing."""
     recipient = _made(cli, "identity")
     public = _made(cli, "signing")
     (cli.folder / "offsite").mkdir()

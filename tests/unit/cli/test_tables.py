@@ -21,7 +21,7 @@ def test_the_column_that_tells_least_is_dropped_first_and_named() -> None:
         ["BACKUP", "SIZE", "STATE"],
         ["ROWS"],
     )
-    # What has no priority stays, however narrow the terminal is.
+    # Columns without a priority stay, however narrow the terminal is.
     fitted, hidden = table.fitted(5)
     assert ([each.title for each in fitted.columns], hidden) == (
         ["BACKUP", "STATE"],

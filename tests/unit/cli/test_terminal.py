@@ -55,7 +55,7 @@ def test_a_bar_begins_when_the_job_is_known_and_ends_full(shop: Shop) -> None:
         assert shown.finish() == 0
     bar, *_ = shown.lines
     assert "100%  48.0 MiB" in bar
-    # What the tables were thought to be at first is not what the bar ends at.
+    # The bar ends at the real size, not at the first estimate.
     assert "72.0" not in bar
     assert b"?" not in shown.raw.replace(b"\x1b[?25", b"")
 
@@ -164,7 +164,7 @@ def test_completion_prints_no_event_where_the_state_directory_cannot_be_used(sho
 
 
 def completed(shop: Shop, line: str) -> list[str]:
-    """What bash would be told."""
+    """The suggestions for bash."""
     words = f"holdfast --config {shop.config} {line}"
     done = subprocess.run(
         [sys.executable, "-c", HOLDFAST],

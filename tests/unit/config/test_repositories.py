@@ -143,7 +143,7 @@ def test_a_secret_that_is_not_there_is_told_with_its_remedy(
 def test_building_a_store_connects_to_nothing(
     settings: S3Settings | AzureSettings | SftpSettings,
 ) -> None:
-    # A store that is away must not keep `holdfast status` or another job from working.
+    # An unreachable store must not block `holdfast status` or another job.
     assert repository(settings)
 
 

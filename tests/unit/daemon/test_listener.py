@@ -217,7 +217,7 @@ def test_a_client_that_drips_bytes_is_hung_up_on_and_keeps_nobody_out(
     path = tmp_path / "socket"
     with listening(daemon, path, patience_seconds=0.3) as client:
         with dripping(path, count=MOST_AT_ONCE) as ends:
-            # All places of this user: others have theirs, and these are free again soon.
+            # All connections of this user; other users have their own, and these are freed soon.
             until(lambda: answers(client))
             assert not ends.is_set()
         assert client.listed(all_states=False) == []
@@ -225,7 +225,7 @@ def test_a_client_that_drips_bytes_is_hung_up_on_and_keeps_nobody_out(
 
 @contextmanager
 def dripping(path: Path, *, count: int) -> Iterator[threading.Event]:
-    """`count` clients that send a byte every now and then, and never a line."""
+    """`count` clients that send single bytes slowly, and never a whole line."""
     ends = threading.Event()
     clients = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(count)]
 

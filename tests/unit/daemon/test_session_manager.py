@@ -27,7 +27,7 @@ from tests.support.memory_daemon import ADMIN, ANNE, BERT, MemoryDaemon
 
 @pytest.fixture
 def quick_turns() -> Iterator[None]:
-    """Threads take turns so often that what can meet does meet."""
+    """Threads switch so often that every race happens."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:

@@ -16,13 +16,13 @@ from tests.support.memory_daemon import ANNE, MemoryDaemon
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for the lock, nor before the next try."""
+    """No wait for the lock, and none before the next try."""
     monkeypatch.setattr(session_store, "BUSY_SECONDS", 0.0)
 
 
 @contextmanager
 def locked(daemon: MemoryDaemon) -> Iterator[None]:
-    """Somebody has the file for himself, and lets nobody read it either."""
+    """Another process holds an exclusive lock, which excludes readers too."""
     other = sqlite3.connect(daemon.folder / "sessions.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     try:

@@ -1,6 +1,6 @@
 """Damages one object after the other, each time with all commands on what is left; see `main`.
 
-A process of its own: what it takes of memory, and that it ends at all, is part of what is asked.
+Runs in a process of its own, because its memory and its end are part of the test.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ FORESEEN_BY_SERVERS = {0, NOT_THERE} | {STOPS_RECOVERY + each for each in OURS}
 
 
 class Hung(BaseException):
-    """A command that does not come to its end."""
+    """A command that does not end."""
 
 
 @dataclass(kw_only=True)
 class Answer:
-    """What one call of the program came to."""
+    """The result of one call of the program."""
 
     exit_code: int
     stdout: str
@@ -125,7 +125,7 @@ class Case:
     def _must_stay(self, place: str) -> bool:
         """All of other jobs, and of this one the good backups; state is written by every run."""
         if place.startswith(("outside/", "repository/other/", "repository/other.wal/")):
-            # What a run left goes with the next one.
+            # The next run removes what a run left.
             return MARKED not in place and FAILED not in place
         of_backup = any(place.startswith(f"repository/shop/{name}/") for name in BACKUPS)
         stays = of_backup or place.startswith(("repository/shop/blobs/", "repository/shop.wal/"))
@@ -133,7 +133,7 @@ class Case:
         return stays and not is_damage and not self._is_beside(place)
 
     def _is_beside(self, place: str) -> bool:
-        """Parts of a backup whose manifest is gone belong to nobody any more."""
+        """Parts of a backup without a manifest belong to no backup."""
         backup = "/".join(self.victim.split("/")[:3])
         return self.victim.endswith("manifest.json") and place.startswith(f"{backup}/")
 
@@ -183,7 +183,7 @@ def _kind(path: Path) -> str:
 
 
 def contents(folder: Path) -> dict[str, object]:
-    """Every file by its place: what it holds, or what it is where it is no file."""
+    """Every path with its content, or its kind if it is no regular file."""
     found: dict[str, object] = {}
     for root, _, names in os.walk(folder):
         for name in names:

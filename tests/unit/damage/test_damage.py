@@ -12,7 +12,7 @@ from tests.support.depth import deep
 
 PROJECT = Path(__file__).resolve().parents[3]
 BATCHES, EACH = deep(10, sample=1), deep(300, sample=12)
-# A case takes half a second of a quiet machine; what hangs is ended and named by the program.
+# A case takes half a second on an idle machine; the program ends and reports a hanging one.
 SECONDS_EACH = 30
 
 
@@ -20,8 +20,8 @@ SECONDS_EACH = 30
 def test_one_damaged_object_harms_no_other_and_ends_no_command_unforeseen(
     tmp_path: Path, first: int
 ) -> None:
-    """No traceback, no hang, no 300 MiB of memory, nothing written outside of what was asked for,
-    and every other backup there, whole and listed."""
+    """No traceback, no hang, less than 300 MiB of memory, no write outside the requested places,
+    and every other backup is listed and complete."""
     argv = [sys.executable, "-m", "tests.unit.damage.run", str(tmp_path), str(first), str(EACH)]
     done = subprocess.run(
         argv,

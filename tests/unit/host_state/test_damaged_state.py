@@ -87,7 +87,7 @@ def test_a_run_that_cannot_have_been_is_left_out(tmp_path: Path, change: dict[st
 
 
 def test_whatever_a_server_said_the_ledger_can_keep_it(tmp_path: Path) -> None:
-    """An error with half of a character in it was replaced by one of the ledger."""
+    """An error text with half a character was once replaced by an error of the run history."""
     ledger = FileRunHistory(tmp_path / "runs")
     ledger.record(replace(RUN, error="relation \udcff is gone", hint="x" * (1 << 21)))
     (told,) = ledger.last("shop", count=9)
@@ -164,7 +164,7 @@ def test_a_journal_of_another_backup_is_none_of_this_job(
 
 
 def owner(**changes: str) -> bytes:
-    """A lock file that says so of its owner."""
+    """A lock file with this text about its owner."""
     names = ("host", "pid_space", "boot_id", "process_started", "run_id", "deadline")
     said = dict.fromkeys(names, "") | {"pid": "1", "started_at": "2026-11-20T02:00:00+00:00"}
     return json.dumps(said | changes).encode()

@@ -88,7 +88,7 @@ def test_it_is_random_private_and_the_same_afterwards(tmp_path: Path) -> None:
 
 
 def test_runs_that_begin_at_once_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another run's secret is there when ours is made, though none was when we looked."""
+    """Another run makes the secret between our check and our write."""
     link, others = os.link, list[bytes]()
 
     def link_late(source: Path, target: Path) -> None:

@@ -128,7 +128,7 @@ def test_our_own_tasks_are_not_counted_against_us() -> None:
     assert slots_now(limits(88 + 4 + 4), working=2, threads=4) == 4
     assert slots_now(limits(88 + 4 + 4 + 30), working=2, threads=4) == 1
     assert slots_now(TaskLimits(cpus=2), working=1, threads=4) > 100
-    # Three slots with three more children each are 12 of the 100 tasks that are ours to use.
+    # Three slots with three more children each use 12 of our 100 tasks.
     assert slots_now(limits(88 + 4 + 8), working=2, threads=4, tasks_per_slot=5) == 2
 
 

@@ -232,7 +232,7 @@ class TurnRepository(MemoryRepository):
 
 
 class Actor(threading.Thread):
-    """A host that tries for the lease, keeps it for some heartbeats, lets go and tries again."""
+    """A host that takes the lease, keeps it for some heartbeats, releases it and tries again."""
 
     def __init__(self, number: int, lease: Lease, turns: OneAtATime) -> None:
         super().__init__(daemon=True)

@@ -79,7 +79,7 @@ def test_a_lease_that_says_what_no_owner_says_holds_nobody_up_for_longer_than_ou
 def test_a_number_that_nobody_comes_to_is_none_of_a_lease(
     hosts: MemoryHosts, number: str, taken: bool
 ) -> None:
-    """The next one had 17 digits: it was put again and again, and never seen."""
+    """The next number had 17 digits: it was written again and again, and never listed."""
     here, there = hosts.lease("here"), hosts.lease("there")
     if taken:
         assert here.attempt(deadline=None)
@@ -113,7 +113,7 @@ class Obstructed(MemoryRepository):
 
 
 def test_what_has_the_name_of_a_lease_and_is_none_is_stepped_over() -> None:
-    """Its number was tried again and again, for ever."""
+    """Its number was retried for ever."""
     store = Obstructed()
     store.taken = frozenset(f"{FOLDER}/{number:016}" for number in (1, 2, 4, 5))
     hosts = MemoryHosts(repository=store)

@@ -63,7 +63,7 @@ def test_what_needs_a_backup_is_dropped_before_it() -> None:
 
 
 def test_what_needs_itself_or_another_that_needs_it_is_dropped_all_the_same() -> None:
-    """It was followed for ever."""
+    """The loop was once followed for ever."""
     itself = replace(FULL, proof=Proof(parent=FULL.backup_id))
     assert children_first([itself]) == [itself]
     snake = replace(FULL, proof=Proof(parent=FIRST.backup_id))

@@ -138,7 +138,7 @@ def test_a_kept_incremental_keeps_every_backup_that_it_needs() -> None:
     ]
     newer = Candidate(backup_id="newer", taken_at=NOON)
     assert kept([full, first, second, newer], Policy(last=1)) == ["newer"]
-    # A host whose clock was wrong: the parent seems to be the younger one.
+    # The clock of a host was wrong: the parent seems younger than its child.
     early = Candidate(backup_id="early", taken_at=NOON - timedelta(days=30), parent="newer")
     damaged = replace(early, damaged=True)
     assert kept([early, newer, second, first], Policy(within=timedelta(days=60)))[-1] == "early"

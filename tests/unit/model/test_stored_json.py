@@ -96,7 +96,7 @@ def test_whatever_can_be_written_is_read_as_it_was_however_it_is_cut(
 
 @given(st.text('[]{}"\\,a ', max_size=40), st.integers(min_value=1, max_value=5))
 def test_nothing_is_deeper_or_more_than_what_was_counted(text: str, chunk_bytes: int) -> None:
-    """Whatever `json` can read of it was counted rightly, however it came."""
+    """Whatever `json` can parse was counted correctly, however its bytes arrived."""
     limits = Limits(size_bytes=1000, containers=3)
     pieces = [text[at : at + chunk_bytes].encode() for at in range(0, len(text), chunk_bytes)]
     try:

@@ -42,7 +42,7 @@ def test_holes_are_told_one_by_one() -> None:
 
 
 def test_a_name_far_away_makes_one_gap_of_millions() -> None:
-    """Each segment between was looked for, one by one."""
+    """Each segment in between was once looked up one by one."""
     far = (1 << 44) - 1
     assert wal(t1=({1, far}, [])).gaps(1) == [stretch(1, 2, far - 1)]
     assert wal(t1=({1, far}, [])).needed_after(1, "0/100028") == [stretch(1, 1, far)]
@@ -97,7 +97,7 @@ def test_a_backup_needs_what_leads_to_timelines_that_left_it_later() -> None:
         stretch(2, 3, 3),
         stretch(3, 4, 5),
     }
-    # The fourth left before the backup: it cannot be reached from it.
+    # The fourth branched off before the backup, which cannot reach it.
     assert all(each.timeline != 4 for each in needed)
 
 

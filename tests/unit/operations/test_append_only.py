@@ -38,7 +38,7 @@ def store() -> MemoryRepository:
 
 
 def append_only_job(*, resumable: bool = False) -> MemoryJob:
-    """Its first run failed at the second of two tables; now both would be read well."""
+    """Its first run failed at the second of two tables; now both can be read."""
     job = MemoryJob(table("orders", "1"), table("items", "1", fails_with=ON_FIRE))
     job.repository.refuse_deletes_with = REFUSED
     job.resumable = resumable

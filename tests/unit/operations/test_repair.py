@@ -73,7 +73,7 @@ def test_what_can_be_resumed_is_kept_while_the_job_says_so() -> None:
     assert "holdfast backup shop --resume" in report.leftovers[0].because
     job.resumable = False
     assert list(fates(repaired(job)).values()) == [Fate.REMOVED]
-    # The record of the failure is no leftover: `list` shows it until a good backup came after.
+    # The record of the failure is no leftover: `list` shows it until the next good backup.
     assert [key.rpartition("/")[2] for key in job.repository.objects] == ["failed.json"]
 
 
@@ -127,7 +127,7 @@ def test_nothing_is_repaired_while_a_run_is_under_way() -> None:
 
 
 def held_by_dead_runs(job: MemoryJob, *names: str) -> FakeHolder:
-    """Somebody who holds sessions that runs of the job have begun, and not ended."""
+    """A holder of sessions that runs of the job have begun and not ended."""
     holder = FakeHolder()
     for name in names:
         holder.begin(HeldKind.SNAPSHOT, label=RUN_LABEL, fast=True).session_id = name

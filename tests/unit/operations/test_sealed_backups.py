@@ -128,7 +128,7 @@ def test_a_part_of_another_backup_in_its_place_is_found(identities: Identities |
     first = backup(job.context).manifest
     second = backup(job.context).manifest
     objects = job.repository.objects
-    # Both hold the same rows for the same recipients: only the manifest knows them apart.
+    # Both hold the same rows for the same recipients: only the manifest tells which is which.
     objects[second.parts[0].key] = objects[first.parts[0].key]
     assert [bad.name for bad in verified(job, identities).bad] == [second.parts[0].name]
 
@@ -310,7 +310,7 @@ def test_prune_drops_what_no_backup_refers_to_sealed_or_not() -> None:
 
 
 def test_what_a_foreign_manifest_says_of_a_value_costs_no_other_backup_that_value() -> None:
-    """The next backup removed a value of which one manifest said that it should be another."""
+    """The next backup once removed a value for which one manifest had another fingerprint."""
     job, good = with_value()
     (blob,) = good.blobs
     wrong = replace(blob, stored_fingerprint=of_sha256("0" * 64))
@@ -325,7 +325,7 @@ def test_what_a_foreign_manifest_says_of_a_value_costs_no_other_backup_that_valu
 
 
 def test_a_value_that_an_unreadable_backup_may_need_stays_and_is_kept_once_more() -> None:
-    """It was removed, as no readable manifest spoke of it."""
+    """It was once removed, because no readable manifest named it."""
     job, manifest = with_value()
     (key,) = blob_keys(job)
     kept = job.repository.objects[key]

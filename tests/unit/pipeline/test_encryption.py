@@ -137,7 +137,7 @@ def test_nobody_holds_back_more_than_a_block_of_age() -> None:
     def chunks() -> Iterator[Buffer]:
         for _ in range(CHUNKS):
             yield bytes(MIB)
-            # All that was fed has come out again, but for what the library itself still holds.
+            # All input has come out again, except for the buffer of the library.
             waiting = (fed.size_bytes - sealed_bytes.size_bytes, fed.size_bytes - opened.size_bytes)
             held.append(waiting)
 

@@ -12,7 +12,7 @@ PREFIX = "holdfast-backup-"
 
 
 class Manager:
-    """Stands for systemctl and journalctl: does what the started unit would do."""
+    """Replaces systemctl and journalctl, and acts as the started unit would."""
 
     def __init__(self, fragment: Path, *, result: str, status: int, said: str = "") -> None:
         self._fragment, self._result, self._status, self._said = fragment, result, status, said

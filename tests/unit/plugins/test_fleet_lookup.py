@@ -102,7 +102,7 @@ def test_a_playbook_refuses_a_misspelt_variable_before_it_looks_at_a_host(
 def run(
     folder: Path, playbook: str, asked: dict[str, object] | dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """The playbook as an operator runs it, from a folder that has nothing to do with it."""
+    """The playbook as an operator runs it, from an unrelated folder."""
     inventory = folder / "hosts.yml"
     hosts = {"databases": {"hosts": {"db1": {"ansible_connection": "local"}}}}
     inventory.write_text(

@@ -85,7 +85,7 @@ def test_a_disk_and_an_nvme_disk_want_different_things(tree: BlockTree) -> None:
     assert rows == {
         "sda scheduler": ("mq-deadline", "none", "differs"),
         "sda add_random": ("0", "1", "differs"),
-        # Right for now, but no rule keeps it.
+        # Correct now, but no rule sets it at boot.
         "nvme0n1 scheduler": ("none", "none", "differs"),
         "nvme0n1 add_random": ("0", "1", "differs"),
     }

@@ -87,7 +87,7 @@ def test_when_one_key_is_refused_the_others_go_back(sys: Path) -> None:
 def test_going_back_writes_the_counterpart_that_was_not_zero(sys: Path) -> None:
     with pytest.raises(KeyRefused, match=r"'vm\.nope'"):
         write_all(kernel(sys), {"vm.dirty_ratio": "10", "vm.nope": "1"})
-    # The real kernel zeroes the ratio by itself; what we owe it is the write of the bytes.
+    # The real kernel zeroes the ratio itself; we only have to write the bytes.
     assert kernel(sys).read("vm.dirty_bytes") == "4096"
 
 

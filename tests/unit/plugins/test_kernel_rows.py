@@ -118,7 +118,7 @@ def test_a_pair_has_one_original_whichever_of_them_is_wanted(root: Path) -> None
     }
     assert kept == {
         "vm.dirty_bytes": ["vm.dirty_ratio", "20"],
-        # The kernel refuses a ratio of 0: what goes back is the counterpart.
+        # The kernel refuses a ratio of 0, so the counterpart is restored.
         "vm.dirty_background_bytes": ["vm.dirty_background_bytes", "4096"],
     }
 

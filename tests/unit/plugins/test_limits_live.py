@@ -127,7 +127,7 @@ def test_a_later_file_with_another_limit_is_named_with_its_line(tmp_path: Path) 
 
 
 def outcome(root: Path, user: Account) -> str:
-    """Who counts instead of our file, once it is written."""
+    """The file that overrides ours, once ours is written."""
     ours = Path("/etc/security/limits.d/dbbackup.conf")
     known = entries(root, file=ours, own=[f"{user.name} - nofile 65536"])
     words = last_words(known, user=user, item="nofile")

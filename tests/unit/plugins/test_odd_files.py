@@ -1,7 +1,7 @@
 """Odd files of operators, and how the programs that read them at boot interpret each.
 
-Each case is what lies on the host, and what was recorded from the program itself inside Debian 12
-and Debian 13, which agree but for one case (said beside it):
+Each case is the files of a host, and the result recorded from the program itself on Debian 12 and
+Debian 13, which agree except for one case (noted beside it):
 
 - systemd-sysctl 252.39 and 257.13 with `SYSTEMD_LOG_LEVEL=debug`: the writes, in their order;
 - pam_limits 1.5.2 and 1.7.0 in `su postgres -s /bin/sh -c 'ulimit -Sn; ulimit -Hn'`;
@@ -298,7 +298,7 @@ def put(root: Path, files: dict[str, str]) -> None:
 
 
 def left_by(writes: str) -> dict[str, str]:
-    """What a kernel holds after the writes: one of a pair zeroes the other."""
+    """The kernel's values after the writes: one of a pair zeroes the other."""
     state: dict[str, str] = {}
     for write in writes.split():
         key, _, value = write.partition("=")

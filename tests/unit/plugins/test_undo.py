@@ -24,7 +24,7 @@ DropInPaths=
 
 
 class Programs:
-    """Remembers what was run, and answers as a host does whose units follow their files."""
+    """Records commands, and answers as a host whose units follow their files."""
 
     def __init__(self, *, tasks: str = "9") -> None:
         self.ran: list[str] = []

@@ -95,7 +95,7 @@ def test_what_a_second_base_promises_is_no_mistake() -> None:
 
 def test_an_implementation_without_a_required_method_cannot_be_made() -> None:
     class Folder(Target):
-        """One that has no `restore`."""
+        """One without `restore`."""
 
         name = "a folder"
 
@@ -104,7 +104,7 @@ def test_an_implementation_without_a_required_method_cannot_be_made() -> None:
 
 
 def implementations(port: type = Port) -> Iterator[type]:
-    """All that this program has, its sources with them."""
+    """All ports of this program, those of its sources included."""
     for module in pkgutil.walk_packages(holdfast.sources.__path__, "holdfast.sources."):
         importlib.import_module(module.name)
     waiting = [port]
@@ -127,7 +127,7 @@ def test_no_field_of_a_dataclass_has_a_property_of_its_port_for_a_default() -> N
 
 
 def not_forwarded(wrapper: type, port: type) -> set[str]:
-    """What `wrapper` leaves to the defaults of the port that it wraps."""
+    """The methods that `wrapper` leaves to the defaults of its port."""
     required = set(getattr(port, "__abstractmethods__", ()))
     return ({*declared(port)} | required) - set(vars(wrapper))
 
@@ -164,7 +164,7 @@ class Compressor:
 
 
 class WholeStream(PartStream):
-    """A stream that can do everything, and nothing as a stream does it by default."""
+    """A stream with every ability, each different from the default."""
 
     rows = 7
     members = (Member(relation=Relation(schema="shop", name="t"), rows=7, offset=0, plain_bytes=1),)

@@ -22,7 +22,7 @@ METHODS = {
 
 
 class Recorder:
-    """Notes how it is called, and answers with a value of its own."""
+    """Records its calls, and returns values of its own."""
 
     def __init__(self) -> None:
         self.called: list[tuple[str, tuple[object, ...]]] = []

@@ -26,7 +26,7 @@ Answering = Callable[[str], tuple[int, bytes]]
 
 @contextmanager
 def store_that(answers: Answering, *, endpoint: str = "") -> Iterator[ObjectStoreRepository]:
-    """At an `endpoint` of its own, what answers is the proxy before it."""
+    """With its own `endpoint`, the proxy in front of it answers."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

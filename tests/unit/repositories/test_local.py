@@ -36,7 +36,7 @@ def test_what_root_stores_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> 
 def test_who_deletes_beside_a_writer_does_not_take_its_folder_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The folder is empty, and goes, after the writer has made it and before its file is there."""
+    """The folder is removed as empty, after the writer has made it and before its file exists."""
     repository, beside = LocalRepository(tmp_path), LocalRepository(tmp_path)
     open_file, taken_away = os.open, 0
 

@@ -26,7 +26,7 @@ GONE = RepositoryUnreachable("cannot reach it: gone")
 
 
 class Flaky(MemoryRepository):
-    """Fails as often as it is told, before or after it has done what was asked."""
+    """Fails the given number of times, before or after it has carried out the request."""
 
     def __init__(self, *, fails: int, after: bool = False, error: HoldfastError = GONE) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ def test_a_list_that_breaks_off_tells_everything_once_though_others_come_and_go(
         def list(self, prefix: str) -> Iterator[Stored]:
             for stored in list(super().list(prefix)):
                 if stored.key == "job/5" and "job/0" in self.objects:
-                    # Somebody removes what was told already, and puts what comes before it.
+                    # Another process removes names that were listed already, and adds earlier ones.
                     del self.objects["job/0"], self.objects["job/1"]
                     self.objects["job/00"] = b""
                     raise GONE

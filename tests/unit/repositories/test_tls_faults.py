@@ -94,7 +94,7 @@ class _Nothing(http.server.BaseHTTPRequestHandler):
 
 class _Quiet(http.server.ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is what is asked for."""
+        """A client that disconnects is expected."""
 
 
 @contextmanager
@@ -178,7 +178,7 @@ def test_a_certificate_of_an_unknown_signer_asks_for_it_in_ca_file(
             assert "ca_file" in refused.hint
 
 
-# What `openssl req -x509` makes: an authority that names the server, in one way or the other.
+# Made by `openssl req -x509`: an authority that names the server, in one of two ways.
 AS_OPENSSL: dict[str, tuple[dict[str, Any], str]] = {
     "its name": ({"names": ("localhost",)}, "localhost"),
     "any name of a domain": ({"names": ("*.localhost.localdomain", "localhost")}, "localhost"),

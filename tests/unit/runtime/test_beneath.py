@@ -25,7 +25,7 @@ def outside(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path, outside: Path) -> Iterator[Path]:
-    """With links to the folder and to the file outside; both are untouched in the end."""
+    """With links to the folder and the file outside; both stay untouched."""
     folder = tmp_path / "root"
     folder.mkdir()
     (folder / "out").symlink_to(outside)

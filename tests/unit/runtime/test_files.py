@@ -225,5 +225,5 @@ def test_whatever_the_disk_refuses_has_a_code_that_says_so(
         assert type(error) is KINDS[number]
         assert error.message.startswith("cannot use state directory file")
         assert os.strerror(number) in error.message
-    # And nothing half made is taken for the whole afterwards.
+    # And an incomplete file is never treated as complete afterwards.
     WRITERS[what](tmp_path)

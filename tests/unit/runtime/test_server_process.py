@@ -27,7 +27,7 @@ def started(folder: Path, program: str) -> ServerProcess:
 
 @pytest.fixture
 def never_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pause ends by itself, so that only a notice or the end of the process ends a wait."""
+    """No pause has a timeout, so only a notice or the end of the process ends a wait."""
     monkeypatch.setattr(server_process, "ASK_AGAIN_SECONDS", WAIT_SECONDS)
 
 

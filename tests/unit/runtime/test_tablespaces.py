@@ -109,7 +109,7 @@ def test_new_tablespaces_go_below_the_folder_that_was_named(
     assert spaces.admit(path, nothing) == [16500, 16501]
     assert places(path) == []
     for oid in (16500, 16501):
-        # Again, as a server that was stopped asks again.
+        # Again, as after a restart of the server.
         assert [spaces.make(oid), spaces.make(oid)] == [below / str(oid)] * 2
         assert (data / "pg_tblspc" / str(oid) / f"PG_15_{CATALOG}").is_dir()
     assert [each.name for each in used.iterdir()] == ["precious"]

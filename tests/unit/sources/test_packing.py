@@ -53,7 +53,7 @@ def test_a_stream_that_ends_too_early_says_where() -> None:
 
 
 def test_what_lies_before_what_was_read_is_not_waited_for() -> None:
-    """A negative length was read for ever."""
+    """A negative length was once read for ever."""
     cutter = StreamCutter([b"abcdef"])
     cutter.skip_to(4)
     with pytest.raises(EOFError, match="2 bytes before 4 are read already"):

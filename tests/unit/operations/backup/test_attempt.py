@@ -21,7 +21,7 @@ from tests.support.memory_job import MemoryJob
 
 
 class Stuck(FakeSource):
-    """A server that opens no snapshot, as somebody has locked a table."""
+    """A server that opens no snapshot, because a session has locked a table."""
 
     @contextmanager
     def open(

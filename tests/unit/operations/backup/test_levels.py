@@ -76,7 +76,7 @@ def test_a_quick_look_finds_what_is_lost_cut_short_or_of_another_hash(
 
 
 def test_every_bit_of_a_manifest_counts() -> None:
-    """Each of them: what is flipped is refused, or it is found, or it changed nothing at all."""
+    """For each of them: a flipped bit is refused, or found, or changes nothing at all."""
     job = MemoryJob()
     manifest = made(job)
     key = manifest_key(manifest.backup_id)

@@ -25,7 +25,7 @@ SNAPSHOT = "00000003-0000001B-1"
 
 
 def failed_job(*, resumable: bool = True) -> MemoryJob:
-    """`orders` was stored, `items` failed; the next run finds both well."""
+    """`orders` was stored, `items` failed; the next run can read both."""
     error = BackupFailed("cannot read table 'public.items'")
     job = MemoryJob(
         table("orders", "1,ann", "2,bob", "3,eve"), table("items", "1", "2", fails_with=error)

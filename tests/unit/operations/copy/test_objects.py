@@ -20,7 +20,7 @@ from tests.support.threads import refuse_threads
 
 
 class Watched(MemoryRepository):
-    """Knows how many puts were under way at once, and can refuse one of them."""
+    """Counts concurrent puts, and can refuse one of them."""
 
     def __init__(self, *, refuses: str = "") -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Watched(MemoryRepository):
 
 
 class Endless(MemoryRepository):
-    """Its objects go on for ever."""
+    """Its objects never end."""
 
     @contextmanager
     def open(self, key: str) -> Iterator[Iterator[bytes]]:

@@ -111,7 +111,7 @@ def test_a_record_of_a_failure_in_a_place_of_its_own_is_forgotten_with_that_plac
 @pytest.mark.parametrize("file", ["failed.json", "pruned", "manifest.json"])
 @pytest.mark.parametrize("place", ["shop/blobs", "shop/parts", "shop/blobs/ab", "shop/latest"])
 def test_no_record_counts_where_no_backup_can_be(file: str, place: str) -> None:
-    """`shop/blobs/pruned` removed every long value of the job."""
+    """`shop/blobs/pruned` once removed every long value of the job."""
     job = MemoryJob()
     job.blob_grace = timedelta(days=1)
     backup(job.context)

@@ -211,7 +211,7 @@ class SlowRepository(MemoryRepository):
 
 
 def test_the_fast_one_is_never_far_ahead_of_the_slow_one() -> None:
-    """Else the whole database would be in memory before a slow store had its first byte."""
+    """Otherwise the whole database would be in memory before a slow store got its first byte."""
     given, ahead = 0, 0
     slow = SlowRepository(lambda: given - slow.taken >= CHUNKS_BEHIND or given == MANY)
     members = [

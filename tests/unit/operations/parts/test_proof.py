@@ -141,7 +141,7 @@ def test_another_size_is_refused_before_a_byte_is_read(way: str, size_bytes: int
 @pytest.mark.parametrize("way", ["proven", "streamed"])
 @pytest.mark.parametrize("codec", [Codec.ZSTD, Codec.GZIP, Codec.XZ])
 def test_what_unpacks_to_more_than_was_stated_is_read_no_further(way: str, codec: Codec) -> None:
-    """All fingerprints of what is stored are right: only its plain size tells."""
+    """All fingerprints of the stored bytes match: only the plain size differs."""
     store, seen = Watched(), bytearray()
     stored = replace(store.stored(bytes(64 << 20), codec, "none"), plain_bytes=3 << 20)
     with pytest.raises(VerifyFailed, match="plain size is more than the 3145728"):
@@ -150,7 +150,7 @@ def test_what_unpacks_to_more_than_was_stated_is_read_no_further(way: str, codec
 
 
 class Full(Spool):
-    """A disk that others fill up when half of a part has been kept."""
+    """A disk that other programs fill up when half of a part is stored."""
 
     def put(self, chunk: bytes) -> None:
         if sum(map(len, self)) > len(MANY) // 2:

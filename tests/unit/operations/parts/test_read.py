@@ -63,7 +63,7 @@ class Kept(MemoryJob):
         self.repository.objects[blob.key] = change(self.repository.objects[blob.key])
 
     def as_the_first_release(self, manifest: Manifest) -> None:
-        """It noted nothing of how a value is stored that is not sealed."""
+        """It recorded nothing about the stored form of unencrypted values."""
         blobs = tuple(
             replace(each, stored_bytes=0, stored_fingerprint="") for each in manifest.blobs
         )
@@ -208,7 +208,7 @@ def test_the_same_content_in_other_bytes_is_told_where_no_backup_has_stored_it_s
     job = Kept(Codec.ZSTD)
     manifest = job.backup()
     (blob,) = manifest.blobs
-    # A frame that holds nothing, and that every tool passes over.
+    # An empty frame, which every tool skips.
     job.damage(blob, lambda data: data + b"\x50\x2a\x4d\x18" + (3).to_bytes(4, "little") + b"hey")
     bare = replace(blob, stored_bytes=0, stored_fingerprint="")
     assert b"".join(proven_blob(job.repository, bare)) == VALUE

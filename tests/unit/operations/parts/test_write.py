@@ -51,7 +51,7 @@ def test_a_restore_reads_by_one_fingerprint_and_the_codecs_own_checksum() -> Non
     with job.source.open(workers=1) as snapshot:
         plan = snapshot.parts[0]
         part = stored(job, snapshot, plan)
-    # As if the compressor had written what it was not given: the stored bytes are as they were.
+    # As if the compressor had changed the content: the stored bytes stay the same.
     frame[len(frame) // 2] ^= 1
     job.repository.put("frame", [bytes(frame)])
     wrong = replace(
@@ -70,7 +70,7 @@ def test_a_restore_reads_by_one_fingerprint_and_the_codecs_own_checksum() -> Non
 
 
 class Upside:
-    """A compressor that turns every buffer round: nobody else's bytes look like that."""
+    """A compressor that reverses every buffer, so that its output is recognised."""
 
     def feed(self, chunk: Buffer) -> Iterator[Buffer]:
         yield bytes(chunk)[::-1]

@@ -172,7 +172,7 @@ def test_an_upload_that_came_to_nothing_goes_with_its_time(cluster: MemoryCluste
 
 
 def foreign(cluster: MemoryCluster, place: str, *, of: str, size_bytes: int) -> None:
-    """A record like that of `of`, of a segment of another size, at another place."""
+    """A record like that of `of`, for a segment of another size, under another key."""
     archive = WalArchive(cluster.job.repository, "shop")
     record = archive.find("77", of)
     key = record.part.key.replace(of.lower(), place.lower())

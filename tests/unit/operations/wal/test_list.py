@@ -44,7 +44,7 @@ def test_a_cluster_that_somebody_has_named_takes_the_place_of_the_other_one(
     assert not push(context, other.finish(name(1))).was_there
     with pytest.raises(ClusterChanged, match="its system_identifier is 88"):
         push(context, first.finish(name(2)))
-    # What was let in once is the job's from then on.
+    # A cluster that was allowed once belongs to the job from then on.
     push(archiving(store), other.finish(name(2)))
 
 
@@ -80,6 +80,6 @@ def test_what_was_found_out_once_is_not_looked_up_for_each_segment(tmp_path: Pat
     context = replace(archiving(MemoryRepository()), clusters=known)
     push(context, DataDirectory(tmp_path / "data").finish(name(1)))
     assert "77" in FileClusters(folder)
-    # Where nothing can be remembered it is looked up again.
+    # Without a writable cache it is looked up again.
     (tmp_path / "file").write_text("")
     FileClusters(tmp_path / "file" / "clusters").add("77")

@@ -41,7 +41,7 @@ def names(repository: MemoryRepository) -> list[str]:
 
 
 def only_what_is_recorded(repository: MemoryRepository) -> bool:
-    """Whether each object is a record, or what one speaks of."""
+    """Whether each object is a record, or the file of one."""
     archive = WalArchive(repository, "shop")
     held = [each for each in archive.held() if each.is_archived]
     known = {archive.find(each.cluster, each.name.text).part.key for each in held}
@@ -85,7 +85,7 @@ def test_another_file_under_its_name_is_refused_and_the_first_one_stays(
 
 
 class Racing(MemoryRepository):
-    """Somebody else finishes the same segment while ours is on its way."""
+    """Another process stores the same segment while ours is being uploaded."""
 
     def __init__(self, theirs: dict[str, bytes]) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ def test_who_comes_second_and_may_remove_nothing_is_content_with_what_is_there(
 
 
 class Deaf(MemoryRepository):
-    """Stores a record, and then says that it could not."""
+    """Stores a record, and then reports a failure."""
 
     def __init__(self, error: HoldfastError) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class Deaf(MemoryRepository):
     "error",
     [
         RepositoryUnreachable("cannot store: the line is dead"),
-        # As a store says it that was asked twice for what it had done the first time.
+        # As a store answers a repeated request that it has already carried out.
         AlreadyStored("cannot store: it is there"),
     ],
 )
@@ -167,7 +167,7 @@ def test_a_record_whose_receipt_was_lost_keeps_what_it_speaks_of(
 
 
 class Interrupting(MemoryRepository):
-    """Stores an object of which the key has `word`, and interrupts the push then."""
+    """Stores an object whose key contains `word`, and then interrupts the push."""
 
     def __init__(self, word: str) -> None:
         super().__init__()
@@ -233,7 +233,7 @@ def test_what_cannot_be_sent_along_does_not_fail_what_was_asked_for(server: Data
     server.finish(TWO, text=b"another")
     server.finish(THREE)
     pushed = push(context, server.finish(ONE), at_once=3)
-    # Nor is the one behind it archived: that would leave a gap.
+    # The next segment is not archived either: that would leave a gap.
     assert pushed.ahead == ()
     assert names(store) == [ONE, TWO]
     assert only_what_is_recorded(store)
@@ -246,7 +246,7 @@ def test_every_mirror_has_it_before_the_server_forgets_it(server: DataDirectory)
     path = server.finish(ONE)
     with pytest.raises(RepositoryFull):
         push(context, path)
-    # A server asks again every minute: what is refused must not pile up.
+    # A server tries again every minute: refused files must not pile up.
     assert main.objects == {}
     mirror.refuse_puts_with = None
     push(context, path)
@@ -320,7 +320,7 @@ def test_a_segment_that_its_server_still_writes_to_is_refused_and_the_true_one_a
     wal.fill_to(0)
     path.write_bytes(wal.segments()[0])
     assert not push(archiving(store), path).was_there
-    # Marked by its server, it is finished whatever we think of it.
+    # The server has marked it as finished, which counts more than our own check.
     (server.wal / "archive_status" / f"{path.name}.ready").touch()
     assert push(archiving(store), path).was_there
 

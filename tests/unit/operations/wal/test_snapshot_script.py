@@ -29,7 +29,7 @@ BEGUN = Begun(
 
 @dataclass
 class FakeHolding:
-    """A session that may turn out to be corrupt at a look."""
+    """A session that a check may find corrupt."""
 
     begun: Begun = BEGUN
     session_id: str = "c6a8"
@@ -76,7 +76,7 @@ class FakeBracket:
 
 
 class Bench:
-    """A script, a folder for labels, and what was said."""
+    """A script, a folder for labels, and the messages."""
 
     def __init__(self, folder: Path) -> None:
         self.script = folder / "script"

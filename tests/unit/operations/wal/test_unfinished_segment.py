@@ -26,7 +26,7 @@ def taken_early(
     recipients: tuple[str, ...] = (),
     other: bool = False,
 ) -> Path:
-    """The segment that a server has finished, of which an earlier release took the beginning."""
+    """A finished segment, of which an earlier release archived only the beginning."""
     server, wal = DataDirectory(tmp_path / "data"), WalWriter(identifier=CLUSTER)
     wal.filler(9000)
     path = server.wal / wal.name()

@@ -61,7 +61,7 @@ def version(kind: str, *release: int) -> ServerVersion:
 
 @pytest.fixture
 def says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is all of PATH, and programs in it that only say a version."""
+    """A folder as the whole PATH, with programs that only print a version."""
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path
 

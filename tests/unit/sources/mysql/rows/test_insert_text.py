@@ -105,7 +105,7 @@ def escaped(value: str | None) -> str:
 words = st.text(alphabet="ab',()\\N\n", max_size=6)
 
 
-# No deadline: how busy the machine is says nothing about quotes.
+# No deadline, as the load of the machine does not matter here.
 @settings(deadline=None)
 @given(rows=st.lists(st.tuples(words, st.none() | words), min_size=1, max_size=4))
 def test_bare_text_is_believed_exactly_when_escaping_would_change_nothing(

@@ -16,7 +16,7 @@ ROWS = list(itertools.product(range(3), repeat=3))
 keys = st.sampled_from(ROWS)
 
 
-# No deadline: how busy the machine is says nothing about ranges.
+# No deadline, as the load of the machine does not matter here.
 @settings(deadline=None)
 @given(first=keys, second=keys)
 def test_ranges_follow_each_other_without_gap_or_overlap(

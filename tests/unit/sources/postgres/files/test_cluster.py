@@ -25,7 +25,7 @@ def files_in(data: Path, **skipped: str) -> Files:
 
 
 def answers(*lists: list[tuple[str, str]]) -> Callable[[], list[tuple[str, str]]]:
-    """What the catalogue says, the last answer for ever."""
+    """The answers of the catalogs; the last one is repeated."""
     left = list(lists)
     return lambda: left.pop(0) if len(left) > 1 else left[0]
 

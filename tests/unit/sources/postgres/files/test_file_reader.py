@@ -164,7 +164,7 @@ def test_a_link_is_read_only_where_it_is_known_and_leads_to_what_the_owner_owns(
     stranger = replace(found, owner=os.getuid() + 1)
     with pytest.raises(BackupFailed, match=r"'.*/known': a link leads there"):
         whole(stranger.file(Entry(path="known")))
-    # Without a link on the way it is somebody else's file in the server's own folder.
+    # Without a link in its path it is a foreign file in the server's own folder.
     assert whole(stranger.file(Entry(path="elsewhere"))) == b"content"
 
 

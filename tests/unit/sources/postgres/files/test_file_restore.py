@@ -17,7 +17,7 @@ WAIT_SECONDS = 60.0
 
 
 class Bringing(FileRestore):
-    """What becomes of each part is up to the test."""
+    """The test decides the result of each part."""
 
     def __init__(self, act: Callable[[FileRestore, Any], None]) -> None:
         super().__init__(cast(Any, None), cast(Any, None), cast(Any, None))

@@ -12,7 +12,7 @@ from holdfast.sources.postgres.files.target import tablespaces_to_bring
 
 
 class Admits:
-    """Remembers which segments it was shown, each with the beginning of the next."""
+    """Records the segments that it sees, each with the beginning of the next one."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, bytes]] = []

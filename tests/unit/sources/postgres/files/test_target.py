@@ -48,7 +48,7 @@ def tar_of(*names: str) -> bytes:
 
 
 class Store:
-    """What a repository would hand out; an error is raised after the first byte."""
+    """The bytes of a repository; an error is raised after the first byte."""
 
     def __init__(self) -> None:
         self.parts = [

@@ -55,7 +55,7 @@ def test_nobody_waits_for_what_was_ended() -> None:
 
 
 class FakeConnection:
-    """A session that can be told to end what it does."""
+    """A session that can be cancelled."""
 
     def __init__(self) -> None:
         self.cancelled = threading.Event()
@@ -66,7 +66,7 @@ class FakeConnection:
 
 
 class FakeLogin:
-    """Gives sessions, and knows how many are left open."""
+    """Opens sessions, and counts those that stay open."""
 
     def __init__(self) -> None:
         self.open = 0

@@ -1,4 +1,4 @@
-"""Who queues for a table must not be stuck behind a snapshot that itself waits for that table."""
+"""A session that queues for a table must not wait for a snapshot that waits for that table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from holdfast.sources.postgres.server.shared_snapshot import Exported, begun_und
 
 
 class Held:
-    """The session of a snapshot, as far as it is told anything here."""
+    """The session of a snapshot, with the few methods that these tests use."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
