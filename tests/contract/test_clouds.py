@@ -19,6 +19,7 @@ from holdfast.model.errors import (
     RepositoryReadOnly,
     RepositoryRefused,
 )
+from holdfast.model.fingerprints import fingerprint_of
 from holdfast.operations.append_only import AppendOnly, Leftovers
 from holdfast.operations.backup.job import backup
 from holdfast.operations.copy.objects import CopyItem, upload
@@ -93,7 +94,7 @@ def content(repository: Repository, key: str) -> bytes:
 
 
 def known(data: bytes) -> Content:
-    return Content(size_bytes=len(data), sha256=sha256(data).hexdigest(), read=lambda: [data])
+    return Content(size_bytes=len(data), fingerprint=fingerprint_of(data), read=lambda: [data])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_a_put_gets_over_one_fault_and_is_there_once(cloud: Cloud, fault: Fault)
     cloud.behind.put("job/b/part", [b"one", b"two"])
     assert cloud.proxy.faults[0].done == fault.times
     assert content(cloud.plain, "job/b/part") == b"onetwo"
-    assert cloud.plain.stat("job/b/part").sha256 == sha256(b"onetwo").hexdigest()
+    assert cloud.plain.stat("job/b/part").fingerprint == fingerprint_of(b"onetwo")
     assert [each.key for each in cloud.plain.list("")] == ["job/b/part"]
 
 
@@ -123,7 +124,7 @@ def test_a_long_upload_gets_over_a_fault_of_one_of_its_parts(cloud: Cloud, kind:
     cloud.behind.put("job/b/long", known(data))
     assert cloud.proxy.faults[0].done == 1
     assert content(cloud.plain, "job/b/long") == data
-    assert cloud.plain.stat("job/b/long").sha256 == sha256(data).hexdigest()
+    assert cloud.plain.stat("job/b/long").fingerprint == fingerprint_of(data)
 
 
 @pytest.mark.parametrize("kind", ["truncated", "reset", "status"])
@@ -162,7 +163,7 @@ def test_a_key_with_odd_letters_is_one_key_wherever_it_is_told(cloud: Cloud, key
 def test_a_small_object_is_one_request_that_carries_its_fingerprint(cloud: Cloud) -> None:
     cloud.behind.put("job/b/part", known(b"content"))
     assert len(cloud.proxy.lines) == 1
-    assert cloud.plain.stat("job/b/part").sha256 == sha256(b"content").hexdigest()
+    assert cloud.plain.stat("job/b/part").fingerprint == fingerprint_of(b"content")
 
 
 def test_what_is_there_by_size_and_fingerprint_is_not_sent_again_nor_read(cloud: Cloud) -> None:
@@ -170,7 +171,7 @@ def test_what_is_there_by_size_and_fingerprint_is_not_sent_again_nor_read(cloud:
     for key in keys:
         source.put(key, [key.encode()])
     items = [
-        CopyItem(key=key, size_bytes=len(key), sha256=sha256(key.encode()).hexdigest())
+        CopyItem(key=key, size_bytes=len(key), fingerprint=fingerprint_of(key.encode()))
         for key in keys
     ]
     wrong = items[3]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from holdfast.model.errors import (
     RepositoryRefused,
     RepositoryUnreachable,
 )
+from holdfast.model.fingerprints import fingerprint_of
 from holdfast.ports.repository import Content, Repository
 from holdfast.repositories.network import RetryingRepository
 from lab.stores.proxy import Fault, FaultProxy, fault_proxy
@@ -56,7 +56,7 @@ def content(repository: Repository, key: str) -> bytes:
 
 
 def known(data: bytes) -> Content:
-    return Content(size_bytes=len(data), sha256=sha256(data).hexdigest(), read=lambda: [data])
+    return Content(size_bytes=len(data), fingerprint=fingerprint_of(data), read=lambda: [data])
 
 
 def unfinished(bucket: S3Bucket, folder: Path) -> list[str]:
@@ -82,7 +82,7 @@ def test_a_put_gets_over_one_fault_and_is_there_once(
     repository.put("job/b/part", [b"one", b"two"])
     assert proxy.faults[0].done == fault.times
     assert content(plain, "job/b/part") == b"onetwo"
-    assert plain.stat("job/b/part").sha256 == sha256(b"onetwo").hexdigest()
+    assert plain.stat("job/b/part").fingerprint == fingerprint_of(b"onetwo")
     assert [each.key for each in plain.list("")] == ["job/b/part"]
     assert proxy.count("^PUT") <= MOST_REQUESTS
 
@@ -96,7 +96,7 @@ def test_a_long_upload_gets_over_a_fault_of_one_of_its_parts(
     repository.put("job/b/long", known(data))
     assert proxy.faults[0].done == 1
     assert content(plain, "job/b/long") == data
-    assert plain.stat("job/b/long").sha256 == sha256(data).hexdigest()
+    assert plain.stat("job/b/long").fingerprint == fingerprint_of(data)
 
 
 def test_a_long_upload_with_a_wrong_etag_is_refused_whole(

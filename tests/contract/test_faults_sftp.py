@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from hashlib import sha256
 from pathlib import Path
 from threading import Barrier
 
 import pytest
 
 from holdfast.model.errors import RepositoryFull, RepositoryRefused, RepositoryUnreachable
+from holdfast.model.fingerprints import fingerprint_of
 from holdfast.ports.repository import Content, Repository
 from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.network import RetryingRepository
@@ -62,7 +62,7 @@ def content(repository: Repository, key: str) -> bytes:
 
 
 def known(data: bytes) -> Content:
-    return Content(size_bytes=len(data), sha256=sha256(data).hexdigest(), read=lambda: [data])
+    return Content(size_bytes=len(data), fingerprint=fingerprint_of(data), read=lambda: [data])
 
 
 @pytest.mark.parametrize("cut_at", [0, 1000, 2000, 3000, 4000, 5000])

@@ -6,7 +6,6 @@ import errno
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from holdfast.locking.job_lock import LEASES, SLOTS
 from holdfast.locking.lease import Lease, Terms
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import AlreadyStored, ObjectMissing
+from holdfast.model.fingerprints import BLAKE3, SHA256, fingerprint_of
 from holdfast.ports.repository import Content, Repository
 from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.network import RetryingRepository, ThrottledRepository
@@ -106,18 +106,19 @@ def test_what_is_put_comes_back(repository: Repository) -> None:
     assert content(repository, "job/b/parts/data/x.copy") == b"onetwothree" + b"x" * (3 * MIB)
 
 
+@pytest.mark.parametrize("algorithm", [BLAKE3, SHA256])
 @pytest.mark.parametrize("size_bytes", [11, 21 * MIB], ids=["short", "long"])
 def test_content_is_kept_with_its_fingerprint_or_without_any(
-    repository: Repository, size_bytes: int
+    repository: Repository, size_bytes: int, algorithm: str
 ) -> None:
     data = b"x" * size_bytes
-    digest = sha256(data).hexdigest()
-    content_ = Content(size_bytes=size_bytes, sha256=digest, read=lambda: [data])
+    fingerprint = fingerprint_of(data, algorithm)
+    content_ = Content(size_bytes=size_bytes, fingerprint=fingerprint, read=lambda: [data])
     assert repository.put("job/known", content_).size_bytes == size_bytes
     found = repository.stat("job/known")
     assert found.size_bytes == size_bytes
-    assert found.sha256 in (digest, "")
-    assert sha256(content(repository, "job/known")).hexdigest() == digest
+    assert found.fingerprint in (fingerprint, "")
+    assert fingerprint_of(content(repository, "job/known"), algorithm) == fingerprint
     with pytest.raises(AlreadyStored):
         repository.put("job/known", content_)
 

@@ -41,14 +41,14 @@ def test_the_last_reading_of_an_object_counts(proofs: VerificationLog) -> None:
 def test_a_look_at_what_is_stored_does_not_outweigh_one_that_opened_it(
     proofs: VerificationLog,
 ) -> None:
-    bad = Reread(at=START, problem="plain SHA-256 is another one")
+    bad = Reread(at=START, problem="plain fingerprint is another one")
     proofs.reread("shop/a", "k", bad)
     proofs.reread("shop/a", "k", Reread(at=START + DAY, opened=False))
     assert proofs.of("shop/a") == {"k": bad}
     assert proofs.damaged("shop") == {"shop/a"}
     proofs.reread("shop/a", "k", Reread(at=START + 2 * DAY))
     assert proofs.damaged("shop") == set()
-    stored = Reread(at=START, problem="stored SHA-256 is another one", opened=False)
+    stored = Reread(at=START, problem="stored fingerprint is another one", opened=False)
     proofs.reread("shop/a", "k", stored)
     proofs.reread("shop/a", "k", Reread(at=START + DAY, opened=False))
     assert proofs.damaged("shop") == set()

@@ -26,7 +26,7 @@ class MemoryRepository:
         self.refuse_key_with: tuple[str, HoldfastError] | None = None
         self.refuse_deletes_with: HoldfastError | None = None
         self.locked: set[str] = set()
-        self.sha256_given: dict[str, str] = {}
+        self.fingerprint_given: dict[str, str] = {}
         self._free_bytes = free_bytes
 
     def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
@@ -62,8 +62,8 @@ class MemoryRepository:
         below = f"{prefix.rstrip('/')}/" if prefix else ""
         for key in sorted(self.objects):
             if key.startswith(below):
-                sha256 = self.sha256_given.get(key, "")
-                yield Stored(key=key, size_bytes=len(self.objects[key]), sha256=sha256)
+                fingerprint = self.fingerprint_given.get(key, "")
+                yield Stored(key=key, size_bytes=len(self.objects[key]), fingerprint=fingerprint)
 
     def delete(self, key: str) -> None:
         self._refuse(self.refuse_deletes_with)

@@ -23,7 +23,7 @@ CHECKERS = {
     "yamllint": ["yamllint", "--strict", "."],
     "ansible-lint production": ["ansible-lint", "--offline"],
 }
-STOCK_TOOLS = {name: [f"/usr/bin/{name}"] for name in ("age", "jq", "openssl", "zstd")}
+STOCK_TOOLS = {name: [f"/usr/bin/{name}"] for name in ("age", "b3sum", "jq", "openssl", "zstd")}
 INSTALL = "import sys; from lab.machine import install; install(sys.argv[1:])"
 # Destroy first: molecule remembers hosts that may have been removed since.
 BEFORE = ("destroy", "create", "prepare", "check", "converge", "idempotence")

@@ -10,6 +10,7 @@ from holdfast.catalog.manifest import Failure
 from holdfast.limits.budget import Budget
 from holdfast.limits.throttle import Throttle
 from holdfast.model.backup import Codec
+from holdfast.model.fingerprints import FAST
 from holdfast.model.retention import Policy
 from holdfast.operations.context import (
     BackupContext,
@@ -56,6 +57,7 @@ class MemoryJob:
         self.stall_timeout: timedelta | None = None
         self.resumable = False
         self.recipients: tuple[str, ...] = ()
+        self.fingerprints = FAST
         self.workers = 2
         self.journal = MemoryJournal()
         self.file_lists = MemoryFileLists()
@@ -71,7 +73,12 @@ class MemoryJob:
     def spec(self) -> JobSpec:
         return JobSpec(
             name="shop",
-            form=StoredForm(codec=Codec.ZSTD, level=3, recipients=self.recipients),
+            form=StoredForm(
+                codec=Codec.ZSTD,
+                level=3,
+                recipients=self.recipients,
+                fingerprints=self.fingerprints,
+            ),
             rules=RunRules(
                 timeout=self.timeout,
                 stall_timeout=self.stall_timeout,

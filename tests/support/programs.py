@@ -20,6 +20,7 @@ ESSENTIAL = (
 STOCK = {
     "age": "age",
     "age-keygen": "age",
+    "b3sum": "b3sum",
     "jq": "jq",
     "openssl": "openssl",
     "python3": "python3-minimal",

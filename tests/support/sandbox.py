@@ -19,6 +19,7 @@ from holdfast.host_state.runs import FileJournal, FileRunHistory
 from holdfast.locking.host_lock import this_process
 from holdfast.locking.lease import Lease, Terms
 from holdfast.model.backup import Blob, Codec, Manifest, Member, Part, PartKind, Relation, Server
+from holdfast.model.fingerprints import Algorithms
 from holdfast.model.part_details import NOTHING, PostgresTable, details_of_schema_1
 from holdfast.model.proof import BaseBackupProof
 from holdfast.model.values import Span
@@ -114,7 +115,12 @@ def _fill(store: LocalRepository, job: str) -> None:
 
 def _kept(store: LocalRepository, key: str, content: bytes) -> Part:
     plain, stored = keep(
-        store, f"{key}.zst", [content], compression=compressor(Codec.ZSTD, 1), recipients=()
+        store,
+        f"{key}.zst",
+        [content],
+        compression=compressor(Codec.ZSTD, 1),
+        recipients=(),
+        fingerprints=Algorithms(),
     )
     return Part(
         name=key.partition("/parts/")[2] or "part",

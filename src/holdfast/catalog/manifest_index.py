@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS summary (
-    key TEXT PRIMARY KEY, size_bytes INTEGER, sha256 TEXT, summary BLOB, seal TEXT
+    key TEXT PRIMARY KEY, size_bytes INTEGER, fingerprint TEXT, summary BLOB, seal TEXT
 ) WITHOUT ROWID;
 """
-COLUMNS = "SELECT key, size_bytes, sha256, summary, seal FROM summary"
+COLUMNS = "SELECT key, size_bytes, fingerprint, summary, seal FROM summary"
 WAIT_SECONDS = 10.0
 
 
@@ -176,7 +176,7 @@ def _remembered(stored: Stored, row: Row | None, believed: str) -> Summary | Non
     if row is None:
         return None
     size_bytes, hashed, summary, seal = row
-    if (size_bytes, hashed) != (stored.size_bytes, stored.sha256):
+    if (size_bytes, hashed) != (stored.size_bytes, stored.fingerprint):
         return None
     if not isinstance(summary, bytes) or seal != _seal(stored, summary, believed):
         return None
@@ -188,12 +188,12 @@ def _remembered(stored: Stored, row: Row | None, believed: str) -> Summary | Non
 
 def _row(stored: Stored, summary: Summary, believed: str) -> Row:
     content = _adapter().dump_json(summary)
-    return stored.size_bytes, stored.sha256, content, _seal(stored, content, believed)
+    return stored.size_bytes, stored.fingerprint, content, _seal(stored, content, believed)
 
 
 def _seal(stored: Stored, summary: bytes, believed: str) -> str:
     """A checksum of the whole row: a flipped bit in the index must not show in a list."""
-    head = f"{stored.key}\n{stored.size_bytes}\n{stored.sha256}\n{believed}\n".encode()
+    head = f"{stored.key}\n{stored.size_bytes}\n{stored.fingerprint}\n{believed}\n".encode()
     return sha256(head + summary).hexdigest()
 
 

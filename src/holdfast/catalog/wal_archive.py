@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from holdfast.catalog.documents import unwrapped, wrapped
 from holdfast.catalog.places import MANIFEST, WAL, is_below
 from holdfast.model.errors import ManifestInvalid
+from holdfast.model.fingerprints import fingerprint_in
 from holdfast.model.stored_json import RECORD, Unreadable, damaged, typed
-from holdfast.model.stored_parts import part_from, part_in_schema_1
+from holdfast.model.stored_parts import part_as_stored, part_from
 from holdfast.model.wal import Position, WalKind, WalName, is_segment_size
 from holdfast.model.wal_archive import ArchivedFile, Held
 from holdfast.ports.repository import Repository, Stored, read_document
@@ -24,7 +25,9 @@ from holdfast.ports.repository import Repository, Stored, read_document
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SCHEMA = "holdfast.wal/1"
+SCHEMA = "holdfast.wal/2"
+# The schemas that can be read, newest first, with the schema of the part in each.
+SCHEMAS = {SCHEMA: 2, "holdfast.wal/1": 1}
 NAME = "file"
 # JOB.wal, cluster, timeline, name.
 DEPTH = 4
@@ -41,7 +44,7 @@ class WalArchive:
         """Turn the stored content into an archived file; raises `AlreadyStored`."""
         key = self._record_key(file.cluster, file.name)
         body: dict[str, Any] = _adapter().dump_python(file, mode="json", exclude={"part": {"memo"}})
-        part_in_schema_1(body["part"], file.part)
+        part_as_stored(body["part"], file.part)
         self._repository.put(key, [wrapped(body, schema=SCHEMA, name=NAME)])
 
     def find(self, cluster: str, name: str) -> ArchivedFile:
@@ -49,9 +52,10 @@ class WalArchive:
         `ManifestInvalid`."""
         key = self._record_key(cluster, name)
         data = read_document(self._repository, key, RECORD)
-        _, body = unwrapped(data, schemas=[SCHEMA], name=NAME, key=key, limits=RECORD)
+        found, body = unwrapped(data, schemas=[*SCHEMAS], name=NAME, key=key, limits=RECORD)
         try:
-            file = typed(_adapter(), body | {"part": part_from(body.get("part"), 1)})
+            part = part_from(body.get("part"), SCHEMAS[found])
+            file = typed(_adapter(), body | {"part": part})
             self._require_sound(file)
         except Unreadable as error:
             raise damaged(key, error) from error
@@ -66,6 +70,8 @@ class WalArchive:
         """Raise `Unreadable` if a value is impossible, or belongs to another file."""
         if not is_below(self._folder(file.cluster, file.name) + "/", file.part.key):
             raise Unreadable(f"its content '{file.part.key[:200]}' is not that of this file")
+        # A server removes the file for which this is the fingerprint.
+        fingerprint_in(file.part.plain_fingerprint, is_proof=True)
         name, size_bytes = WalName.parse(file.name), file.part.plain_bytes
         if name is None or (name.kind is WalKind.SEGMENT and not is_segment_size(size_bytes)):
             raise Unreadable(f"'{file.name[:80]}' of {size_bytes} bytes is no file of the WAL")

@@ -31,7 +31,7 @@ TABLES = (
     number("SIZE"),
     number("STORED", drop=2),
     words("PARTS", drop=3),
-    words("SHA-256", drop=5),
+    words("FINGERPRINT", drop=5),
     words("CONTENT", drop=4),
 )
 OTHERS = (
@@ -39,9 +39,9 @@ OTHERS = (
     words("KIND", drop=1),
     number("SIZE"),
     number("STORED", drop=2),
-    words("SHA-256", drop=3),
+    words("FINGERPRINT", drop=3),
 )
-SHOWN_OF_HASH = 12
+SHOWN_OF_HASH = 8
 
 
 EXAMPLES = """\
@@ -49,7 +49,7 @@ EXAMPLES = """\
 holdfast show shop/latest
 
 # Its parts, with their rows and fingerprints
-holdfast show shop/latest --json | jq '.manifest.parts[] | {name, rows, stored_sha256}'
+holdfast show shop/latest --json | jq '.manifest.parts[] | {name, rows, stored_fingerprint}'
 """
 
 
@@ -141,13 +141,19 @@ def _tables(manifest: Manifest) -> Iterator[tuple[str, ...]]:
             size(sum(each.plain_bytes for each in parts)),
             size(sum(each.stored_bytes for each in parts)),
             str(len(parts)),
-            parts[0].stored_sha256[:SHOWN_OF_HASH] if len(parts) == 1 else "",
+            _beginning(parts[0]) if len(parts) == 1 else "",
             _content(parts),
         )
     for part in manifest.parts:
         for each in part.members:
             name, plain = str(each.relation), size(each.plain_bytes)
             yield name, str(each.rows), plain, "", f"in {part.name}", "", _content([each])
+
+
+def _beginning(part: Part) -> str:
+    """The beginning of the stored fingerprint, with its algorithm."""
+    algorithm, colon, digits = part.stored_fingerprint.partition(":")
+    return f"{algorithm}{colon}{digits[:SHOWN_OF_HASH]}"
 
 
 def _content(pieces: Sequence[Part | Member]) -> str:
@@ -166,7 +172,7 @@ def _others(manifest: Manifest) -> Iterator[tuple[str, ...]]:
             part.kind.value,
             size(part.plain_bytes),
             size(part.stored_bytes),
-            part.stored_sha256[:SHOWN_OF_HASH],
+            _beginning(part),
         )
 
 

@@ -166,10 +166,10 @@ def get(
 ) -> None:
     """Fetch one file of the WAL from the archive; PostgreSQL calls this as restore_command.
 
-    Its SHA-256 is checked before the file appears. Exit code 1 means that the file is not archived,
-    and the server then ends its recovery. If that is not certain (the store is down, a file is
-    damaged), the exit code is 150 plus that of the error: the server then stops, instead of opening
-    the database without the rest.
+    Its fingerprint is checked before the file appears. Exit code 1 means that the file is not
+    archived, and the server then ends its recovery. If that is not certain (the store is down, a
+    file is damaged), the exit code is 150 plus that of the error: the server then stops, instead of
+    opening the database without the rest.
     """
     from holdfast.operations.wal.files import cluster_in
     from holdfast.operations.wal.get import Getting, get as get_file

@@ -24,6 +24,7 @@ from holdfast.config.values import (
 )
 from holdfast.model.backup import CODEC_OF, Codec, Compressor
 
+FingerprintKind = Literal["blake3", "sha256"]
 SESSION_SOCKET = Path("/run/holdfast-sessiond/socket")
 BLOB_GRACE = timedelta(days=1)
 STALL_TIMEOUT = timedelta(minutes=15)
@@ -121,13 +122,15 @@ class JobSettings(Strict):
 
     `timeout` is for each database, `stall_timeout` since its last byte. `max_rate` is in bytes a
     second over all workers. `attempts` is the number of tries for work that is safe to repeat. The
-    `mirrors` are repositories that receive the same bytes in the same run.
+    `mirrors` are repositories that receive the same bytes in the same run. `fingerprint` is that
+    of the whole file, if the job has none of its own.
     """
 
     source: SourceSettings
     repository: Name
     mirrors: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     compression: CompressionSettings = CompressionSettings()
+    fingerprint: FingerprintKind | None = None
     max_concurrent_processes: Processes = None
     schedule: Text | None = None
     retention: RetentionSettings = RetentionSettings()
@@ -201,6 +204,7 @@ class Settings(Strict):
 
     state_directory: AbsolutePath = STATE_DIRECTORY
     metrics_directory: AbsolutePath | None = None
+    fingerprint: FingerprintKind = "blake3"
     sessions: SessionsSettings = SessionsSettings()
     repositories: dict[Name, RepositorySettings]
     jobs: dict[Name, JobSettings]

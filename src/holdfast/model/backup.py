@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 
 from annotated_types import MaxLen
 
-from holdfast.model.fingerprints import sha256_of
 from holdfast.model.part_details import NOTHING, Details
 from holdfast.model.proof import Proof
 from holdfast.model.values import Count, Line, Lines, Moment, Number, Text
@@ -172,6 +171,7 @@ class PartPlan:
 class Part:
     """One part as it was stored, with both sizes and both fingerprints.
 
+    The stored fingerprint is cryptographic, the plain one need not be.
     `members` are the tables of a part that holds several, in the order of their rows. `memo` is
     what its source needs to resume after a crash: the journal keeps it, the manifest does not.
     `checksum` is the server's own over the same rows, see `holdfast.model.checksums`.
@@ -196,15 +196,6 @@ class Part:
     checksum: Line = ""
 
     @property
-    def plain_sha256(self) -> str:
-        """The plain content's SHA-256 in hex; empty if the fingerprint uses another algorithm."""
-        return sha256_of(self.plain_fingerprint)
-
-    @property
-    def stored_sha256(self) -> str:
-        return sha256_of(self.stored_fingerprint)
-
-    @property
     def relations(self) -> tuple[Relation, ...]:
         """Every table that this part's rows belong to, its own first."""
         own = (self.relation, *self.ancestors) if self.relation else ()
@@ -226,15 +217,6 @@ class Blob:
     encryption: Encryption = "none"
     stored_bytes: Count = 0
     stored_fingerprint: Line = ""
-
-    @property
-    def plain_sha256(self) -> str:
-        """The plain content's SHA-256 in hex, as in `Part`."""
-        return sha256_of(self.plain_fingerprint)
-
-    @property
-    def stored_sha256(self) -> str:
-        return sha256_of(self.stored_fingerprint)
 
     @property
     def is_recorded(self) -> bool:

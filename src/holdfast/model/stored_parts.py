@@ -1,8 +1,8 @@
 """Parts and blobs as JSON: the one place that knows how the two manifest schemas differ.
 
 Schema 1 stored facts without their kind, and fingerprints, all of them SHA-256, without their
-algorithm. Manifests and journals are written in schema 2. Commands print schema 1, which their
-readers know, and records of archived WAL are written in it.
+algorithm. Manifests, journals and records of archived WAL are written in schema 2. Commands print
+schema 1, which their readers know.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.model.backup import Manifest, Member, Part
+from holdfast.model.backup import Blob, Manifest, Member, Part
 from holdfast.model.facts import stored
 from holdfast.model.fingerprints import fingerprint_in, of_sha256, sha256_of
 from holdfast.model.part_details import Details, details_in, details_of_schema_1, stored_details
@@ -40,18 +40,22 @@ def part_as_stored(body: Json, part: Part) -> Json:
 
 
 def manifest_as_printed(body: Json, manifest: Manifest) -> Json:
-    """Turn `body`, the pydantic dump of `manifest`, into schema 1; changed in place."""
+    """Turn `body`, the pydantic dump of `manifest`, into schema 1; changed in place.
+
+    Its fingerprints of SHA-256 are empty for other algorithms. Those of schema 2 stand beside them.
+    """
     body["proof"] = manifest.proof.texts()
     for each, part in zip(body["parts"], manifest.parts, strict=True):
         del each["memo"]
         part_in_schema_1(each, part)
-    for blob in body["blobs"]:
-        _rename(blob, _OF_BLOB)
+        _beside(each, part)
+    for each, blob in zip(body["blobs"], manifest.blobs, strict=True):
+        _beside(_rename(each, _OF_BLOB), blob)
     return body
 
 
 def part_in_schema_1(body: Json, part: Part) -> Json:
-    """Like `manifest_as_printed`, for one part."""
+    """Turn `body`, the pydantic dump of `part`, into schema 1; changed in place."""
     return _rename(_with_details(body, part, Details.texts), _OF_PART)
 
 
@@ -69,6 +73,11 @@ def _rename(body: Json, names: dict[str, str]) -> Json:
     for name, was in names.items():
         body[was] = sha256_of(body.pop(name))
     return body
+
+
+def _beside(body: Json, piece: Part | Blob) -> None:
+    body["plain_fingerprint"] = piece.plain_fingerprint
+    body["stored_fingerprint"] = piece.stored_fingerprint
 
 
 def proof_from(value: object, schema: int) -> Proof:
@@ -106,7 +115,9 @@ def _details(found: Json, schema: int) -> Json:
 def _fingerprints(found: Json, names: dict[str, str], schema: int) -> Json:
     for name, was in names.items():
         if schema > 1 and name in found:
-            found[name] = fingerprint_in(found[name])
+            # Stored bytes are believed because of it, and a value is named after it.
+            is_proof = name == "stored_fingerprint" or names is _OF_BLOB
+            found[name] = fingerprint_in(found[name], is_proof=is_proof)
         elif schema == 1:
             # Schema 1 has no field of that name.
             found.pop(name, None)

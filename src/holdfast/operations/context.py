@@ -12,6 +12,7 @@ from datetime import timedelta
 from holdfast.limits.budget import Budget
 from holdfast.limits.throttle import Throttle
 from holdfast.model.backup import Codec, Encryption
+from holdfast.model.fingerprints import FAST, Algorithms
 from holdfast.model.retention import Policy
 from holdfast.operations.append_only import Leftovers
 from holdfast.ports.host_state import (
@@ -36,6 +37,7 @@ class StoredForm:
     codec: Codec
     level: int
     recipients: tuple[str, ...] = ()
+    fingerprints: Algorithms = FAST
 
     @property
     def encryption(self) -> Encryption:

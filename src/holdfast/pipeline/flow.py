@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from holdfast.model.backup import Buffer
-from holdfast.model.fingerprints import of_sha256
+from holdfast.model.fingerprints import digest, told
 
 
 class CorruptStream(Exception):
@@ -58,19 +57,17 @@ class Size:
 
 
 class Fingerprint(Size):
-    """As `Size`, with a SHA-256: `fingerprint` as manifests write it, `sha256` in hex."""
+    """As `Size`, with the fingerprint of the bytes so far by `algorithm`."""
 
-    def __init__(self, *, advance: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, algorithm: str, *, advance: Callable[[int], None] = lambda _: None) -> None:
         super().__init__(advance=advance)
-        self._digest = hashlib.sha256()
-
-    @property
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
+        self.algorithm = algorithm
+        self._digest = digest(algorithm)
 
     @property
     def fingerprint(self) -> str:
-        return of_sha256(self.sha256)
+        """As manifests write it: `ALGORITHM:HEX`."""
+        return told(self.algorithm, self._digest)
 
     def feed(self, chunk: Buffer) -> Iterable[Buffer]:
         self._digest.update(chunk)

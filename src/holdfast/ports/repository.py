@@ -17,19 +17,19 @@ class Stored:
 
     key: str
     size_bytes: int
-    sha256: str = ""
-    """The SHA-256 of the content, in hex; empty where the store does not list it."""
+    fingerprint: str = ""
+    """The fingerprint of the content with its algorithm; empty where the store does not list it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """Chunks for `Repository.put` that can be read again, so that a failed put may be retried.
 
-    A store may keep `sha256`, in hex, with the object.
+    A store may keep `fingerprint`, which is cryptographic, with the object.
     """
 
     size_bytes: int
-    sha256: str
+    fingerprint: str
     read: Callable[[], Iterable[Buffer]]
 
     def __iter__(self) -> Iterator[Buffer]:
@@ -55,7 +55,7 @@ class Repository(Protocol):
         ...
 
     def stat(self, key: str) -> Stored:
-        """The size of `key`, and its SHA-256 where the store keeps one; raises `ObjectMissing`.
+        """The size of `key`, and its fingerprint where the store keeps one; raises `ObjectMissing`.
 
         The fingerprint was correct when the object was put: only reading proves that it still is.
         """

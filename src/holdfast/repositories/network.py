@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from hashlib import sha256
 from typing import TypeVar
 
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import AlreadyStored, ObjectMissing, RepositoryUnreachable
+from holdfast.model.fingerprints import BLAKE3, algorithm_of, digest, told
 from holdfast.ports.repository import Content, ForwardingRepository, Repository, Stored
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, noted_on
@@ -63,7 +63,8 @@ class RetryingRepository(ForwardingRepository):
         return self._trying(act, what=f"storing '{key}'")
 
     def _holds(self, key: str, content: Content) -> bool:
-        found, size_bytes = sha256(), 0
+        algorithm, size_bytes = algorithm_of(content.fingerprint), 0
+        found = digest(algorithm)
         try:
             with self._repository.open(key) as chunks:
                 for chunk in chunks:
@@ -71,7 +72,7 @@ class RetryingRepository(ForwardingRepository):
                     size_bytes += len(chunk)
         except ObjectMissing:
             return False
-        return (size_bytes, found.hexdigest()) == (content.size_bytes, content.sha256)
+        return (size_bytes, told(algorithm, found)) == (content.size_bytes, content.fingerprint)
 
     @contextmanager
     def open(self, key: str) -> Iterator[Iterator[bytes]]:
@@ -205,14 +206,14 @@ class _Reading:
 
 def _remembered(chunks: Iterable[Buffer]) -> Content | Iterator[Buffer]:
     """`chunks` as repeatable content; if they are too many, an iterator over all of them."""
-    source, head, size_bytes, digest = iter(chunks), deque[bytes](), 0, sha256()
+    source, head, size_bytes, found = iter(chunks), deque[bytes](), 0, digest(BLAKE3)
     for chunk in source:
         head.append(bytes(chunk))
         size_bytes += len(head[-1])
-        digest.update(head[-1])
+        found.update(head[-1])
         if size_bytes > MEMORY_BYTES:
             return _given_back(head, source)
-    return Content(size_bytes=size_bytes, sha256=digest.hexdigest(), read=lambda: head)
+    return Content(size_bytes=size_bytes, fingerprint=told(BLAKE3, found), read=lambda: head)
 
 
 def _given_back(head: deque[bytes], rest: Iterator[Buffer]) -> Iterator[Buffer]:

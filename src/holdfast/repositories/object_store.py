@@ -1,7 +1,7 @@
 """A bucket of S3, Google Cloud Storage or Azure, through obstore.
 
 An object of up to 16 MiB is one request that refuses to replace. A longer one is sent in parts and
-appears when the last request completes it. Its SHA-256 is stored with it whenever it is known
+appears when the last request completes it. Its fingerprint is stored with it whenever it is known
 before the first byte is sent.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from hashlib import md5, sha256
+from hashlib import md5
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ from holdfast.model.errors import (
     RepositoryRefused,
     RepositoryUnreachable,
 )
+from holdfast.model.fingerprints import CRYPTOGRAPHIC, fingerprint_in, fingerprint_of
+from holdfast.model.stored_json import Unreadable
 from holdfast.ports.repository import Content, Stored
 from holdfast.repositories.bucket_lists import BucketLists
 from holdfast.repositories.object_errors import TlsFault, errors_of, no_fault
@@ -48,7 +50,6 @@ SINGLE_BYTES = 16 << 20
 PAGE = 1000
 # Names of metadata are lower-case words: Azure takes identifiers only, and some proxies drop
 # headers with an underscore.
-SHA256 = "sha256"
 PUT_ID = "putid"
 _MD5_DIGITS = 32
 
@@ -91,13 +92,15 @@ class ObjectStoreRepository:
                 if size_bytes >= SINGLE_BYTES:
                     break
             else:
-                return self._put_whole(key, head[0] if len(head) == 1 else b"".join(head))
+                content = head[0] if len(head) == 1 else b"".join(head)
+                fingerprint = known.fingerprint if known else fingerprint_of(content)
+                return self._put_whole(key, content, fingerprint)
         return self._put_parts(key, chain(_let_go(head), source), known)
 
-    def _put_whole(self, key: str, content: bytes) -> Stored:
+    def _put_whole(self, key: str, content: bytes, fingerprint: str) -> Stored:
         """One request, signed over the content, so that the store refuses damaged content."""
         put_id = secrets.token_hex(8)
-        attributes: Attributes = {SHA256: sha256(content).hexdigest(), PUT_ID: put_id}
+        attributes: Attributes = _attributes(fingerprint) | {PUT_ID: put_id}
         stored = Stored(key=key, size_bytes=len(content))
         try:
             with self._errors_of("store", key):
@@ -158,7 +161,7 @@ class ObjectStoreRepository:
                 use_multipart=True,
                 chunk_size=part_bytes or self._part_bytes,
                 max_concurrency=PARTS_AT_ONCE,
-                attributes={SHA256: known.sha256} if known else None,
+                attributes=_attributes(known.fingerprint) if known else None,
             )
         found = self._size_of(key)
         if found != counted.size_bytes:
@@ -216,7 +219,7 @@ class ObjectStoreRepository:
         require_plain(key)
         found = self._head(key)
         return Stored(
-            key=key, size_bytes=found.meta["size"], sha256=found.attributes.get(SHA256, "")
+            key=key, size_bytes=found.meta["size"], fingerprint=_fingerprint(found.attributes)
         )
 
     def _head(self, key: str) -> GetResult:
@@ -286,6 +289,21 @@ class ObjectStoreRepository:
             f"cannot trust '{self._name}': it replaces objects where it was asked not to",
             hint="the store must know conditional writes (If-None-Match): update it",
         )
+
+
+def _attributes(fingerprint: str) -> dict[str, str]:
+    """The fingerprint as metadata, by the name of its algorithm."""
+    algorithm, _, digits = fingerprint.partition(":")
+    return {algorithm: digits}
+
+
+def _fingerprint(attributes: Attributes) -> str:
+    """The cryptographic fingerprint in metadata; empty if there is none, or none of its form."""
+    for algorithm in CRYPTOGRAPHIC:
+        if algorithm in attributes:
+            with suppress(Unreadable):
+                return fingerprint_in(f"{algorithm}:{attributes[algorithm]}", is_proof=True)
+    return ""
 
 
 def _let_go(chunks: list[bytes]) -> Iterator[bytes]:

@@ -25,6 +25,7 @@ from holdfast.locking.host_lock import FlockGuard, OwnedGuard, WaitingGuard
 from holdfast.locking.job_lock import LeasedGuard, WritersGuard, slots_of
 from holdfast.locking.lease import Terms
 from holdfast.model.errors import ConfigInvalid
+from holdfast.model.fingerprints import FAST, ONLY_SHA256
 from holdfast.model.retention import Policy
 from holdfast.operations.append_only import AppendOnly, Leftovers
 from holdfast.operations.context import (
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from holdfast.operations.repair import RepairContext
     from holdfast.operations.status import CheckContext, StatusContext
 
+_ALGORITHMS = {"blake3": FAST, "sha256": ONLY_SHA256}
 BLOB_SECRET = "blob-names.key"  # noqa: S105 - the name of a file
 
 
@@ -86,6 +88,7 @@ class Configured:
                 codec=job.compression.codec,
                 level=job.compression.effective_level,
                 recipients=self.store.encryption.everybody if self.store.encryption else (),
+                fingerprints=_ALGORITHMS[job.fingerprint or self.settings.fingerprint],
             ),
             rules=RunRules(
                 timeout=job.timeout,

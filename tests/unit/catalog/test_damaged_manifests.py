@@ -131,16 +131,31 @@ def test_what_can_be_is_read(schema: str) -> None:
 
 NEWER: dict[str, tuple[Change, str]] = {
     "a part by another algorithm": (
-        in_part(stored_fingerprint="blake3:" + "ab" * 32),
-        "fingerprints by 'blake3', which is not known",
+        in_part(stored_fingerprint="blake4:" + "ab" * 32),
+        "fingerprints by 'blake4', which is not known",
     ),
     "a value by another algorithm": (
-        in_body(blobs=[BLOB | {"plain_fingerprint": "xxh3:" + "ab" * 16}]),
-        "fingerprints by 'xxh3', which is not known",
+        in_body(blobs=[BLOB | {"plain_fingerprint": "k12:" + "ab" * 16}]),
+        "fingerprints by 'k12', which is not known",
     ),
     "another kind of part": (in_part(details={"kind": "delta"}), "facts of kind 'delta'"),
     "another kind of proof": (in_body(proof={"kind": "binlog"}), "facts of kind 'binlog'"),
 }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        in_part(stored_fingerprint="xxh3:" + "ab" * 16),
+        in_body(blobs=[BLOB | {"plain_fingerprint": "xxh3:" + "ab" * 16}]),
+        in_body(blobs=[BLOB | {"stored_fingerprint": "xxh3:" + "ab" * 16}]),
+    ],
+    ids=["a part", "the name of a value", "a value"],
+)
+def test_what_is_believed_never_rests_on_a_fingerprint_that_proves_nothing(change: Change) -> None:
+    damaged = found(change, SCHEMA)
+    assert damaged is not None
+    assert "proves nothing: xxh3 is not cryptographic" in damaged.problem
 
 
 @pytest.mark.parametrize(("change", "why"), NEWER.values(), ids=NEWER.keys())

@@ -13,6 +13,7 @@ from holdfast.locking.job_lock import LeasedGuard
 from holdfast.locking.lease import Terms
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import LeaseLost, RepositoryFull, RunInFlight
+from holdfast.model.fingerprints import ONLY_SHA256
 from holdfast.model.retention import Policy
 from holdfast.operations.backup.job import backup
 from holdfast.operations.prune import PruneContext, PruneReport, prune
@@ -41,6 +42,7 @@ def test_what_no_rule_keeps_is_removed_with_all_its_parts() -> None:
 
 def test_backups_of_the_schema_before_are_judged_and_removed_as_all_others() -> None:
     job = MemoryJob()
+    job.fingerprints = ONLY_SHA256
     made = [backup(job.context).manifest for _ in range(4)]
     kept_in_schema_1(job.repository, made[0], made[2])
     assert [each.keep for each in pruned(job).verdicts] == [True, True, False, False]

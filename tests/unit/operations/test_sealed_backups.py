@@ -12,7 +12,7 @@ import pytest
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import BackupFailed, IdentityNeeded, VerifyFailed
-from holdfast.model.fingerprints import of_sha256
+from holdfast.model.fingerprints import XXH3, fingerprint_of, of_sha256
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.job import backup
 from holdfast.operations.parts.blobs import proven_blob
@@ -61,9 +61,12 @@ def test_parts_are_age_files_and_their_manifest_says_for_whom() -> None:
         assert (part.encryption, part.key.endswith(".copy.zst.age")) == ("age", True)
         stored = job.repository.objects[part.key]
         assert stored.startswith(b"age-encryption.org/v1\n")
-        assert (len(stored), _fingerprint(stored)) == (part.stored_bytes, part.stored_fingerprint)
+        assert (len(stored), fingerprint_of(stored)) == (part.stored_bytes, part.stored_fingerprint)
         plain = b"".join(proven(job.repository, part, identities=OURS))
-        assert (len(plain), _fingerprint(plain)) == (part.plain_bytes, part.plain_fingerprint)
+        assert (len(plain), fingerprint_of(plain, XXH3)) == (
+            part.plain_bytes,
+            part.plain_fingerprint,
+        )
 
 
 def test_its_identity_brings_it_back() -> None:
@@ -146,7 +149,7 @@ def test_a_part_that_is_whole_but_for_somebody_else_is_not_called_damaged() -> N
     with pytest.raises(IdentityNeeded, match="whose recipient is age1"):
         list(proven(job.repository, part, identities=NEW))
     job.repository.flip_bit(part.key, at=-1)
-    with pytest.raises(VerifyFailed, match="stored SHA-256"):
+    with pytest.raises(VerifyFailed, match="stored fingerprint"):
         list(proven(job.repository, part, identities=NEW))
 
 
@@ -159,7 +162,7 @@ def test_so_is_one_that_is_longer_than_what_is_read_at_once() -> None:
     with pytest.raises(IdentityNeeded):
         list(proven(job.repository, part, identities=NEW))
     job.repository.flip_bit(part.key, at=-1)
-    with pytest.raises(VerifyFailed, match="stored SHA-256"):
+    with pytest.raises(VerifyFailed, match="stored fingerprint"):
         list(proven(job.repository, part, identities=NEW))
 
 
@@ -336,7 +339,3 @@ def test_a_value_that_an_unreadable_backup_may_need_stays_and_is_kept_once_more(
     assert verify(replace(job.reader, identities=OURS), again.backup_id, workers=1).bad == ()
     job.repository.flip_bit(f"{manifest.backup_id}/manifest.json", at=200)
     assert verify(replace(job.reader, identities=OURS), manifest.backup_id, workers=1).bad == ()
-
-
-def _fingerprint(content: bytes) -> str:
-    return of_sha256(sha256(content).hexdigest())

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from holdfast.model.backup import Buffer
+from holdfast.model.fingerprints import BLAKE3
 from holdfast.pipeline.encryption import CannotOpen, Identities, encryption, sealed, unlocked
 from holdfast.pipeline.flow import CorruptStream, Fingerprint, flow
 
@@ -116,7 +117,7 @@ def test_memory_is_that_of_one_chunk_however_long_the_stream() -> None:
             seen.append(tracemalloc.get_traced_memory()[0])
             yield memoryview(buffer)
 
-    counted = Fingerprint()
+    counted = Fingerprint(BLAKE3)
     tracemalloc.start()
     try:
         with encryption(OURS.recipients) as seal_stage, OURS.decryption() as open_stage:
@@ -131,7 +132,7 @@ def test_memory_is_that_of_one_chunk_however_long_the_stream() -> None:
 
 
 def test_nobody_holds_back_more_than_a_block_of_age() -> None:
-    fed, sealed_bytes, opened = Fingerprint(), Fingerprint(), Fingerprint()
+    fed, sealed_bytes, opened = Fingerprint(BLAKE3), Fingerprint(BLAKE3), Fingerprint(BLAKE3)
     held: list[tuple[int, int]] = []
 
     def chunks() -> Iterator[Buffer]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import itertools
 import subprocess
 import tracemalloc
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from holdfast.model.backup import Codec
+from holdfast.model.fingerprints import BLAKE3, XXH3, fingerprint_of
 from holdfast.pipeline.compression import COMPRESSORS, compressor, decompress
 from holdfast.pipeline.flow import CorruptStream, Fingerprint, flow
 
@@ -41,14 +41,11 @@ def test_zstd_and_gzip_streams_are_readable_by_the_stock_programs() -> None:
 
 
 def test_fingerprints_on_both_sides_of_a_stage_see_plain_and_stored_bytes() -> None:
-    plain, stored = Fingerprint(), Fingerprint()
+    plain, stored = Fingerprint(XXH3), Fingerprint(BLAKE3)
     chunks = [b"a" * 1000, b"b" * 1000]
     out = b"".join(bytes(c) for c in flow(chunks, [plain, COMPRESSORS[Codec.ZSTD](3), stored]))
-    assert (plain.size_bytes, plain.sha256) == (
-        2000,
-        hashlib.sha256(b"".join(chunks)).hexdigest(),
-    )
-    assert (stored.size_bytes, stored.sha256) == (len(out), hashlib.sha256(out).hexdigest())
+    assert (plain.size_bytes, plain.fingerprint) == (2000, fingerprint_of(b"".join(chunks), XXH3))
+    assert (stored.size_bytes, stored.fingerprint) == (len(out), fingerprint_of(out, BLAKE3))
 
 
 def test_a_source_may_use_its_buffer_again_for_the_next_chunk() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 
 import pytest
 
@@ -16,6 +15,7 @@ from holdfast.model.errors import (
     RepositoryFull,
     RepositoryUnreachable,
 )
+from holdfast.model.fingerprints import fingerprint_of
 from holdfast.ports.repository import Content, Stored
 from holdfast.repositories.network import MEMORY_BYTES, RetryingRepository, ThrottledRepository
 from holdfast.wiring.repositories import repository
@@ -148,7 +148,7 @@ def test_every_byte_of_an_upload_is_spent_before_it_is_sent() -> None:
     chunks: list[Buffer] = [b"one", memoryview(b"three")]
     paced.put("job/stream", iter(chunks))
     assert spent == [3, 5]
-    content = Content(size_bytes=2, sha256=sha256(b"ab").hexdigest(), read=lambda: [b"a", b"b"])
+    content = Content(size_bytes=2, fingerprint=fingerprint_of(b"ab"), read=lambda: [b"a", b"b"])
     paced.put("job/content", content)
     assert spent == [3, 5, 1, 1]
     assert store.objects == {"job/stream": b"onethree", "job/content": b"ab"}

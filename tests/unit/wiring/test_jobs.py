@@ -13,13 +13,14 @@ from holdfast.locking.host_lock import WaitingGuard
 from holdfast.locking.job_lock import LeasedGuard, WritersGuard
 from holdfast.model.backup import Codec, Selection
 from holdfast.model.errors import ConfigInvalid, UnknownJob, Unsupported
+from holdfast.model.fingerprints import FAST, ONLY_SHA256, Algorithms
 from holdfast.model.retention import Policy
 from holdfast.ports.sessions import HeldKind
 from holdfast.repositories.local import LocalRepository
 from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server.options import Options
 from holdfast.sources.postgres.rows.source import PostgresSource
-from holdfast.wiring import jobs as wiring, reading, repositories, sources as wiring_sources
+from holdfast.wiring import jobs as wiring, reading, repositories, sources as wiring_sources, wal
 from tests.fakes.progress import FakeProgress
 
 TEXT = """\
@@ -87,6 +88,32 @@ def test_a_job_gets_the_context_that_its_settings_name(
     assert isinstance(context.repository, LocalRepository)
     assert isinstance(context.ownership.guard, guard)
     assert (context.job.form.codec, context.job.form.level) == (codec, level)
+    assert context.job.form.fingerprints == FAST
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "in_job", "expected"),
+    [
+        ("", "", FAST),
+        ("sha256", "", ONLY_SHA256),
+        ("", "sha256", ONLY_SHA256),
+        ("sha256", "blake3", FAST),
+    ],
+)
+def test_a_job_has_its_own_fingerprints_or_those_of_the_whole_file(
+    tmp_path: Path, everywhere: str, in_job: str, expected: Algorithms
+) -> None:
+    text = TEXT.format(folder=tmp_path)
+    if everywhere:
+        text = f"fingerprint: {everywhere}\n{text}"
+    if in_job:
+        text = text.replace("    retention:", f"    fingerprint: {in_job}\n    retention:", 1)
+    path = tmp_path / "holdfast.yaml"
+    path.write_text(text)
+    settings = load(path)
+    made = wiring.backup_context(settings, "shop", progress=FakeProgress())
+    assert made.job.form.fingerprints == expected
+    assert wal.archiving(settings, "shop").job.form.fingerprints == expected
 
 
 def test_retention_reaches_the_job(settings: Settings) -> None:

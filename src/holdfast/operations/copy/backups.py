@@ -191,7 +191,7 @@ def _walk(
             yield CopyItem(
                 key=part.key,
                 size_bytes=part.stored_bytes,
-                sha256=part.stored_sha256,
+                fingerprint=part.stored_fingerprint,
             )
         for blob in manifest.blobs:
             yield _blob_item(blob, source, records)
@@ -202,12 +202,16 @@ def _walk(
 def _blob_item(blob: Blob, source: Repository, records: BlobRecords) -> CopyItem:
     """The item for a blob; never replaceable, as other backups in the target refer to it."""
     if blob.is_recorded and not records.disagree(blob.key):
-        size_bytes, sha256 = blob.stored_bytes, blob.stored_sha256
-        return CopyItem(key=blob.key, size_bytes=size_bytes, sha256=sha256, replaceable=False)
+        return CopyItem(
+            key=blob.key,
+            size_bytes=blob.stored_bytes,
+            fingerprint=blob.stored_fingerprint,
+            replaceable=False,
+        )
     return CopyItem(
         key=blob.key,
         size_bytes=source.stat(blob.key).size_bytes,
-        learn=lambda: stored_fingerprint(source, blob, records=records).sha256,
+        learn=lambda: stored_fingerprint(source, blob, records=records).fingerprint,
         replaceable=False,
     )
 

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import (
@@ -16,6 +15,7 @@ from holdfast.model.errors import (
     RepositoryReadOnly,
     VerifyFailed,
 )
+from holdfast.model.fingerprints import BLAKE3, algorithm_of, digest, told
 from holdfast.ports.repository import Content, Repository
 from holdfast.ports.run import Progress
 from holdfast.runtime.events import reached
@@ -29,14 +29,14 @@ SMALL_BYTES = 5 << 20
 class CopyItem:
     """One object to be copied.
 
-    Without `sha256` the object is read first to learn it. `learn` does that if given, and raises
-    `VerifyFailed` for wrong content. An object that other backups may refer to is not
+    Without `fingerprint` the object is read first to learn it. `learn` does that if given, and
+    raises `VerifyFailed` for wrong content. An object that other backups may refer to is not
     `replaceable`, even if its content is wrong.
     """
 
     key: str
     size_bytes: int
-    sha256: str = ""
+    fingerprint: str = ""
     learn: Callable[[], str] | None = None
     replaceable: bool = True
 
@@ -111,17 +111,18 @@ class _Copying:
         reached("copy-object-stored")
 
     def _content(self, item: CopyItem) -> Content:
-        learn = item.learn or partial(_fingerprint, self._source, item.key)
-        digest = item.sha256 or learn()
+        learn = item.learn or partial(_fingerprint, self._source, item.key, BLAKE3)
+        expected = item.fingerprint or learn()
         return Content(
             size_bytes=item.size_bytes,
-            sha256=digest,
-            read=lambda: self._read(item.key, item.size_bytes, digest),
+            fingerprint=expected,
+            read=lambda: self._read(item.key, item.size_bytes, expected),
         )
 
-    def _read(self, key: str, size_bytes: int, digest: str) -> Iterator[Buffer]:
+    def _read(self, key: str, size_bytes: int, expected: str) -> Iterator[Buffer]:
         """The source's bytes; raises at wrong content, which ends the put that reads them."""
-        found, seen = sha256(), 0
+        algorithm, seen = algorithm_of(expected), 0
+        found = digest(algorithm)
         with self._source.open(key) as chunks:
             for chunk in chunks:
                 if self._ended:
@@ -132,24 +133,27 @@ class _Copying:
                     raise _longer(key, size_bytes)
                 self._progress.advance(len(chunk))
                 yield chunk
-        if (seen, found.hexdigest()) != (size_bytes, digest):
+        fingerprint = told(algorithm, found)
+        if (seen, fingerprint) != (size_bytes, expected):
             raise VerifyFailed(
-                f"cannot copy '{key}': it holds {seen} bytes with SHA-256 {found.hexdigest()},"
-                f" not {size_bytes} with {digest}",
+                f"cannot copy '{key}': it holds {seen} bytes with fingerprint {fingerprint},"
+                f" not {size_bytes} with {expected}",
                 hint=_DAMAGED_HINT,
             )
 
     def _is_there(self, item: CopyItem, content: Content) -> bool:
         """Whether the target holds the item, by size and content.
 
-        The target's object is read only if its store gives no SHA-256. An object that differs is
-        removed; raises `AlreadyStored` if it cannot be replaced.
+        The target's object is read only if its store gives no fingerprint by the same algorithm.
+        An object that differs is removed; raises `AlreadyStored` if it cannot be replaced.
         """
         try:
             stored = self._target.stat(item.key)
             if stored.size_bytes == content.size_bytes:
-                digest = stored.sha256 or _fingerprint(self._target, item.key)
-                if digest == content.sha256:
+                found, algorithm = stored.fingerprint, algorithm_of(content.fingerprint)
+                if not found or algorithm_of(found) != algorithm:
+                    found = _fingerprint(self._target, item.key, algorithm)
+                if found == content.fingerprint:
                     return True
         except ObjectMissing:
             return False
@@ -185,9 +189,9 @@ def _longer(key: str, size_bytes: int) -> VerifyFailed:
     )
 
 
-def _fingerprint(repository: Repository, key: str) -> str:
-    found = sha256()
+def _fingerprint(repository: Repository, key: str, algorithm: str) -> str:
+    found = digest(algorithm)
     with repository.open(key) as chunks:
         for chunk in chunks:
             found.update(chunk)
-    return found.hexdigest()
+    return told(algorithm, found)

@@ -20,7 +20,7 @@ from holdfast.model.errors import (
     ObjectMissing,
     VerifyFailed,
 )
-from holdfast.model.fingerprints import of_sha256
+from holdfast.model.fingerprints import SHA256, algorithm_of, of_sha256, sha256_of
 from holdfast.operations.parts.mirrored import complete
 from holdfast.operations.parts.read import (
     HINT,
@@ -194,7 +194,7 @@ class BlobWriter:
             return self._put(replace(blob, key=other), sha256, read)
 
     def _put(self, blob: Blob, sha256: str, read: Callable[[], Iterable[Buffer]]) -> Blob:
-        plain, stored = Fingerprint(advance=self._advance), Fingerprint()
+        plain, stored = Fingerprint(SHA256, advance=self._advance), Fingerprint(SHA256)
         with encryption(self._names.recipients) as encrypt:
             stages: list[Stage] = [plain, COMPRESSORS[self._codec](self._level), encrypt, stored]
             self._repository.put(blob.key, _as_named(flow(read(), stages), plain, sha256))
@@ -210,9 +210,9 @@ def _recorded(blob: Blob, stored: Fingerprint) -> Blob:
 def _as_named(chunks: Iterator[Buffer], plain: Fingerprint, sha256: str) -> Iterator[Buffer]:
     """Raise at the end if the content is not `sha256`: the repository then stores nothing."""
     yield from chunks
-    if plain.sha256 != sha256:
+    if plain.fingerprint != of_sha256(sha256):
         raise BackupFailed(
-            f"cannot store blob '{sha256}': its content was read with SHA-256 '{plain.sha256}'",
+            f"cannot store blob '{sha256}': its content was read as '{plain.fingerprint}'",
             hint="run the backup again; if the error returns, check the server's storage",
         )
 
@@ -231,7 +231,7 @@ def stored_fingerprint(
     """
     if blob.encryption != "none":
         return require_stored(repository, blob, advance=advance, records=records)
-    stored, bare = Fingerprint(), replace(blob, stored_bytes=0, stored_fingerprint="")
+    stored, bare = Fingerprint(SHA256), replace(blob, stored_bytes=0, stored_fingerprint="")
     for chunk in proven_blob(repository, bare, stored=stored):
         advance(len(chunk))
     return stored
@@ -253,10 +253,11 @@ def proven_blob(
     cause is `ObjectMissing` for a missing blob. Raises `IdentityNeeded` if the blob is whole but
     sealed for other recipients.
     """
-    plain = Fingerprint()
+    plain = Fingerprint(SHA256)
+    stored = stored or Fingerprint(algorithm_of(blob.stored_fingerprint or SHA256))
 
     def require(_: Fingerprint) -> None:
-        name = (names or BlobNames()).name_of(plain.sha256)
+        name = (names or BlobNames()).name_of(sha256_of(plain.fingerprint))
         if name != blob_name(blob):
             raise VerifyFailed(
                 f"cannot trust {called(blob)}: its content belongs to blob '{name}'", hint=HINT
@@ -275,7 +276,7 @@ def proven_blob(
 
 def blob_name(blob: Blob) -> str:
     """The name of a blob, which is derived from its content."""
-    return blob.plain_sha256 or blob.key.rpartition("/")[2].partition(".")[0]
+    return sha256_of(blob.plain_fingerprint) or blob.key.rpartition("/")[2].partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)

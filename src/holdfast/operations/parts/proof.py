@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
 
 from holdfast.model.backup import Part
 from holdfast.model.errors import ObjectMissing, RestoreFailed, VerifyFailed
+from holdfast.model.fingerprints import BLAKE3, digest
 from holdfast.model.restore import Proven
 from holdfast.operations.parts.read import HINT, Opens, called, compare, opened, proven
 from holdfast.pipeline.encryption import Identities
@@ -111,7 +111,7 @@ class SecondCopy:
     """The stored bytes of one part, read as `first` from the repository and then as `second`.
 
     `second` comes from the spool. Without a spool it is read from the repository again and compared
-    with the SHA-256 of each block of `first`.
+    with the fingerprint of each block of `first`.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class SecondCopy:
             self._keep(chunk)
             yield chunk
         if self._begun:
-            self._digests.append(sha256(self._begun).digest())
+            self._digests.append(_fingerprint(self._begun))
             self._begun = b""
 
     def _keep(self, chunk: bytes) -> None:
@@ -155,10 +155,10 @@ class SecondCopy:
             else:
                 return
         *blocks, self._begun = _cut(self._begun + chunk)
-        self._digests += [sha256(block).digest() for block in blocks]
+        self._digests += [_fingerprint(block) for block in blocks]
 
     def _spill(self, spool: Spool, why: str) -> None:
-        """The disk has become full: replace the spool by the SHA-256 of its blocks."""
+        """The disk has become full: replace the spool by the fingerprints of its blocks."""
         self._spool = None
         for chunk in spool:
             self._keep(chunk)
@@ -180,7 +180,7 @@ class SecondCopy:
         """The blocks, each equal to that of the first reading; else raises `VerifyFailed`."""
         digests = iter(self._digests)
         for block in _blocks(chunks):
-            if sha256(block).digest() != next(digests, None):
+            if _fingerprint(block) != next(digests, None):
                 raise self._changed()
             yield block
         if next(digests, None) is not None:
@@ -192,6 +192,12 @@ class SecondCopy:
             " reading",
             hint=HINT,
         )
+
+
+def _fingerprint(block: bytes) -> bytes:
+    found = digest(BLAKE3)
+    found.update(block)
+    return found.digest()
 
 
 def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from typing import Protocol
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import AGE_SUFFIX, SUFFIXES, Blob, Codec, Encryption, Manifest, Part
 from holdfast.model.errors import IdentityNeeded, ObjectMissing, VerifyFailed
+from holdfast.model.fingerprints import algorithm_of, sha256_of
 from holdfast.pipeline.compression import Pass, decompress
 from holdfast.pipeline.encryption import CannotOpen, Identities
 from holdfast.pipeline.flow import CorruptStream, Fingerprint, Size, Stage, flow
@@ -22,7 +23,7 @@ IDENTITY_HINT = (
     " systemd credential 'holdfast-identity'"
 )
 Records = defaultdict[str, set[tuple[int, str]]]
-"""Sizes and SHA-256 by key."""
+"""Sizes and fingerprints by key."""
 
 
 class Opens(Protocol):
@@ -91,7 +92,7 @@ def proven_bytes(
     `ObjectMissing` for a missing piece. Raises `IdentityNeeded` if the piece is whole but sealed
     for other recipients.
     """
-    stored = stored or Fingerprint()
+    stored = stored or Fingerprint(algorithm_of(piece.stored_fingerprint))
     last = b""
     try:
         for chunk in opened(repository, piece, stored=stored, identities=identities):
@@ -125,14 +126,18 @@ def proven(
     `VerifyFailed` naming the part, also if it is missing or cannot be decompressed. Raises
     `IdentityNeeded` if the part is whole but sealed for other recipients.
     """
-    plain = Fingerprint(advance=advance) if both and _is_changed(part) else Size(advance=advance)
+    plain = (
+        Fingerprint(algorithm_of(part.plain_fingerprint), advance=advance)
+        if both and _is_changed(part)
+        else Size(advance=advance)
+    )
 
     def require(stored: Fingerprint) -> None:
         compare(part, "plain size", found=plain.size_bytes, expected=part.plain_bytes)
-        if isinstance(plain, Fingerprint):
-            compare(part, "plain SHA-256", found=plain.sha256, expected=part.plain_sha256)
-        elif not _is_changed(part):
-            compare(part, "plain SHA-256", found=stored.sha256, expected=part.plain_sha256)
+        proof = plain if isinstance(plain, Fingerprint) else stored
+        if proof is plain or not _is_changed(part):
+            told, expected = proof.fingerprint, part.plain_fingerprint
+            compare(part, "plain fingerprint", found=told, expected=expected)
 
     return proven_bytes(repository, part, plain, identities=identities, require=require)
 
@@ -150,7 +155,7 @@ def require_stored(
     records: BlobRecords | None = None,
 ) -> Fingerprint:
     """Verify the stored bytes without opening them; raises `VerifyFailed` naming the piece."""
-    stored = Fingerprint(advance=advance)
+    stored = Fingerprint(algorithm_of(piece.stored_fingerprint), advance=advance)
     try:
         with repository.open(piece.key) as chunks:
             for _ in flow(chunks, [stored]):
@@ -173,12 +178,13 @@ def compare_stored(
     if (
         records is not None
         and isinstance(piece, Blob)
-        and stored.sha256 != piece.stored_sha256
-        and records.know(piece.key, size_bytes=stored.size_bytes, sha256=stored.sha256)
+        and stored.fingerprint != piece.stored_fingerprint
+        and records.know(piece.key, size_bytes=stored.size_bytes, fingerprint=stored.fingerprint)
     ):
         return
     compare(piece, "stored size", found=stored.size_bytes, expected=piece.stored_bytes)
-    compare(piece, "stored SHA-256", found=stored.sha256, expected=piece.stored_sha256)
+    found, expected = stored.fingerprint, piece.stored_fingerprint
+    compare(piece, "stored fingerprint", found=found, expected=expected)
 
 
 def compare(piece: Part | Blob, what: str, *, found: int | str, expected: int | str) -> None:
@@ -193,7 +199,7 @@ def compare(piece: Part | Blob, what: str, *, found: int | str, expected: int | 
 def called(piece: Part | Blob) -> str:
     if isinstance(piece, Part):
         return f"part '{piece.name}'"
-    return f"blob '{piece.plain_sha256 or piece.key}'"
+    return f"blob '{sha256_of(piece.plain_fingerprint) or piece.key}'"
 
 
 def require_identity(manifest: Manifest, identities: Identities | None) -> None:
@@ -264,10 +270,10 @@ class BlobRecords:
         self._lock = threading.Lock()
         self._known: dict[str, Records] = {}
 
-    def know(self, key: str, *, size_bytes: int, sha256: str = "") -> bool:
-        """Whether a backup records `key` with this size and SHA-256; without `sha256`, the size."""
+    def know(self, key: str, *, size_bytes: int, fingerprint: str = "") -> bool:
+        """Whether a backup records `key` with this size, and with `fingerprint` if one is given."""
         found = self._of(key)
-        return any(size_bytes == size and sha256 in ("", digest) for size, digest in found)
+        return any(size_bytes == size and fingerprint in ("", told) for size, told in found)
 
     def disagree(self, key: str) -> bool:
         """Whether backups record different stored bytes for `key`."""
@@ -287,5 +293,5 @@ def _records(manifests: Sequence[Manifest]) -> Records:
     for manifest in manifests:
         for blob in manifest.blobs:
             if blob.is_recorded:
-                found[blob.key].add((blob.stored_bytes, blob.stored_sha256))
+                found[blob.key].add((blob.stored_bytes, blob.stored_fingerprint))
     return found

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from holdfast.catalog.places import part_key
 from holdfast.model.backup import Buffer, Codec, Part, PartPlan
 from holdfast.model.errors import BackupFailed, HoldfastError, TasksRefused
+from holdfast.model.fingerprints import Algorithms
 from holdfast.operations.context import StoredForm
 from holdfast.operations.parts.read import stored_suffix
 from holdfast.pipeline.compression import Pass, compressor
@@ -45,6 +46,7 @@ def store_part(
             stream,
             compression=compression,
             recipients=form.recipients,
+            fingerprints=form.fingerprints,
             advance=advance,
         )
         rows, members = stream.rows, tuple(stream.members)
@@ -90,18 +92,23 @@ def keep(
     *,
     compression: Stage,
     recipients: Sequence[str],
+    fingerprints: Algorithms,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Fingerprint, Fingerprint]:
     """Put `chunks` under `key`, compressed and sealed; returns both fingerprints, plain and stored.
 
-    They are one object if nothing was changed. Raises what `Repository.put` raises.
+    They are one object, the cryptographic one, if nothing was changed. Raises what
+    `Repository.put` raises.
     """
-    plain = Fingerprint(advance=advance)
     with encryption(recipients) as encrypt:
         changing: list[Stage] = [compression, encrypt]
-        # Unaltered bytes need no second fingerprint: each costs as much as zstd does.
-        stored = plain if all(isinstance(stage, Pass) for stage in changing) else Fingerprint()
-        stages: list[Stage] = [plain] if stored is plain else [plain, *changing, stored]
+        if all(isinstance(stage, Pass) for stage in changing):
+            plain = stored = Fingerprint(fingerprints.stored, advance=advance)
+            stages: list[Stage] = [stored]
+        else:
+            plain = Fingerprint(fingerprints.plain, advance=advance)
+            stored = Fingerprint(fingerprints.stored)
+            stages = [plain, *changing, stored]
         repository.put(key, flow(chunks, stages))
     return plain, stored
 

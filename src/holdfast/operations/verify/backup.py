@@ -10,6 +10,7 @@ from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.places import BLOBS
 from holdfast.model.backup import BadPart, Blob, Codec, Manifest, Part
 from holdfast.model.errors import HoldfastError, RepositoryUnreachable, VerifyFailed
+from holdfast.model.fingerprints import algorithm_of
 from holdfast.model.part_details import CopiedRows
 from holdfast.model.part_gaps import gaps
 from holdfast.operations.backup.earlier import missing_parents
@@ -191,7 +192,7 @@ def home_of(backup_id: str, piece: Piece) -> str:
 
 
 def quick(repository: Repository, backup_id: str, *, database: str = "") -> VerifyReport:
-    """Compare listed sizes, and SHA-256 if the store gives it, with the manifest; reads no part.
+    """Compare listed sizes, and fingerprints the store lists, with the manifest; reads no part.
 
     Raises `BackupNotFound`, `ManifestInvalid`, `RepositoryUnreachable`.
     """
@@ -224,9 +225,9 @@ def _wrong(piece: Part | Blob, stored: Stored | None) -> str:
         return _wrong_unrecorded(piece, stored)
     if stored.size_bytes != piece.stored_bytes:
         return f"stored size is {stored.size_bytes}, the manifest says {piece.stored_bytes}"
-    expected = piece.stored_sha256
-    if stored.sha256 and stored.sha256 != expected:
-        return f"stored SHA-256 is {stored.sha256}, the manifest says {expected}"
+    found, expected = stored.fingerprint, piece.stored_fingerprint
+    if found and algorithm_of(found) == algorithm_of(expected) and found != expected:
+        return f"stored fingerprint is {found}, the manifest says {expected}"
     return ""
 
 
@@ -242,7 +243,7 @@ def _is_stored_anew(blob: Blob, stored: Stored | None, records: BlobRecords) -> 
     return (
         stored is not None
         and blob.is_recorded
-        and records.know(blob.key, size_bytes=stored.size_bytes, sha256=stored.sha256)
+        and records.know(blob.key, size_bytes=stored.size_bytes, fingerprint=stored.fingerprint)
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 from holdfast.model.errors import WalUnfit
+from holdfast.model.fingerprints import digest, told
 from holdfast.model.wal import HEADER_BYTES, SegmentHeader, WalKind, WalName
 from holdfast.model.wal_archive import Switch, switches_in
 from holdfast.model.wal_records import TablespaceMade
@@ -31,17 +31,12 @@ class WalFile:
 
     def chunks(self) -> Iterator[bytes]:
         try:
-            with self.path.open("rb", buffering=0) as file:
-                while chunk := file.read(CHUNK_BYTES):
-                    yield chunk
+            yield from chunks_of(self.path)
         except OSError as error:
             raise _unreadable(self.path, error) from error
 
-    def sha256(self) -> str:
-        digest = sha256()
-        for chunk in self.chunks():
-            digest.update(chunk)
-        return digest.hexdigest()
+    def fingerprint(self, algorithm: str) -> str:
+        return fingerprint_of(self.chunks(), algorithm)
 
     def switches(self) -> tuple[Switch, ...]:
         """The timeline switches in a history file; empty for other files."""
@@ -71,6 +66,20 @@ class WalFile:
         except OSError as error:
             raise _unreadable(self.path, error) from error
         return made if is_told else None
+
+
+def chunks_of(path: Path) -> Iterator[bytes]:
+    """The content of the file at `path`; raises `OSError`."""
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+
+
+def fingerprint_of(chunks: Iterable[bytes], algorithm: str) -> str:
+    found = digest(algorithm)
+    for chunk in chunks:
+        found.update(chunk)
+    return told(algorithm, found)
 
 
 def _is_text(location: str) -> bool:

@@ -7,7 +7,7 @@ import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 
 from holdfast.catalog.wal_archive import WalArchive
@@ -19,12 +19,14 @@ from holdfast.model.errors import (
     TasksRefused,
     WalUnfit,
 )
+from holdfast.model.fingerprints import algorithm_of
 from holdfast.model.wal import WalKind, WalName, numbered_name
 from holdfast.model.wal_archive import ArchivedFile
 from holdfast.model.wal_records import PAGE_BYTES
 from holdfast.operations.context import ArchiveContext
 from holdfast.operations.parts.read import proven
 from holdfast.operations.retry import Retries
+from holdfast.operations.wal.files import chunks_of, fingerprint_of
 from holdfast.pipeline.encryption import Identities
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, on_failure
@@ -69,9 +71,9 @@ class Getting:
 def get(context: ArchiveContext, wanted: Getting) -> bool:
     """Write the file to its destination; returns False if it is not archived.
 
-    The destination is complete, and its SHA-256 was verified. Raises `WalUnfit` for a name that no
-    server asks for, and `TargetNotEmpty` for WAL that would create a tablespace in a folder in use.
-    Also raises `VerifyFailed`, `IdentityNeeded`, and what the repository raises.
+    The destination is complete, and its fingerprint was verified. Raises `WalUnfit` for a name that
+    no server asks for, and `TargetNotEmpty` for WAL that would create a tablespace in a folder in
+    use. Also raises `VerifyFailed`, `IdentityNeeded`, and what the repository raises.
     """
     name = WalName.parse(wanted.name)
     if name is None:
@@ -185,7 +187,8 @@ def _is_spooled(wanted: Getting, file: ArchivedFile) -> bool:
     """Move the file from the spool to its destination; returns whether it was there, unaltered."""
     try:
         path = _spooled(wanted, file)
-        if _sha256(path) != file.part.plain_sha256:
+        expected = file.part.plain_fingerprint
+        if fingerprint_of(chunks_of(path), algorithm_of(expected)) != expected:
             path.unlink()
             return False
     except OSError:
@@ -201,8 +204,9 @@ def _is_spooled(wanted: Getting, file: ArchivedFile) -> bool:
 
 
 def _spooled(wanted: Getting, file: ArchivedFile) -> Path:
-    """The path in the spool; the SHA-256 in it tells files of different archives apart."""
-    return wanted.own_spool / f"{file.name}-{file.part.plain_sha256}"
+    """The path in the spool; the fingerprint in it tells files of different archives apart."""
+    fingerprint = file.part.plain_fingerprint.replace(":", "-")
+    return wanted.own_spool / f"{file.name}-{fingerprint}"
 
 
 def _forget_older(wanted: Getting) -> None:
@@ -234,11 +238,6 @@ def _later(file: ArchivedFile, name: WalName, count: int) -> list[str]:
         numbered_name(name.timeline, number, segment_bytes=segment_bytes)
         for number in range(first, first + count)
     ]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 def _unwritable(path: Path, error: OSError) -> RestoreFailed:

@@ -33,7 +33,7 @@ from holdfast.operations.wal.files import (
     wal_file,
 )
 from holdfast.operations.wal.list import require_cluster_of_wal
-from holdfast.operations.wal.unfinished_segment import make_way, require_same
+from holdfast.operations.wal.unfinished_segment import is_same, make_way, require_same
 from holdfast.pipeline.compression import compressor
 from holdfast.pipeline.encryption import Identities
 from holdfast.ports.repository import Repository
@@ -195,7 +195,7 @@ def _put(putting: _Putting, repository: Repository, file: WalFile) -> _Kept:
     except ObjectMissing:
         known = None
     if known is not None:
-        if known.part.plain_sha256 == file.sha256():
+        if is_same(known, file):
             return _Kept(repository=repository)
         make_way(repository, known, file, identities=putting.identities)
     began = time.monotonic()
@@ -209,6 +209,8 @@ def _put(putting: _Putting, repository: Repository, file: WalFile) -> _Kept:
         file.chunks(),
         compression=compressor(job.form.codec, job.form.level),
         recipients=job.form.recipients,
+        # A server removes the file if the archive holds the same one: that has to be proven.
+        fingerprints=replace(job.form.fingerprints, plain=job.form.fingerprints.stored),
     )
     putting.unrecorded.add(repository, key)
     events.reached("wal-stored")
@@ -259,7 +261,7 @@ def _record(putting: _Putting, file: WalFile, part: Part, *, at: Repository) -> 
         if known.part.key != part.key:
             # Another push was faster. Our object has its own key, and no record refers to it.
             at.delete(part.key)
-            require_same(known, part.plain_sha256)
+            require_same(known, file)
             return False
     events.reached("wal-archived")
     return True

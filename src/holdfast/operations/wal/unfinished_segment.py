@@ -15,6 +15,7 @@ from holdfast.model.errors import (
     TasksRefused,
     WalConflict,
 )
+from holdfast.model.fingerprints import algorithm_of
 from holdfast.model.wal import WalKind
 from holdfast.model.wal_archive import ArchivedFile
 from holdfast.model.wal_records import Segment
@@ -32,9 +33,15 @@ TWO_SERVERS = (
 )
 
 
-def require_same(known: ArchivedFile, digest: str, *, hint: str = TWO_SERVERS) -> None:
-    """Raises `WalConflict` unless the archived file has the SHA-256 `digest`."""
-    if known.part.plain_sha256 != digest:
+def is_same(known: ArchivedFile, file: WalFile) -> bool:
+    """Whether `file` is the archived one, by the algorithm of its record."""
+    expected = known.part.plain_fingerprint
+    return file.fingerprint(algorithm_of(expected)) == expected
+
+
+def require_same(known: ArchivedFile, file: WalFile, *, hint: str = TWO_SERVERS) -> None:
+    """Raises `WalConflict` unless `file` is the archived one."""
+    if not is_same(known, file):
         raise WalConflict(
             f"cannot archive '{known.name}': the archive of job '{known.job}' holds another file of"
             f" that name, from host '{known.host}' at {known.archived_at:%Y-%m-%d %H:%M:%SZ}",
@@ -52,7 +59,7 @@ def make_way(
     """
     is_segment = file.name.kind is WalKind.SEGMENT
     if not is_segment or not _is_unfinished(repository, known, file, identities=identities):
-        require_same(known, file.sha256())
+        require_same(known, file)
     WalArchive(repository, known.job).forget(known)
     events.warning(
         "unfinished_wal_replaced", file=known.name, archived_at=known.archived_at.isoformat()
@@ -70,7 +77,7 @@ def _is_unfinished(
     except IdentityNeeded:
         require_same(
             known,
-            file.sha256(),
+            file,
             hint=f"{TWO_SERVERS}. If the archived file was pushed by hand before its server had"
             f" finished it, `holdfast wal push {known.job} {file.path} --identity FILE` replaces"
             " it",

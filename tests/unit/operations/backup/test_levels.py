@@ -57,11 +57,12 @@ def _cut(repository: MemoryRepository, key: str) -> None:
 
 
 def _hash(repository: MemoryRepository, key: str) -> None:
-    repository.sha256_given[key] = "f" * 64
+    repository.fingerprint_given[key] = "blake3:" + "f" * 64
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"), [(_lose, "it is missing"), (_cut, "stored size"), (_hash, "stored SHA-256")]
+    ("damage", "told"),
+    [(_lose, "it is missing"), (_cut, "stored size"), (_hash, "stored fingerprint")],
 )
 def test_a_quick_look_finds_what_is_lost_cut_short_or_of_another_hash(
     damage: Callable[[MemoryRepository, str], None], told: str

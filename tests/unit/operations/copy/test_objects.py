@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from itertools import repeat
 
 import pytest
 
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import RepositoryFull, TasksRefused, VerifyFailed
+from holdfast.model.fingerprints import fingerprint_of
 from holdfast.operations.copy.objects import SMALL_BYTES, CopyItem, Tally, upload
 from holdfast.ports.repository import Stored
 from tests.fakes.progress import FakeProgress
@@ -103,7 +103,7 @@ def test_the_walk_is_never_run_ahead_of_the_uploads() -> None:
         nonlocal ahead
         for count, (key, data) in enumerate(source.objects.items()):
             ahead = max(ahead, count - len(target.objects))
-            yield CopyItem(key=key, size_bytes=len(data), sha256=sha256(data).hexdigest())
+            yield CopyItem(key=key, size_bytes=len(data), fingerprint=fingerprint_of(data))
 
     upload(walk, source, target, at_once=3, is_fresh=True, progress=FakeProgress())
     # The second walk looks for long objects only, when all are there.
@@ -115,7 +115,7 @@ def test_an_object_that_is_longer_than_it_should_be_is_not_read_to_its_end() -> 
     with pytest.raises(VerifyFailed, match="it holds more than 3000 bytes"):
         upload(
             lambda: iter(
-                [CopyItem(key="a", size_bytes=3000, sha256=sha256(b"x" * 3000).hexdigest())]
+                [CopyItem(key="a", size_bytes=3000, fingerprint=fingerprint_of(b"x" * 3000))]
             ),
             Endless(),
             target,

@@ -83,7 +83,7 @@ def test_one_that_was_damaged_is_stored_anew_when_it_comes_again() -> None:
 
 def test_other_bytes_than_its_name_says_are_not_kept() -> None:
     repository = MemoryRepository(free_bytes=1 << 30)
-    with pytest.raises(BackupFailed, match="its content was read with SHA-256"):
+    with pytest.raises(BackupFailed, match="its content was read as"):
         keeper(repository).keep(NAME, 5, lambda: [b"other"])
     assert repository.objects == {}
 

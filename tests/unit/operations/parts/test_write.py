@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.model.backup import Buffer, Codec, Part, PartPlan
 from holdfast.model.errors import VerifyFailed
-from holdfast.model.fingerprints import of_sha256
+from holdfast.model.fingerprints import BLAKE3, XXH3, fingerprint_of
 from holdfast.operations.parts.read import proven
 from holdfast.operations.parts.write import key_of, store_part
 from holdfast.pipeline.compression import CompressZstd
@@ -58,14 +58,14 @@ def test_a_restore_reads_by_one_fingerprint_and_the_codecs_own_checksum() -> Non
         part,
         key="frame",
         stored_bytes=len(frame),
-        stored_fingerprint=of_sha256(sha256(frame).hexdigest()),
+        stored_fingerprint=fingerprint_of(frame),
         plain_bytes=len(noise),
-        plain_fingerprint=of_sha256(sha256(noise).hexdigest()),
+        plain_fingerprint=fingerprint_of(noise),
     )
     with pytest.raises(VerifyFailed, match="checksum"):
         list(proven(job.repository, wrong, both=False))
     other = replace(part, stored_fingerprint=part.plain_fingerprint)
-    with pytest.raises(VerifyFailed, match="stored SHA-256"):
+    with pytest.raises(VerifyFailed, match="stored fingerprint"):
         list(proven(job.repository, other, both=False))
 
 
@@ -105,5 +105,5 @@ def test_a_stream_that_brings_a_compressor_is_stored_as_that_one_writes_it() -> 
     bringing = BringingSnapshot(tables=())
     part = stored(job, bringing, plan)
     assert part.codec is Codec.ZSTD
-    assert part.plain_fingerprint == of_sha256(sha256(b"plain").hexdigest())
-    assert part.stored_fingerprint == of_sha256(sha256(b"nialpend").hexdigest())
+    assert part.plain_fingerprint == fingerprint_of(b"plain", XXH3)
+    assert part.stored_fingerprint == fingerprint_of(b"nialpend", BLAKE3)

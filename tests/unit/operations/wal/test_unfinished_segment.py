@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.model.errors import RepositoryReadOnly, WalConflict
-from holdfast.model.fingerprints import of_sha256
+from holdfast.model.fingerprints import fingerprint_of
 from holdfast.operations.wal.push import push
 from holdfast.pipeline.encryption import Identities
 from tests.fakes.repository import MemoryRepository
@@ -54,7 +53,7 @@ def test_a_segment_that_was_archived_unfinished_gives_way_to_the_finished_one(
     context.new_token()
     assert not push(context, path).was_there
     found = WalArchive(store, "shop").find(str(CLUSTER), path.name)
-    assert found.part.plain_fingerprint == of_sha256(sha256(path.read_bytes()).hexdigest())
+    assert found.part.plain_fingerprint == fingerprint_of(path.read_bytes())
     assert only_what_is_recorded(store)
     assert push(context, path).was_there
 
