@@ -40,7 +40,7 @@ def checked_tables(asking: Session, database: str = "") -> Iterator[ProofRow]:
             told = f"engine {engine} has no rows of its own"
             yield ProofRow(name=title, outcome=Outcome.SKIPPED, detail=told)
         elif not engine:
-            told = comment or "its engine is not known"
+            told = comment or "its engine is unknown"
             yield ProofRow(name=title, outcome=Outcome.FAILED, expected="OK", found=told)
         else:
             yield _checked(asking, title, f"{quoted(schema)}.{quoted(name)}")
@@ -105,7 +105,7 @@ def _limit(asking: Session, timeout_seconds: float) -> None:
 
 def _failed(sql: str, error: StatementFailed, timeout_seconds: float) -> Exception:
     if error.code == READ_ONLY_REFUSED:
-        return _refused(sql, "it writes")
+        return _refused(sql, "it changes data")
     if error.code == SEVERAL and ";" in sql.strip().rstrip(";"):
         return _refused(sql, f"it is more than one statement, or none ({error.message})")
     if error.code in KILLED:

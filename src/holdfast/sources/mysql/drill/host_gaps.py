@@ -160,5 +160,5 @@ def no_room(folder: Path, plain_bytes: int) -> Iterator[DrillFinding]:
         yield DrillFinding(
             subject=f"disk of '{folder}'",
             problem=f"{size(free)} are free, and a drill of this backup may need {size(wanted)}",
-            hint="free some, or name a folder on a larger disk",
+            hint="free disk space, or name a folder on a larger disk",
         )

@@ -104,7 +104,7 @@ def proofs(instance: Instance, database: str = "") -> Iterator[ProofRow]:
         try:
             yield from checked_tables(asking, database)
         except ConnectionLost as error:
-            raise instance.failed(error.message, doing="go on with") from error
+            raise instance.failed(error.message, doing="use") from error
 
 
 def answer(instance: Instance, sql: str, *, database: str, timeout_seconds: float) -> Answer:
