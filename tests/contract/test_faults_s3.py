@@ -133,7 +133,7 @@ def test_a_store_that_stays_down_is_asked_a_few_times_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("kind", ["truncated", "reset", "status"])
-def test_a_read_goes_on_where_it_broke_off(
+def test_a_read_continues_where_it_broke_off(
     repository: Repository, plain: Repository, proxy: FaultProxy, kind: str
 ) -> None:
     data = bytes(range(256)) * (6 * MIB // 256)
@@ -175,7 +175,7 @@ def test_a_list_gets_over_a_fault_and_tells_everything_once(
         (507, "Other", RepositoryFull, "holdfast prune"),
     ],
 )
-def test_what_waiting_cannot_mend_is_asked_once_and_told_with_its_remedy(
+def test_an_error_that_waiting_cannot_cure_is_not_retried_and_has_a_hint(
     repository: Repository,
     proxy: FaultProxy,
     status: int,

@@ -108,7 +108,7 @@ def test_a_server_that_stays_away_is_asked_a_few_times(
     assert list(plain.list("")) == []
 
 
-def test_sessions_that_die_while_reading_are_made_anew(
+def test_sessions_that_die_while_reading_are_opened_again(
     repository: Repository, plain: Repository, ssh_server: SftpServer
 ) -> None:
     data = bytes(range(256)) * (12 * MIB // 256)

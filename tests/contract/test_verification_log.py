@@ -83,7 +83,7 @@ def test_what_was_read_of_each_backup_is_told_in_short(proofs: VerificationLog) 
     assert proofs.read_back("") == shop | {"shop-eu/c": ReadBack(parts=1, since=START)}
 
 
-def test_time_without_a_reference_starts_anew_when_there_was_one_in_between(
+def test_time_without_a_reference_starts_again_when_there_was_one_in_between(
     proofs: VerificationLog,
 ) -> None:
     proofs.unreferenced("shop", {"x", "y"}, now=START)
@@ -101,7 +101,7 @@ def test_the_file_is_private_and_outlives_its_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"x" * 5000, b"SQLite format 3\x00" + b"\xff" * 4000])
-def test_a_damaged_file_is_begun_anew(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_replaced(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "proofs.sqlite").write_bytes(content)
     proofs = file(tmp_path)
     assert proofs.of("shop/a") == {}

@@ -61,7 +61,7 @@ def test_json_that_was_stored_is_parsed_by_its_reader_alone() -> None:
     assert found == {READER}
 
 
-def test_whoever_joins_pieces_says_why_they_are_few() -> None:
+def test_code_that_joins_pieces_says_why_they_are_few() -> None:
     found = {
         path for path, tree in modules().items() if any(joins(call) for call in calls_in(tree))
     }

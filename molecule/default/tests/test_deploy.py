@@ -272,7 +272,7 @@ def test_rows_travel_through_a_pipe_where_the_server_may_write_one(host: Host, n
     assert host.run("find /run/holdfast /tmp -name '*.pipe'").stdout == ""
 
 
-def test_the_key_that_signs_is_read_by_backups_and_by_nobody_else(host: Host) -> None:
+def test_only_backups_can_read_the_signing_key(host: Host) -> None:
     key = host.file("/etc/holdfast/signing.key")
     assert (key.user, key.group, key.mode) == ("root", "holdfast", 0o640)
     assert host.run(f"{AS_NOBODY} cat /etc/holdfast/signing.key").failed

@@ -63,9 +63,7 @@ def test_a_list_and_patterns_are_taken_as_they_are_written(server: MysqlServer) 
         source(server, databases=Selection(include=("no_such_*",))).databases()
 
 
-def test_each_of_several_databases_is_restored_by_itself(
-    server: MysqlServer, tmp_path: Path
-) -> None:
+def test_each_of_several_databases_is_restored_alone(server: MysqlServer, tmp_path: Path) -> None:
     names = (server.database(*SMALL), server.database(*LARGE))
     for number, each in enumerate(source(server, databases=Selection(include=names)).databases()):
         folder, copy = tmp_path / str(number), server.name()

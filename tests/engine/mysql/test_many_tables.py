@@ -125,7 +125,7 @@ def test_rows_that_went_missing_from_a_pack_are_noticed(
         bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
 
 
-def test_a_table_of_a_pack_that_is_altered_meanwhile_fails_by_its_name(
+def test_a_table_of_a_pack_that_is_altered_during_the_backup_fails_by_name(
     server: MysqlServer, tmp_path: Path
 ) -> None:
     original = made(server, ["a", "b", "c"])

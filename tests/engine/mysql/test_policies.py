@@ -58,7 +58,7 @@ def test_a_column_added_after_the_snapshot_fails_the_table_by_its_name(server: M
         assert "run the backup again" in failure.value.hint
 
 
-def test_whoever_ignores_ddl_gets_the_rows_of_the_snapshot_where_the_server_still_reads_them(
+def test_with_ddl_ignored_rows_are_of_the_snapshot_where_the_server_still_reads_them(
     server: MysqlServer, tmp_path: Path
 ) -> None:
     original, copy = server.database(*ONE_TABLE), server.name()

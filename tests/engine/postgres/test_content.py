@@ -149,7 +149,7 @@ def test_ranges_and_packs_and_both_ways_out_give_the_same_number(
     assert table.checksum_found == table.checksum_expected == packed
 
 
-def test_rows_that_are_routed_anew_are_summed_up_as_one_table(
+def test_rows_that_are_routed_again_are_summed_up_as_one_table(
     server: PostgresServer, tmp_path: Path
 ) -> None:
     original, copy = (

@@ -64,7 +64,7 @@ def test_a_closed_port_is_a_server_out_of_reach() -> None:
     assert "check that the server runs" in caught.value.hint
 
 
-def test_a_missing_grant_comes_with_the_statement_that_mends_it(server: PostgresServer) -> None:
+def test_a_missing_grant_comes_with_the_statement_that_grants_it(server: PostgresServer) -> None:
     role = server.role(password="x")
     database = server.database('CREATE SCHEMA "In ner"; CREATE TABLE "In ner".t (a int)')
     source = PostgresSource(dsn=server.over_tcp(database, user=role), password="x")

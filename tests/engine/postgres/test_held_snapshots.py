@@ -86,7 +86,7 @@ def test_a_backup_under_a_held_snapshot_leaves_no_session(held: Held) -> None:
     "failpoint",
     ["snapshot-taken", "part-begun:2", "part-stored:1", "part-stored:4", "parts-stored"],
 )
-def test_a_killed_run_goes_on_in_the_moment_in_which_it_began(held: Held, failpoint: str) -> None:
+def test_a_killed_run_is_resumed_at_the_moment_of_its_snapshot(held: Held, failpoint: str) -> None:
     server, installation, daemon = held
     before = of(server, "shop")
     killed_at(installation, failpoint)

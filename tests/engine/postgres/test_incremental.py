@@ -86,7 +86,7 @@ def test_after_as_many_incrementals_as_asked_for_comes_a_full_one(pgbench: Pgben
         prove(back, pgbench)
 
 
-def test_a_chain_that_lost_its_parent_is_found_refused_and_not_gone_on_from(
+def test_a_chain_that_lost_its_parent_is_found_refused_and_not_continued(
     pgbench: PgbenchCluster, tmp_path: Path
 ) -> None:
     installation = installation_of(pgbench)

@@ -154,7 +154,7 @@ def test_a_role_that_is_missing_costs_no_table(round_trip: RoundTrip) -> None:
     assert round_trip.ask(granted) == [(True,)]
 
 
-def test_a_grant_by_somebody_who_may_not_use_the_schema_is_given_by_nobody_else(
+def test_a_grant_by_a_role_without_usage_of_the_schema_keeps_its_grantor(
     round_trip: RoundTrip,
 ) -> None:
     grantor, reader = round_trip.server.role(), round_trip.server.role()

@@ -73,7 +73,7 @@ def altering(server: PostgresServer, database: str) -> Iterator[Altering]:
         made.join()
 
 
-def test_a_table_that_somebody_queues_to_alter_is_read_all_the_same(
+def test_a_table_that_another_session_queues_to_alter_is_read_nevertheless(
     server: PostgresServer, tmp_path: Path, engine: Engine
 ) -> None:
     database, restored = server.database(TABLES), server.name()
@@ -126,7 +126,7 @@ def test_a_read_that_ends_early_takes_nothing_from_those_that_follow(
             assert sum(bytes(chunk).count(b"\n") for chunk in stream) == 30000
 
 
-def test_whoever_holds_a_lock_for_long_is_named_while_we_wait(
+def test_a_session_that_holds_a_lock_for_long_is_named_while_we_wait(
     server: PostgresServer, tmp_path: Path, engine: Engine
 ) -> None:
     database = server.database(TABLES)

@@ -120,7 +120,7 @@ def test_two_backups_at_once_do_not_see_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_a_server_that_is_shut_down_half_way_ends_the_run_and_leaves_nothing(
+def test_a_server_that_is_shut_down_during_a_run_ends_it_and_leaves_nothing(
     pgbench: PgbenchCluster, mode: str
 ) -> None:
     installation = pgbench.installation()
@@ -285,7 +285,7 @@ def test_a_standby_is_copied_while_its_primary_is_written_to(tmp_path: Path) -> 
         assert standby.held() == 0
 
 
-def test_a_standby_that_is_promoted_half_way_makes_the_run_fail_as_corrupt(tmp_path: Path) -> None:
+def test_a_standby_that_is_promoted_during_a_run_makes_it_fail_as_corrupt(tmp_path: Path) -> None:
     with cluster() as primary:
         PgbenchCluster(primary, tmp_path).fill(has_space=False)
         with standby_of(primary) as standby:

@@ -146,7 +146,7 @@ def test_a_run_that_is_killed_is_resumed_under_the_same_backup(held: Held, failp
 
 
 @pytest.mark.parametrize("closing", [1, 3, "parts-stored"])
-def test_a_run_that_is_killed_after_the_backup_ended_is_resumed_all_the_same(
+def test_a_run_that_is_killed_after_the_backup_ended_is_resumed_too(
     held: Held, closing: int | str
 ) -> None:
     pgbench, installation, daemon = held
@@ -191,7 +191,7 @@ def test_a_sealed_backup_is_resumed_by_a_host_that_cannot_open_it(
         prove(back, pgbench)
 
 
-def test_what_was_stored_and_damaged_after_the_end_cannot_be_mended(held: Held) -> None:
+def test_parts_that_are_damaged_after_the_end_cannot_be_replaced(held: Held) -> None:
     pgbench, installation, _ = held
     killed_at(installation, "parts-stored")
     damaged = next(path for path in installation.files() if path.name.endswith(".tar.zst"))

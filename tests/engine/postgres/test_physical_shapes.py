@@ -295,7 +295,7 @@ def test_a_sparse_file_stays_so_and_a_file_of_zeros_is_whole(pgbench: PgbenchClu
 
 
 @pytest.mark.parametrize("kind", ["random", "beyond", "below", "torn", "misplaced"])
-def test_a_page_that_no_wal_would_mend_is_told_by_its_block(
+def test_a_page_that_no_wal_repairs_is_reported_by_block(
     pgbench: PgbenchCluster, kind: str
 ) -> None:
     server = pgbench.server
@@ -334,7 +334,9 @@ def test_pages_of_zeros_and_pages_that_change_are_no_damage(pgbench: PgbenchClus
     assert "bad_pages" not in installation.run("show", "shop/latest")["manifest"]["proof"]
 
 
-def test_damage_that_a_killed_run_has_read_is_told_by_the_one_that_goes_on(tmp_path: Path) -> None:
+def test_damage_that_a_killed_run_has_read_is_reported_by_the_one_that_resumes(
+    tmp_path: Path,
+) -> None:
     # Only the later run sees the end of the backup, which decides.
     with cluster(wal_senders=2) as server:
         pgbench = PgbenchCluster(server, tmp_path)

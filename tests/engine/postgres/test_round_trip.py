@@ -189,7 +189,7 @@ def test_an_existing_empty_database_is_filled_in_place(
     assert dump(server.conninfo(restored)) == dump(server.conninfo(database))
 
 
-def test_a_schema_error_names_the_object_and_how_to_mend_it(
+def test_a_schema_error_names_the_object_and_the_remedy(
     server: PostgresServer, tmp_path: Path
 ) -> None:
     role = server.role()

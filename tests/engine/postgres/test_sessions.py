@@ -61,7 +61,7 @@ def test_one_process_begins_and_dies_another_joins_and_another_ends(
     assert {"session_begun", "session_joined", "session_ended"} <= set(daemon.acts())
 
 
-def test_a_held_snapshot_shows_the_same_rows_to_whoever_joins(
+def test_a_held_snapshot_shows_the_same_rows_to_all_that_join(
     server: Cluster, daemon: Daemon
 ) -> None:
     server.ask("CREATE TABLE goods AS SELECT generate_series(1, 10) AS id")

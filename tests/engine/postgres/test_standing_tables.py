@@ -93,7 +93,7 @@ def test_rows_that_the_backup_does_not_hold_but_others_refer_to_are_not_taken_aw
 
 
 @pytest.mark.parametrize("action", ["", "DEFERRABLE", "DEFERRABLE INITIALLY DEFERRED"])
-def test_a_table_that_others_refer_to_is_replaced_where_that_changes_none_of_theirs(
+def test_a_table_that_others_refer_to_is_replaced_where_that_changes_none_of_their_rows(
     server: PostgresServer, tmp_path: Path, action: str
 ) -> None:
     shop = Standing(server, tmp_path, SHOP.format(action=action))
@@ -261,7 +261,7 @@ def test_rows_for_tables_that_stand_are_all_or_none_also_where_one_would_keep_go
     assert shop.dump() == shop.as_backed_up
 
 
-def test_whoever_holds_a_table_that_is_to_be_replaced_is_named(
+def test_a_session_that_holds_a_table_that_is_to_be_replaced_is_named(
     server: PostgresServer, tmp_path: Path
 ) -> None:
     shop = Standing(server, tmp_path, SHOP.format(action=""))

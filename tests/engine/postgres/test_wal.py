@@ -245,7 +245,7 @@ def test_encrypted_wal_is_opened_by_its_identity_only(archive: Archive, tmp_path
         assert points(back) == [1]
 
 
-def test_a_cluster_whose_configuration_is_elsewhere_is_started_all_the_same(
+def test_a_cluster_whose_configuration_is_elsewhere_is_started_too(
     archive: Archive,
 ) -> None:
     elsewhere = archive.server.folder / "etc"

@@ -52,7 +52,7 @@ def is_received(archive: Archive) -> bool:
     return found == [(1,)]
 
 
-def test_what_is_received_goes_on_after_a_stop_and_brings_a_cluster_forward(
+def test_receiving_continues_after_a_stop_and_the_wal_brings_a_cluster_forward(
     archive: Archive,
 ) -> None:
     archive.server.ask(SLOT)

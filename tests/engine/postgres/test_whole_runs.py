@@ -95,7 +95,7 @@ def test_a_killed_run_is_resumed_mixed_or_not_at_all(
     comes_back(server, installation, database, made["backup"])
 
 
-def test_with_the_snapshot_still_held_a_killed_run_goes_on_in_it(
+def test_with_the_snapshot_still_held_a_killed_run_is_resumed_in_it(
     server: PostgresServer, tmp_path: Path
 ) -> None:
     """Another session imports the snapshot in time, as a daemon would, and so keeps it alive."""
@@ -223,7 +223,7 @@ def test_killed_among_shared_values_nothing_good_is_lost(
 
 
 @pytest.mark.parametrize("name", ["restore-begun", "restore-part-loaded:3"])
-def test_a_restore_that_is_killed_leaves_a_database_that_says_what_it_is(
+def test_a_killed_restore_leaves_a_database_that_is_marked_as_unfinished(
     server: PostgresServer, tmp_path: Path, name: str
 ) -> None:
     database, restored = server.database(*TABLES), server.name()

@@ -82,7 +82,7 @@ def test_every_fact_says_of_which_kind_it_is() -> None:
         assert all(not each["details"] or "kind" in each["details"] for each in members)
 
 
-def test_an_incremental_goes_on_from_a_backup_of_the_schema_before() -> None:
+def test_an_incremental_continues_from_a_backup_of_the_schema_before() -> None:
     store = MemoryRepository()
     proof = BaseBackupProof(system_identifier="77", timeline=1, start_lsn="0/2000028")
     full = replace(manifest("20261119T020000Z-00000001"), proof=proof)

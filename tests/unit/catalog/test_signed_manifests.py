@@ -59,9 +59,7 @@ def test_a_signed_manifest_is_json_that_a_reader_without_keys_understands(
     assert decode(content, key="manifest") == kept
 
 
-def test_whoever_only_reads_needs_the_public_key_alone(
-    store: MemoryRepository, kept: Manifest
-) -> None:
+def test_a_reader_needs_the_public_key_alone(store: MemoryRepository, kept: Manifest) -> None:
     reader = signed(store, None, OURS.public_key)
     assert read(store, kept.backup_id, by=reader) == kept
     with pytest.raises(ConfigInvalid, match="no key to sign the manifest with"):

@@ -48,7 +48,7 @@ def proof_in_list(cli: CommandLine) -> list[str]:
     return row[title.index("VERIFIED") :].split()
 
 
-def test_whoever_cannot_read_the_memory_of_a_host_sees_the_list_all_the_same(
+def test_a_user_who_cannot_read_the_state_of_a_host_still_sees_the_list(
     cli: CommandLine,
 ) -> None:
     cli.holdfast("backup", "shop")

@@ -135,7 +135,7 @@ def test_a_state_folder_that_cannot_be_written_is_told_as_such(
     assert f"cannot use state directory file '{state}/" in error_of(ended)
 
 
-def test_a_state_folder_that_fills_up_meanwhile_is_told_as_such(cli: CommandLine) -> None:
+def test_a_state_folder_that_fills_up_during_a_run_is_reported_as_such(cli: CommandLine) -> None:
     state = cli.folder / "state"
     ended = on_small_disk(cli, state, "backup", "shop", at_open=FILL.format(state))
     assert ended.code == 51, ended.stderr

@@ -63,7 +63,7 @@ def test_a_repository_that_is_gone_does_not_hide_the_others(two: CommandLine, co
     assert two.holdfast(command, "shop").exit_code == 0
 
 
-def test_a_mirror_that_is_gone_is_named_and_a_copy_mends_it(two: CommandLine) -> None:
+def test_a_missing_mirror_is_named_and_a_copy_completes_it(two: CommandLine) -> None:
     (two.folder / "offsite").rmdir()
     answer = two.holdfast("backup", "shop")
     assert answer.exit_code == 50

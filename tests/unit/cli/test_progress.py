@@ -91,7 +91,7 @@ def test_an_event_has_a_line_of_its_own_while_a_bar_is_drawn(
     assert "\n" in before or "\x1b[2K" in before
 
 
-def test_before_there_are_parts_nobody_is_told_of_none(
+def test_before_there_are_parts_no_count_is_shown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_up(LogFormat.JSON, verbose=False)
@@ -109,7 +109,7 @@ def test_the_journal_is_told_every_few_seconds() -> None:
     assert JOURNAL_SECONDS == 10.0
 
 
-def test_a_bar_of_several_databases_goes_on_and_the_journal_tells_each() -> None:
+def test_a_bar_of_several_databases_continues_and_the_journal_tells_each() -> None:
     now = 0.0
     meter = Meter(monotonic=lambda: now)
     meter.begin(total_bytes=1000, parts=2)

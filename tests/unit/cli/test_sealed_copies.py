@@ -49,7 +49,7 @@ def _stored(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def test_a_copy_is_signed_by_whoever_made_the_backup(two: CommandLine) -> None:
+def test_a_copy_keeps_the_signature_of_the_host_that_made_the_backup(two: CommandLine) -> None:
     """The target has only the public key: nothing is signed again on the way."""
     assert two.holdfast("copy", "shop", "--to", "offsite").exit_code == 0
     assert _stored(two.folder / "offsite") == _stored(two.repository)
@@ -78,7 +78,7 @@ def test_a_manifest_that_nobody_signed_is_not_copied_either(two: CommandLine) ->
     ]
 
 
-def test_whoever_only_prunes_signs_nothing(two: CommandLine) -> None:
+def test_a_host_that_only_prunes_signs_nothing(two: CommandLine) -> None:
     two.holdfast("copy", "shop", "--to", "offsite")
     assert two.holdfast("--repository", "offsite", "prune").exit_code == 0
     assert len(list(two.folder.glob("offsite/shop/*/manifest.json"))) == 1

@@ -35,7 +35,7 @@ def test_a_column_with_nothing_in_it_is_not_shown_and_not_missed() -> None:
     assert ([each.title for each in fitted.columns], hidden) == (["TABLE"], [])
 
 
-def test_a_long_fact_goes_on_below_its_beginning_on_a_terminal_alone() -> None:
+def test_a_long_fact_continues_below_its_beginning_on_a_terminal_only() -> None:
     facts = [("note", "one two three four five six"), ("a longer name", "seven")]
     assert facts_in(facts, None) == [
         "note           one two three four five six",

@@ -81,7 +81,7 @@ def test_an_owner_that_was_frozen_for_a_lease_time_ends_without_a_backup(hosts: 
 
 
 @pytest.mark.parametrize("failpoint", ["lease-put", "lease-held"])
-def test_a_taker_that_is_killed_half_way_is_followed_by_the_next(
+def test_a_run_that_is_killed_while_it_takes_the_lease_is_followed_by_the_next(
     hosts: TwoHosts, failpoint: str
 ) -> None:
     hosts.go.touch()

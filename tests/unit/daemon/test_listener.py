@@ -99,7 +99,7 @@ def test_errors_arrive_as_they_were_raised(client: SessionClient) -> None:
     assert "holdfast session list" in caught.value.hint
 
 
-def test_a_full_state_folder_is_told_to_whoever_asks_and_leaves_no_backup_begun(
+def test_a_full_state_folder_is_reported_to_the_client_and_leaves_no_backup_begun(
     daemon: MemoryDaemon, client: SessionClient
 ) -> None:
     full = sqlite3.OperationalError("database or disk is full")
@@ -270,7 +270,7 @@ def test_one_user_cannot_take_the_places_of_others(daemon: MemoryDaemon) -> None
     assert listener.admitted(BERT)
 
 
-def test_whoever_is_turned_away_hears_why(
+def test_a_refused_client_gets_the_reason(
     daemon: MemoryDaemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listeners, "MOST_AT_ONCE", 0)

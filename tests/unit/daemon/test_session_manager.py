@@ -46,7 +46,7 @@ def test_what_one_process_begins_another_joins_and_a_third_ends(daemon: MemoryDa
     assert daemon.holder.open_sessions == 0
 
 
-def test_whoever_did_not_hear_how_a_backup_ended_may_ask_again_and_nobody_else(
+def test_only_the_client_that_missed_the_end_of_a_backup_may_ask_again(
     daemon: MemoryDaemon,
 ) -> None:
     session_id = daemon.begin(ANNE)
@@ -59,7 +59,7 @@ def test_whoever_did_not_hear_how_a_backup_ended_may_ask_again_and_nobody_else(
     assert daemon.manager.end(session_id, ANNE).ended == ended
 
 
-def test_an_end_that_keeps_the_session_holds_its_wal_until_it_is_let_go(
+def test_an_end_that_keeps_the_session_holds_its_wal_until_it_is_released(
     daemon: MemoryDaemon,
 ) -> None:
     session_id = daemon.begin(ANNE)
@@ -136,7 +136,7 @@ def test_heartbeats_extend_a_lease_but_never_the_deadline(daemon: MemoryDaemon) 
     assert (state, reason.startswith("its deadline passed")) == ("expired", True)
 
 
-def test_whoever_asks_for_ever_gets_as_long_as_anybody_may_have(daemon: MemoryDaemon) -> None:
+def test_an_endless_lease_is_cut_to_the_longest_allowed_one(daemon: MemoryDaemon) -> None:
     record = daemon.store.find(daemon.begin(ttl_seconds=10**18))
     assert record is not None
     assert record.lease_until == record.deadline
@@ -205,7 +205,7 @@ def test_a_silent_server_means_lost_at_once_and_the_cause_once_it_answers(
     assert daemon.told(session_id) == ("corrupt", holding.problem.message)
 
 
-def test_a_lost_session_that_comes_back_by_itself_is_still_lost(daemon: MemoryDaemon) -> None:
+def test_a_lost_session_that_answers_again_is_still_lost(daemon: MemoryDaemon) -> None:
     session_id = daemon.begin()
     holding = daemon.holder.holdings[0]
     holding.problem = DatabaseUnreachable("cannot use the session on 'x': it does not answer")
@@ -289,7 +289,7 @@ def test_sessions_that_are_dead_without_anybody_having_looked_take_no_place(
     daemon.begin()
 
 
-def test_what_is_held_for_its_wal_after_its_end_is_listed_until_it_is_let_go(
+def test_a_session_held_for_its_wal_after_its_end_is_listed_until_it_is_released(
     daemon: MemoryDaemon,
 ) -> None:
     session_id = daemon.begin()

@@ -100,7 +100,7 @@ def journal_of(tmp_path: Path) -> tuple[FileJournal, Path]:
     return journal, tmp_path / "unfinished/shop/shop.jsonl"
 
 
-def test_what_a_run_of_the_release_before_has_stored_is_gone_on_with(tmp_path: Path) -> None:
+def test_parts_stored_by_a_run_of_the_release_before_are_used_again(tmp_path: Path) -> None:
     aside = External(columns=("v",), size_bytes=4096, marker=b"that of its snapshot")
     table = TablePart(
         relation=Relation(schema="public", name="t"),

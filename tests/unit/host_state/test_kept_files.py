@@ -37,7 +37,7 @@ def test_what_was_offered_counts_once_it_is_settled(tmp_path: Path) -> None:
     assert read(lists, "other") == b""
 
 
-def test_nobody_else_can_read_them(tmp_path: Path) -> None:
+def test_other_users_cannot_read_them(tmp_path: Path) -> None:
     lists = HostFileLists(tmp_path / "lists")
     lists.offer("shop", [b"list"])
     lists.settle("shop")

@@ -40,7 +40,7 @@ def test_one_failed_host_does_not_hide_another() -> None:
     assert started == ["maria12"]
 
 
-def test_a_mistake_of_ours_is_not_dressed_up_as_a_failed_host() -> None:
+def test_our_own_mistake_is_not_reported_as_a_failed_host() -> None:
     def start(name: str) -> None:
         if name == "pg13":
             raise KeyError(name)

@@ -26,7 +26,7 @@ def hosts() -> MemoryHosts:
     return MemoryHosts()
 
 
-def test_whoever_comes_second_waits_until_the_first_lets_go(hosts: MemoryHosts) -> None:
+def test_the_second_run_waits_until_the_first_releases_the_lease(hosts: MemoryHosts) -> None:
     here, there = hosts.lease("here"), hosts.lease("there")
     assert here.attempt(deadline=None)
     assert not there.attempt(deadline=None)

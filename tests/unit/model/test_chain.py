@@ -62,7 +62,7 @@ def test_what_needs_a_backup_is_dropped_before_it() -> None:
     assert children_first(alone) == alone[::-1]
 
 
-def test_what_needs_itself_or_another_that_needs_it_is_dropped_all_the_same() -> None:
+def test_backups_that_need_each_other_in_a_loop_are_dropped_too() -> None:
     """The loop was once followed for ever."""
     itself = replace(FULL, proof=Proof(parent=FULL.backup_id))
     assert children_first([itself]) == [itself]

@@ -57,7 +57,7 @@ ODD = {
 
 
 @pytest.mark.parametrize(("content", "why"), ODD.values(), ids=ODD.keys())
-def test_what_is_none_of_ours_is_refused_and_said_why(content: bytes, why: str) -> None:
+def test_a_foreign_document_is_refused_with_the_reason(content: bytes, why: str) -> None:
     with pytest.raises(Unreadable, match=why) as refused:
         parsed(content, MANIFEST)
     assert len(str(refused.value)) < 200
@@ -119,7 +119,7 @@ def _all(value: object) -> Iterator[object]:
         yield from _all(each)
 
 
-def test_reading_ends_where_a_document_can_be_none_of_ours_whatever_the_store_told() -> None:
+def test_reading_ends_where_a_document_cannot_be_ours_whatever_size_the_store_told() -> None:
     read_bytes = 0
 
     def endless(piece: bytes) -> Iterator[bytes]:

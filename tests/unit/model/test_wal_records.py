@@ -58,7 +58,7 @@ def test_a_record_is_found_wherever_a_page_ends_in_it(left: int) -> None:
 
 
 @pytest.mark.parametrize("left", range(8, 120, 8))
-def test_a_record_is_found_though_it_goes_on_in_the_next_segment(left: int) -> None:
+def test_a_record_is_found_though_it_continues_in_the_next_segment(left: int) -> None:
     wal = WalWriter()
     wal.fill_to(left)
     at = wal.tablespace(16500, "/srv/a/rather/long/name/for/a/space")

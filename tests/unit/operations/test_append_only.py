@@ -116,7 +116,7 @@ def test_a_backup_after_a_failed_one_is_made_although_nothing_can_be_removed() -
     assert verify(job.reader, "shop/latest", workers=1).exit_code == 0
 
 
-def test_what_was_left_is_removed_by_whoever_may_and_nothing_else_is() -> None:
+def test_leftovers_are_removed_by_a_host_that_may_and_nothing_else_is() -> None:
     job = append_only_job()
     made = backup(job.context).manifest
     job.repository.refuse_deletes_with = None
@@ -147,7 +147,7 @@ def test_who_is_to_free_room_is_not_told_that_it_was_freed(
 
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["rejoined", "mixed"])
-def test_a_run_is_gone_on_with_although_its_leftovers_stay(*, mixed: bool) -> None:
+def test_a_run_is_resumed_although_its_leftovers_stay(*, mixed: bool) -> None:
     job = append_only_job(resumable=True)
     if not mixed:
         (earlier,) = job.journal.known.values()

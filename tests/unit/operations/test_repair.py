@@ -135,7 +135,7 @@ def held_by_dead_runs(job: MemoryJob, *names: str) -> FakeHolder:
     return holder
 
 
-def test_sessions_of_runs_that_nobody_goes_on_with_are_ended() -> None:
+def test_sessions_of_runs_that_cannot_be_resumed_are_ended() -> None:
     job = MemoryJob()
     holder = held_by_dead_runs(job, "ab", "cd")
     assert fates(repaired(job, dry_run=True)) == {
@@ -148,7 +148,7 @@ def test_sessions_of_runs_that_nobody_goes_on_with_are_ended() -> None:
     assert fates(repaired(job)) == {}
 
 
-def test_a_session_that_can_be_gone_on_with_is_kept() -> None:
+def test_a_session_of_a_run_that_can_be_resumed_is_kept() -> None:
     job = MemoryJob(
         table("orders", "1,ann"),
         table("zz_last", "1", "2", fails_with=BackupFailed("cannot read: cut off")),

@@ -53,7 +53,7 @@ def restored(job: MemoryJob, identities: Identities | None) -> FakeTarget:
     return target
 
 
-def test_parts_are_age_files_and_their_manifest_says_for_whom() -> None:
+def test_parts_are_age_files_and_their_manifest_names_the_recipients() -> None:
     job = sealed_job()
     manifest = backup(job.context).manifest
     assert manifest.recipients == OURS.recipients
@@ -204,7 +204,7 @@ def test_a_resumed_backup_takes_nothing_over_that_was_not_sealed_for_its_recipie
     assert verified(job, OURS).bad == ()
 
 
-def test_a_resumed_backup_for_the_same_recipients_goes_on() -> None:
+def test_a_backup_for_the_same_recipients_is_resumed() -> None:
     job = failed_halfway(OURS.recipients)
     manifest = backup(job.context, BackupChoice(resume=True)).manifest
     assert manifest.proof.resumed_parts == 1
@@ -224,7 +224,7 @@ def with_value() -> tuple[MemoryJob, Manifest]:
     return job, backup(job.context).manifest
 
 
-def test_a_sealed_value_is_kept_once_and_nothing_tells_what_it_is() -> None:
+def test_a_sealed_value_is_stored_once_and_reveals_nothing() -> None:
     job, first = with_value()
     second = backup(job.context).manifest
     assert first.blobs == second.blobs
@@ -269,7 +269,7 @@ def _drop(repository: MemoryRepository, key: str) -> None:
 
 
 @pytest.mark.parametrize("damage", [_flip, _cut, _drop])
-def test_a_sealed_value_that_is_not_well_is_found_and_kept_anew(
+def test_a_damaged_sealed_value_is_found_and_replaced(
     damage: Callable[[MemoryRepository, str], None],
 ) -> None:
     job, _ = with_value()

@@ -51,7 +51,7 @@ def test_without_recipients_nothing_is_changed() -> None:
         assert b"".join(bytes(each) for each in flow([b"plain"], [stage])) == b"plain"
 
 
-def test_each_recipient_alone_can_open_and_nobody_else() -> None:
+def test_each_recipient_can_open_and_others_cannot() -> None:
     stored = seal([b"secret"], *OURS.recipients, *OTHERS.recipients)
     assert unseal(stored, OURS) == unseal(stored, OTHERS) == b"secret"
     with pytest.raises(CannotOpen):

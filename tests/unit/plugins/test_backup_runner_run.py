@@ -48,7 +48,7 @@ def test_the_command_has_the_unit_of_the_job_and_its_answer_is_told(service: Pat
     assert list(module.MOMENT.iterdir()) == list(module.OUTPUT.iterdir()) == []
 
 
-def test_a_code_of_the_command_is_told_as_it_is(service: Path) -> None:
+def test_the_exit_code_of_the_command_is_returned_unchanged(service: Path) -> None:
     manager = Manager(service, result="exit-code", status=44)
     ended = module.run_as(manager, service.name, ["/bin/holdfast", "status"], as_root=False)
     assert (ended.rc, ended.reason) == (44, "")

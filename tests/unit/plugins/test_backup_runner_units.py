@@ -108,7 +108,7 @@ def test_any_word_of_systemd_about_our_units_is_a_refusal_though_it_ends_with_0(
     assert "theirs" not in str(refusal.value)
 
 
-def test_a_word_about_the_units_of_others_is_none_of_ours() -> None:
+def test_a_message_about_other_units_is_ignored() -> None:
     def run(argv: Sequence[str]) -> tuple[int, str, str]:
         return 0, "", "/etc/systemd/system/theirs.service:3: Unknown key name, ignoring\n"
 

@@ -69,7 +69,7 @@ def test_a_value_that_only_the_manager_believes_in_is_a_difference(mount: Mount)
     assert verdict(unit("4096"), mount) == ("differs", "307", "")
 
 
-def test_a_missing_controller_is_told_as_what_it_is(mount: Mount) -> None:
+def test_a_missing_controller_is_reported(mount: Mount) -> None:
     reason = "'/system.slice/cron.service' has no pids.max: nothing enforces it"
     assert verdict(unit("4096"), mount) == ("differs", "", reason)
     assert verdict(unit("4096"), None) == ("differs", "", reason)

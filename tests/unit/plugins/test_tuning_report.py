@@ -13,7 +13,7 @@ def row(state: str, *, live: str = "10", reason: str = "") -> Row:
     )
 
 
-def test_what_a_run_mended_is_changed_and_says_from_what() -> None:
+def test_a_repaired_row_is_changed_and_tells_its_old_value() -> None:
     (settled_row,) = settled([row("ok")], before=WAS, check_mode=False)
     assert (settled_row.state, settled_row.reason) == ("changed", "was '60'")
 
@@ -28,7 +28,7 @@ def test_check_mode_tells_a_difference_as_the_change_it_would_be() -> None:
     assert (settled_row.state, settled_row.reason) == ("changed", "would change from '60'")
 
 
-def test_check_mode_still_refuses_what_no_run_would_mend() -> None:
+def test_check_mode_still_refuses_a_row_that_no_run_would_repair() -> None:
     broken = row("differs", live="", reason="the kernel offers only none")
     rows = settled([broken], before=[], check_mode=True)
     assert refusals(rows) == ["cannot keep 'vm.swappiness' at '10': the kernel offers only none"]

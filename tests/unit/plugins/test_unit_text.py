@@ -49,7 +49,7 @@ def test_a_dollar_begins_a_variable_only_in_a_command() -> None:
     assert (word("a$b"), word("a$b", command=True)) == ('"a$b"', '"a$$b"')
 
 
-def test_a_unit_of_the_moment_keeps_everything_but_what_the_job_runs_and_whom_it_tells() -> None:
+def test_a_transient_unit_keeps_everything_but_the_command_and_the_units_it_triggers() -> None:
     made = sibling(
         [SERVICE, DROP_IN], ["/bin/holdfast", "check", "shop"], output="/run/x", as_root=False
     )

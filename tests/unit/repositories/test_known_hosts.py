@@ -78,7 +78,7 @@ def is_believed(found: KnownKeys, key: bytes) -> bool:
         ("|2|AAAA|AAAA", 22, False),
     ],
 )
-def test_a_line_is_about_whom_it_names(
+def test_a_line_is_about_the_hosts_that_it_names(
     tmp_path: Path, names: str, port: int, *, believed: bool
 ) -> None:
     found = known(tmp_path, f"{names} {KEY} a comment", port=port)

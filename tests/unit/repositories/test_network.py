@@ -78,7 +78,7 @@ def test_after_the_last_try_the_error_itself_comes_through() -> None:
     assert store.calls == 3
 
 
-def test_what_waiting_cannot_mend_is_not_tried_again() -> None:
+def test_an_error_that_waiting_cannot_cure_is_not_retried() -> None:
     store = Flaky(fails=100, error=RepositoryFull("cannot store: full"))
     with pytest.raises(RepositoryFull):
         patient(store).put("job/key", [b"x"])
@@ -114,7 +114,7 @@ def test_a_long_stream_arrives_whole() -> None:
     assert store.objects["job/long"] == b"".join(pieces)
 
 
-def test_reading_goes_on_behind_what_was_read() -> None:
+def test_reading_continues_after_the_bytes_that_were_read() -> None:
     store = Flaky(fails=2)
     data = b"".join(bytes([number]) * CHUNK_BYTES for number in range(6))
     store.objects["job/key"] = data

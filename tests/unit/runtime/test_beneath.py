@@ -179,7 +179,7 @@ def test_a_pipe_is_refused_at_once_instead_of_waited_for(root: Path) -> None:
         Beneath(root).open("folder")
 
 
-def test_a_folder_that_becomes_a_link_meanwhile_leads_nowhere(root: Path, outside: Path) -> None:
+def test_a_folder_that_becomes_a_link_in_between_leads_nowhere(root: Path, outside: Path) -> None:
     beneath = Beneath(root)
     beneath.make_folders("a")
     with beneath.folder("a") as descriptor:

@@ -226,7 +226,7 @@ def test_a_signal_that_somebody_else_sent_ends_nothing() -> None:
         signal.raise_signal(SIGNAL)
 
 
-def test_a_signal_that_our_parent_has_blocked_reaches_us_all_the_same() -> None:
+def test_a_signal_that_our_parent_has_blocked_reaches_us_nevertheless() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {SIGNAL})
     with endable() as end, pytest.raises(Ended):
         ended_while(lambda: threading.Event().wait(60), end)

@@ -37,7 +37,7 @@ def test_the_process_dies_at_the_place_and_time_that_was_asked_for(
     assert (ended.stdout, ended.returncode) == (printed, status)
 
 
-def test_a_process_that_is_to_stop_goes_on_when_it_is_told_to() -> None:
+def test_a_process_that_stops_at_a_failpoint_continues_when_it_is_told_to() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM],
         env={"HOLDFAST_FAILPOINT": "part-stored:2:stop", "PYTHONPATH": ":".join(sys.path)},

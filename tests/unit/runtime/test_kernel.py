@@ -41,7 +41,7 @@ def os_error(number: int) -> OSError:
     ],
     ids=repr,
 )
-def test_the_host_is_blamed_by_a_class_that_says_what_mends_it(
+def test_an_error_of_the_host_has_a_class_with_the_remedy(
     error: Exception, kind: type[HoldfastError]
 ) -> None:
     told = foreseen(error)

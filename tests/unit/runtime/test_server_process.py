@@ -84,7 +84,7 @@ def test_a_server_that_ignores_the_polite_signal_is_killed(tmp_path: Path) -> No
     server.close()
 
 
-def test_a_server_works_in_its_folder_and_sees_no_secret_of_ours(
+def test_a_server_works_in_its_folder_and_sees_none_of_our_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", "secret")

@@ -137,7 +137,7 @@ def test_one_inside_of_the_data_directory_has_no_other_place(data: Path, tmp_pat
     assert NewTablespaces(data=data, below=tmp_path / "spaces").admit(path, nothing) == []
 
 
-def test_a_record_that_goes_on_is_seen_with_what_follows(data: Path, used: Path) -> None:
+def test_a_record_that_continues_is_seen_with_its_next_segment(data: Path, used: Path) -> None:
     wal = WalWriter()
     wal.fill_to(40)
     wal.tablespace(16500, str(used))

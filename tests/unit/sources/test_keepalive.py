@@ -63,7 +63,7 @@ def test_letting_go_ends_what_others_hold_and_never_fails(finished: bool) -> Non
     let_go(silent, finished=finished)
 
 
-def test_a_session_of_this_process_is_nobody_elses_to_end() -> None:
+def test_releasing_a_session_of_this_process_leaves_it_open() -> None:
     holding = held()
     let_go(holding, finished=True)
     assert holding.is_open

@@ -120,7 +120,7 @@ def test_verify_misses_a_parent_and_what_belongs_to_it(job: ChainedJob, lost: st
         assert full.backup_id in report.bad[0].problem
 
 
-def test_a_host_that_cannot_open_its_backups_goes_on_by_its_own_copy_of_the_list(
+def test_a_host_that_cannot_open_its_backups_continues_with_its_own_copy_of_the_list(
     job: ChainedJob,
 ) -> None:
     job.recipients = Identities.generate().recipients
@@ -135,7 +135,7 @@ def test_a_host_that_cannot_open_its_backups_goes_on_by_its_own_copy_of_the_list
     assert job.taken(1)[0].parent == ""
 
 
-def test_the_list_of_a_backup_that_failed_is_not_gone_on_by(job: ChainedJob) -> None:
+def test_the_list_of_a_failed_backup_is_not_used(job: ChainedJob) -> None:
     job.recipients = Identities.generate().recipients
     (full,) = job.taken(1)
     job.chained.tables = (table("orders", "2,bob"),)

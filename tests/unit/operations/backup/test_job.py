@@ -341,7 +341,7 @@ def test_a_run_ends_the_sessions_of_dead_ones_before_it_begins_its_own() -> None
     assert holder.left() == []
 
 
-def test_a_resumed_run_ends_all_sessions_but_the_one_that_it_goes_on_with() -> None:
+def test_a_resumed_run_ends_all_sessions_but_the_one_that_it_joins() -> None:
     job = MemoryJob(
         table("orders", "1,ann"),
         table("zz_last", "1", "2", fails_with=BackupFailed("cannot read: cut off")),

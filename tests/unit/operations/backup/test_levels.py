@@ -220,7 +220,7 @@ def reread_in(job: MemoryJob, seconds: float, *, each_takes: float = 1.0) -> Rer
     return reread(job.reader, "shop", budget=timedelta(seconds=seconds), workers=1, seconds=clock)
 
 
-def test_the_ledger_reads_what_was_not_read_for_longest_and_goes_on_the_next_time() -> None:
+def test_a_scrub_reads_the_parts_unread_for_longest_and_continues_the_next_time() -> None:
     job = MemoryJob()
     manifest = made(job)
     first, second = reread_in(job, 2), reread_in(job, 2)

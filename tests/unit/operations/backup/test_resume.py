@@ -72,7 +72,7 @@ def test_mixed_is_said_and_the_parts_are_named() -> None:
     assert manifest.proof.mixed == "data/public.orders.copy come from an earlier snapshot"
 
 
-def test_a_part_that_was_damaged_meanwhile_is_taken_again() -> None:
+def test_a_part_that_was_damaged_in_between_is_stored_again() -> None:
     job = failed_job()
     (key,) = (key for key in job.repository.objects if key.endswith("orders.copy.zst"))
     job.repository.flip_bit(key, at=3)
@@ -83,7 +83,7 @@ def test_a_part_that_was_damaged_meanwhile_is_taken_again() -> None:
     assert report.bad == ()
 
 
-def test_without_being_asked_for_a_new_run_takes_everything_anew() -> None:
+def test_without_resume_a_new_run_stores_everything_again() -> None:
     job = failed_job()
     manifest = backup(job.context).manifest
     assert len(reads(job)) == 2
@@ -125,14 +125,14 @@ def test_with_nothing_to_resume_a_whole_backup_is_made() -> None:
     assert backup(job.context, RESUME).manifest.consistency is Consistency.SNAPSHOT
 
 
-def test_a_snapshot_is_let_go_once_there_is_a_backup_or_nothing_to_go_on_with() -> None:
+def test_a_snapshot_is_released_once_there_is_a_backup_or_nothing_to_resume() -> None:
     job = failed_job(resumable=False)
     assert [each.was_let_go for each in job.source.snapshots] == [["given up"]]
     backup(job.context)
     assert job.source.snapshots[-1].was_let_go == ["finished"]
 
 
-def test_a_snapshot_is_left_to_whoever_resumes_and_told_what_is_stored_already() -> None:
+def test_a_snapshot_is_left_to_the_run_that_resumes_and_told_what_is_stored_already() -> None:
     job = failed_job()
     assert job.source.snapshots[-1].was_let_go == []
     job.source.held = SNAPSHOT
@@ -142,13 +142,13 @@ def test_a_snapshot_is_left_to_whoever_resumes_and_told_what_is_stored_already()
     assert again.was_let_go == ["finished"]
 
 
-def test_what_another_moment_has_stored_is_not_gone_on_from() -> None:
+def test_parts_of_another_moment_are_not_used() -> None:
     job = failed_job()
     backup(job.context, MIXED)
     assert job.source.snapshots[-1].went_on_from == []
 
 
-def test_a_run_that_had_stored_nothing_is_begun_anew_without_being_asked_twice() -> None:
+def test_a_run_that_had_stored_nothing_is_restarted_without_another_option() -> None:
     job = failed_job()
     ((key, earlier),) = job.journal.known.items()
     job.journal.known[key] = replace(earlier, parts=())

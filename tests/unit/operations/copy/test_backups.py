@@ -71,7 +71,7 @@ def test_the_manifest_comes_last(job: MemoryJob, offsite: MemoryRepository) -> N
     assert Catalog(offsite).survey("shop").manifests == ()
 
 
-def test_a_copy_goes_on_and_replaces_what_only_has_the_right_name(
+def test_a_copy_continues_and_replaces_objects_that_only_have_the_right_name(
     job: MemoryJob, offsite: MemoryRepository
 ) -> None:
     copied(job, offsite)

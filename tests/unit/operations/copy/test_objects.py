@@ -147,7 +147,7 @@ def test_an_object_for_which_the_host_refused_a_task_is_not_left_out() -> None:
     assert tally.sent == 3
 
 
-def test_a_copy_goes_on_with_the_threads_that_the_host_gives(
+def test_a_copy_continues_with_the_threads_that_the_host_grants(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     refuse_threads(monkeypatch, "slot-[2-9]")

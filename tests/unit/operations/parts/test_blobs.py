@@ -34,7 +34,7 @@ def never() -> list[bytes]:
     raise AssertionError("it is kept already")
 
 
-def test_a_value_is_stored_once_whoever_brings_it() -> None:
+def test_a_value_is_stored_once_whichever_run_brings_it() -> None:
     repository = MemoryRepository(free_bytes=1 << 30)
     first, second = keeper(repository), keeper(repository)
     first.keep(NAME, len(VALUE), read)
@@ -64,7 +64,7 @@ def test_two_workers_with_the_same_value_store_it_once() -> None:
     assert len(calls) == kept.stored == 1
 
 
-def test_one_that_was_damaged_is_stored_anew_when_it_comes_again() -> None:
+def test_a_damaged_value_is_replaced_when_it_comes_again() -> None:
     repository = MemoryRepository(free_bytes=1 << 30)
     keeper(repository).keep(NAME, len(VALUE), read)
     (key,) = repository.objects

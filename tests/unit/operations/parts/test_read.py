@@ -136,9 +136,7 @@ def _flipped(data: bytes, at: int, bit: int) -> bytes:
 
 @CODECS
 @pytest.mark.parametrize("change", SHORTER)
-def test_a_value_of_which_only_the_content_was_noted_has_to_be_whole_all_the_same(
-    codec: Codec, change: str
-) -> None:
+def test_a_value_with_a_recorded_content_only_must_be_whole_too(codec: Codec, change: str) -> None:
     job = Kept(codec)
     manifest = job.backup()
     (blob,) = manifest.blobs

@@ -153,7 +153,7 @@ def test_a_time_without_its_zone_is_no_time(text: str) -> None:
 
 
 @pytest.mark.parametrize("left", [16, 48])
-def test_a_tablespace_is_seen_though_its_record_goes_on_in_the_next_segment(
+def test_a_tablespace_is_seen_though_its_record_continues_in_the_next_segment(
     cluster: MemoryCluster, tmp_path: Path, left: int
 ) -> None:
     used = tmp_path / "space"

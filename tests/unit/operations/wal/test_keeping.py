@@ -24,7 +24,7 @@ def cluster(tmp_path: Path) -> MemoryCluster:
     return MemoryCluster(tmp_path)
 
 
-def test_wal_that_goes_on_from_a_backup_has_no_gap(cluster: MemoryCluster) -> None:
+def test_wal_that_follows_a_backup_has_no_gap(cluster: MemoryCluster) -> None:
     made = cluster.back_up(2, 3)
     cluster.archive(2, 3, 4, 5)
     assert cluster.problems(made) == []
@@ -68,7 +68,7 @@ def test_where_nothing_is_archived_nothing_is_missing(cluster: MemoryCluster) ->
     assert cluster.problems(cluster.back_up(2, 3)) == []
 
 
-def test_a_gap_before_the_timeline_that_goes_on_is_found(cluster: MemoryCluster) -> None:
+def test_a_gap_before_the_timeline_that_continues_is_found(cluster: MemoryCluster) -> None:
     made = cluster.back_up(2, 2)
     cluster.archive(2, 3)
     cluster.archive(6, 7, timeline=2)

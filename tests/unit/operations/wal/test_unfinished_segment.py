@@ -67,7 +67,7 @@ def test_an_unfinished_segment_of_another_history_is_a_conflict(tmp_path: Path) 
     assert store.objects == before
 
 
-def test_a_sealed_unfinished_segment_gives_way_where_its_identity_is_at_hand(
+def test_a_sealed_unfinished_segment_is_replaced_where_its_identity_is_available(
     tmp_path: Path,
 ) -> None:
     store, identities = MemoryRepository(), Identities.generate()

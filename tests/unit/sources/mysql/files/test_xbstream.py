@@ -54,7 +54,7 @@ def test_what_is_no_such_stream_is_not_understood() -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 14, 15, 3000])
-def test_a_stream_whose_files_stay_in_the_folder_passes_as_it_is(cut: int) -> None:
+def test_a_stream_whose_files_stay_in_the_folder_passes_unchanged(cut: int) -> None:
     chunks = [STREAM[start : start + cut] for start in range(0, len(STREAM), cut)]
     assert list(kept_beneath(iter(chunks))) == chunks
 

@@ -83,7 +83,7 @@ def unpacked(*wanted: str, chunk_bytes: int = 5) -> Unpacked:
     return Unpacked(packed, whole, [relation(name) for name in wanted])
 
 
-def test_all_of_a_part_passes_as_it_is() -> None:
+def test_a_whole_part_passes_unchanged() -> None:
     script = unpacked()
     assert b"".join(script.proven) == HEAD + BEGIN + TEXT.removeprefix(HEAD) + END
 
@@ -157,14 +157,14 @@ def test_no_client_is_started_for_nothing() -> None:
     assert names(stages(PartKind.PRE_DATA, [table("a")], workers=8)) == [[["a"]]]
 
 
-def test_a_script_without_objects_is_carried_out_all_the_same() -> None:
+def test_a_script_without_objects_is_run_too() -> None:
     (((batch,),),) = (stages(PartKind.PRE_DATA, [], workers=2),)
     assert list(SchemaBatch(NOTHING, b"CREATE TABLE x (y int);\n", batch).proven) == [
         b"CREATE TABLE x (y int);\n"
     ]
 
 
-def test_views_and_programs_keep_their_order_and_indexes_are_built_each_by_itself() -> None:
+def test_views_and_programs_keep_their_order_and_each_index_is_built_alone() -> None:
     found = [Item(kind="view", name=name, sql=b"x;\n") for name in "cab"]
     assert names(stages(PartKind.POST_DATA, found, workers=2)) == [[["c", "a", "b"]]]
     assert names(stages(PartKind.INDEXES, found, workers=2)) == [[["c"], ["a"], ["b"]]]

@@ -27,7 +27,7 @@ def test_large_tables_and_those_that_are_locked_have_parts_of_their_own() -> Non
     assert not is_small(table(engine="MyISAM"))
 
 
-def test_a_pack_of_other_tables_is_another_part_to_a_run_that_goes_on() -> None:
+def test_a_pack_of_other_tables_is_another_part_to_a_resumed_run() -> None:
     first, second = pack_plan(1, [table("a"), table("b")]), pack_plan(1, [table("a"), table("c")])
     assert first.name == second.name
     assert first.details != second.details

@@ -41,7 +41,7 @@ LOW, MIDDLE, TOP = (Account(name, "%") for name in ("low", "middle", "top"))
 USER, OTHER = Account("u", "%"), Account("o", "localhost")
 
 
-def test_whoever_comes_to_a_role_over_others_is_found() -> None:
+def test_indirect_members_of_a_role_are_found() -> None:
     chain = [Membership(LOW, MIDDLE), Membership(MIDDLE, TOP), Membership(TOP, USER, is_admin=True)]
     assert of_roles([*chain, Membership(Account("x", "%"), OTHER)], [LOW]) == chain
     assert of_roles(chain, [TOP]) == [chain[2]]

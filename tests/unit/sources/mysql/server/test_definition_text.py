@@ -53,7 +53,7 @@ def test_a_routine_finds_its_libraries_in_whatever_database_it_is_restored_to() 
     )
 
 
-def test_a_routine_without_libraries_stays_as_it_is() -> None:
+def test_a_routine_without_libraries_stays_unchanged() -> None:
     printed = b"CREATE PROCEDURE `p`() SELECT * FROM a JOIN b USING (`shop`)"
     assert own_libraries(printed, "shop") == printed
 

@@ -101,7 +101,7 @@ def piece(content: bytes, *, first: int, modified: int) -> ReadFile:
     return ReadFile(size_bytes=len(content), modified=modified, crc32c=crc32c(content), first=first)
 
 
-def test_a_file_in_pieces_is_one_file_with_one_sum_whoever_read_them_first() -> None:
+def test_a_file_in_pieces_has_one_sum_whichever_run_read_them_first() -> None:
     last = ChecksumResults(files={"base/5/1": [piece(b"rest", first=4, modified=3)]})
     first = ChecksumResults(files={"base/5/1": [piece(b"head", first=0, modified=2)]})
     last.add_pages("base/5/1", checked=2, bad=[9])

@@ -39,7 +39,7 @@ def test_what_is_dropped_at_this_moment_is_no_error(data: Path) -> None:
     files_in(data).require(answers(GONE, GONE, []))
 
 
-def test_what_is_made_meanwhile_is_not_looked_for(data: Path) -> None:
+def test_a_file_made_during_the_backup_is_not_looked_for(data: Path) -> None:
     files_in(data).require(answers(GONE, [("base/6", "database 'young'")]))
 
 

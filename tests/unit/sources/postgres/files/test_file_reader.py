@@ -67,7 +67,7 @@ def seen(found: Reader, path: str) -> tuple[int, int]:
     return read.size_bytes, read.crc32c
 
 
-def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
+def test_a_file_is_read_unchanged(tmp_path: Path) -> None:
     content = os.urandom(BIG + 5)
     (tmp_path / "1259").write_bytes(content)
     found = reader(tmp_path)
@@ -196,7 +196,7 @@ def with_page(data: Path, lsn: int) -> Reader:
 
 
 @pytest.mark.parametrize("is_packed", [True, False])
-def test_a_page_that_wal_may_mend_is_doubtful_until_the_end_is_known(
+def test_a_page_that_wal_may_repair_is_doubtful_until_the_end_is_known(
     tmp_path: Path, *, is_packed: bool
 ) -> None:
     lsn = (1 << 32) + 5

@@ -72,7 +72,7 @@ def test_without_one_all_is_copied_and_the_reason_told(
     assert parent_among(manifests, FOUND, most=6) == (None, because)
 
 
-def test_a_chain_that_is_long_enough_begins_anew() -> None:
+def test_a_chain_that_is_long_enough_begins_again() -> None:
     full = backup(1)
     chain = [backup(2, parent=full.backup_id), full]
     assert parent_among(chain, FOUND, most=2)[0] is not None

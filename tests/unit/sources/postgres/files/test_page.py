@@ -78,7 +78,7 @@ def test_a_page_in_the_wrong_place_is_found() -> None:
     assert suspects(bytes(page(3)), 4) == [4]
 
 
-def test_a_suspect_says_the_wal_that_would_mend_it() -> None:
+def test_a_suspect_page_names_the_wal_that_would_repair_it() -> None:
     torn = page(0, lsn=NEW)
     torn[6000] ^= 1
     (found,) = suspects_among([(bytes(torn), 0)])

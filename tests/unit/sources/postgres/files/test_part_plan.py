@@ -78,7 +78,7 @@ def test_names_that_no_store_would_tell_apart_travel_in_packs() -> None:
     assert {part.kind for part in lay_out(odd).parts} == {PartKind.FILE, PartKind.FILE_PACK}
 
 
-def test_what_is_not_worth_compressing_is_stored_as_it_is() -> None:
+def test_files_not_worth_compressing_are_stored_unchanged() -> None:
     layout = lay_out([BIG, *SMALL], is_worth_compressing=lambda entry: entry is not BIG)
     assert [part.compress for part in layout.parts] == [False, True]
 
@@ -133,7 +133,7 @@ def test_stored_pieces_stay_whatever_became_of_the_file_and_the_others_are_taken
     assert [part.name for part in only.parts] == [middle.name]
 
 
-def test_a_pack_that_is_stored_as_it_is_stays_so() -> None:
+def test_an_uncompressed_pack_stays_uncompressed() -> None:
     first = lay_out(SMALL)
     (pack,) = [replace(stored(first, part), codec=Codec.NONE) for part in first.parts]
     (again,) = around(lay_out(SMALL), [pack], with_rest=True).parts

@@ -15,7 +15,7 @@ LOG:  shutting down due to startup process failure
 """
 
 
-def test_the_last_words_are_those_of_its_end_and_not_what_others_hear_meanwhile() -> None:
+def test_the_last_words_are_those_of_its_end_and_not_the_answers_to_clients() -> None:
     words = last_words(LOG.splitlines())
     assert words[-2] == "FATAL:  recovery ended before configured recovery target was reached"
     assert not any("in recovery mode" in word for word in words)

@@ -309,7 +309,7 @@ def test_a_tablespace_is_a_number_and_nothing_else(tmp_path: Path, oid: str) -> 
 
 
 @pytest.mark.parametrize("told", ["", "[", "[]", "7", "[" * 100_000])
-def test_what_is_told_of_tablespaces_and_makes_no_sense_is_damage(told: str) -> None:
+def test_impossible_facts_about_tablespaces_are_damage(told: str) -> None:
     with pytest.raises(Unreadable, match="'tablespaces' is"):
         part("label", PartKind.CLOSING, **(LABEL | {"tablespaces": told}))
 

@@ -68,7 +68,7 @@ def test_what_pg_basebackup_takes_is_taken_and_nothing_else(data: Path) -> None:
     assert "pg_replslot/slot" not in folders
 
 
-def test_a_folder_that_is_dropped_meanwhile_is_no_error(data: Path) -> None:
+def test_a_folder_that_is_dropped_during_the_backup_is_no_error(data: Path) -> None:
     entries = Tree(data=data, version_folder=VERSION).entries()
     seen = [next(entries)]
     for path in sorted((data / "base").rglob("*"), reverse=True):

@@ -34,7 +34,7 @@ def test_items_come_in_their_order_as_soon_as_all_that_they_need_is_done() -> No
     assert left.take(going) is None
 
 
-def test_whoever_waits_for_another_is_woken_when_that_is_done() -> None:
+def test_an_item_that_waits_for_another_runs_when_that_is_done() -> None:
     left, going = waiting(), threading.Event()
     left.take(going)
     left.take(going)
@@ -105,7 +105,7 @@ def test_the_first_failure_of_a_restore_ends_the_other_sessions_and_is_the_one_r
     assert threads_named("slot-") == []
 
 
-def test_a_restore_goes_on_with_the_threads_that_the_host_gives(
+def test_a_restore_continues_with_the_threads_that_the_host_grants(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     refuse_threads(monkeypatch, "slot-[2-9]")

@@ -82,11 +82,11 @@ def test_the_two_lines_of_pg_dump_go_and_nothing_else(size: int) -> None:
 @pytest.mark.parametrize(
     "script", [b"", b"SET x = 1;\n", b"\\restrict x", b"SELECT 1;\n\\restrict x\n", PLAIN]
 )
-def test_a_script_without_them_stays_as_it_is(script: bytes) -> None:
+def test_a_script_without_them_stays_unchanged(script: bytes) -> None:
     assert b"".join(without_words(iter([script]))) == script
 
 
-def test_whoever_knows_the_word_in_a_script_does_not_know_ours() -> None:
+def test_a_key_of_psqls_restriction_is_never_reused() -> None:
     ours = [b"".join(restricted(iter([DUMPED]), psql("17.6"))) for _ in range(2)]
     assert all(each.startswith(b"\\restrict ") and each.endswith(PLAIN) for each in ours)
     assert ours[0] != ours[1]

@@ -70,7 +70,7 @@ class Shop:
         ),
     ],
 )
-def test_a_refused_connection_says_who_can_mend_it(
+def test_a_refused_connection_has_a_hint_for_the_right_person(
     said: str, kind: type[HoldfastError], hint: str
 ) -> None:
     error = failures.connecting(psycopg.OperationalError(said), Shop())

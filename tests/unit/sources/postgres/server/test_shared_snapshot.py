@@ -52,7 +52,7 @@ def begun(held: Held, *, failures: int, patience_seconds: int) -> tuple[Exported
     return begun_under_snapshot(session, patience, take=take, begin=begin)
 
 
-def test_all_locks_are_let_go_before_the_snapshot_is_taken_anew() -> None:
+def test_all_locks_are_released_before_the_snapshot_is_taken_again() -> None:
     held = Held()
     snapshot, dump = begun(held, failures=2, patience_seconds=3600)
     assert (snapshot.name, dump) == ("s-3", "pg_dump under s-3")
