@@ -171,7 +171,7 @@ PublicKey = Annotated[str, AfterValidator(_public_key)]
 
 
 class EncryptionSettings(Strict):
-    """The age recipients, which are public, for whom the parts of new backups are sealed."""
+    """The public age recipients for which the parts of new backups are encrypted."""
 
     recipients: Annotated[tuple[Recipient, ...], Field(strict=False)] = ()
     recipients_file: RecipientsPath | None = None

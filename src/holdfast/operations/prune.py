@@ -156,8 +156,8 @@ def _carried_out(context: PruneContext, hold: Hold, finished: list[str]) -> Prun
     dropped: list[Manifest] = []
     refused: list[Refused] = []
     needed: set[str] = set()
-    # Oldest first: if we are killed half way, all newer backups are left. Within a chain the newest
-    # first, so that each remaining backup has its parents.
+    # Oldest first: if we are killed in between, all newer backups are left. Within a chain the
+    # newest first, so that each remaining backup has its parents.
     for manifest in children_first(_to_drop(survey, verdicts)):
         _require(hold, context.job.name)
         try:

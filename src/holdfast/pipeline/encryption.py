@@ -126,8 +126,8 @@ class Identities:
         return "***"
 
 
-# How pyrage refuses a passphrase whose work would take this host too long. It measures the host for
-# some milliseconds, anew at each call: a host that is busy at that moment seems too slow.
+# How pyrage refuses a passphrase whose work would take this host too long. Each call measures the
+# host for some milliseconds, so a host that is busy at that moment seems too slow.
 _TOO_SLOW = "Excessive work"
 UNLOCK_TRIES = 20
 

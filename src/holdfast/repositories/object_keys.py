@@ -17,7 +17,7 @@ from holdfast.runtime import events
 
 # The limit of S3 in bytes of UTF-8; other stores accept at least that.
 MOST_BYTES = 1024
-# No key of ours has control characters, and half of a surrogate pair is no character at all.
+# Our keys have no control characters, and half of a surrogate pair is no character.
 _ODD = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 MOST_OBJECTS = 10_000_000
 # One name in so many is remembered: a repeated page contains one of them again.

@@ -153,7 +153,7 @@ class SftpRepository:
         for entry in sorted(entries, key=_in_order_of_key):
             path = f"{folder.rstrip('/')}/{entry.filename}"
             if stat.S_ISDIR(entry.st_mode or 0):
-                # A folder that no key can name holds no objects of ours, so skip all of it.
+                # A folder that no key can name holds none of our objects, so skip it.
                 if is_plain(path.removeprefix(f"{self._root.rstrip('/')}/")):
                     yield from self._walk(session, path, what)
             else:

@@ -53,7 +53,7 @@ def _number_of(error: Exception) -> int:
 
 
 def foreseen(error: Exception) -> HoldfastError | None:
-    """For the outermost frame: `error` as one of ours, if the host is its cause; None for a bug."""
+    """For the outermost frame: `error` as our own class if the host caused it; None for a bug."""
     doing = "cannot go on"
     if isinstance(error, MemoryError) or _is_out_of_memory(error):
         return MemoryShort(

@@ -113,7 +113,7 @@ class ServerProcess:
 
 @contextmanager
 def _end_of(pid: int) -> Iterator[int]:
-    """A descriptor that can be read once the process `pid`, a child of ours, has ended."""
+    """A descriptor that becomes readable when the child process `pid` ends."""
     descriptor = os.pidfd_open(pid)
     with afterwards(os.close, descriptor):
         yield descriptor

@@ -272,7 +272,7 @@ class ClusterStarter:
             raise self._failed("its PG_VERSION is missing or unreadable") from error
 
     def _give_to_owner(self) -> None:
-        """As root, give all restored files to the folder's owner, as whom the server runs."""
+        """As root, give all restored files to the folder's owner, which the server runs as."""
         if os.geteuid() != 0:
             return
         self._require_owner()
