@@ -251,7 +251,7 @@ def test_a_bucket_that_is_not_there_is_no_missing_object(
     store = replace(there, name="nowhere").repository(prefix="x")
     with pytest.raises(RepositoryRefused, match=r"NoSuchBucket|ContainerNotFound") as raised:
         content(store, "job/b/part")
-    assert "make the" in raised.value.hint
+    assert "create the" in raised.value.hint
 
 
 def writer_of(request: pytest.FixtureRequest, make: object, prefix: str) -> Repository:
@@ -339,7 +339,9 @@ def test_an_endpoint_is_believed_by_the_certificate_that_is_named_and_by_no_othe
                 store.put("job/long", pieces)
                 assert content(store, "job/long") == b"".join(pieces)
             else:
-                with pytest.raises(RepositoryRefused, match="certificate is signed by"):
+                with pytest.raises(
+                    RepositoryRefused, match=r"certificate is (signed by an|self-signed)"
+                ):
                     store.stat("job/x")
 
 

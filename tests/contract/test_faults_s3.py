@@ -167,9 +167,9 @@ def test_a_list_gets_over_a_fault_and_tells_everything_once(
 @pytest.mark.parametrize(
     ("status", "code", "error", "hint"),
     [
-        (400, "ExpiredToken", RepositoryRefused, "session token has run out"),
+        (400, "ExpiredToken", RepositoryRefused, "session token has expired"),
         (403, "RequestTimeTooSkewed", RepositoryRefused, "clock is wrong"),
-        (403, "AccessDenied", RepositoryRefused, "grant the rights"),
+        (403, "AccessDenied", RepositoryRefused, "grant the permissions"),
         (403, "SignatureDoesNotMatch", RepositoryRefused, "access key or its secret is wrong"),
         (403, "QuotaExceeded", RepositoryFull, "holdfast prune"),
         (507, "Other", RepositoryFull, "holdfast prune"),
@@ -205,7 +205,7 @@ def test_a_bucket_that_is_not_there_is_no_missing_object(bucket: S3Bucket) -> No
     store = replace(bucket, name="nowhere").repository(prefix="x")
     with pytest.raises(RepositoryRefused, match="NoSuchBucket") as raised:
         content(store, "job/b/part")
-    assert "make the bucket" in raised.value.hint
+    assert "create the bucket" in raised.value.hint
 
 
 def test_unfinished_uploads_of_a_dead_run_are_swept_and_those_of_others_are_not(

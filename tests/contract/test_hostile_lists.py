@@ -82,7 +82,7 @@ def test_names_that_lead_elsewhere_stop_nobody(
         put(f"{tmp_path.name}/{each}")
     with capture_logs() as logs:
         assert keys(store, "shop") == ["shop/a+b c%2F..%2Fd"]
-    assert len([each for each in logs if each["event"] == "strange_object"]) == 1
+    assert len([each for each in logs if each["event"] == "foreign_object_skipped"]) == 1
     made = [backup(context).manifest.backup_id for _ in range(3)]
     assert verify(job.reader_of(store), "shop/latest", workers=2).exit_code == 0
     assert prune(repair_context(context), dry_run=False).exit_code == 0

@@ -22,7 +22,7 @@ class MemoryHold:
         self.proofs += 1
         if self.lost or self.proofs == self.lose_at_proof:
             self.lost = self.lost or "another host has taken it over"
-            raise LeaseLost(f"cannot go on with 'shop': {self.lost}")
+            raise LeaseLost(f"cannot continue with 'shop': {self.lost}")
 
 
 class MemoryGuard:

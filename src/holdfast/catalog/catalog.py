@@ -81,8 +81,8 @@ class Catalog:
         except ManifestInvalid as error:
             raise BackupFailed(
                 f"cannot finish backup '{manifest.backup_id}': {error.message}",
-                hint="a manifest names 200,000 tables or a million long values at the most: back"
-                " some databases or tables up in a job of their own",
+                hint="a manifest holds at most 200,000 tables or a million long values: back up"
+                " some databases or tables in a job of their own",
             ) from error
         self._repository.put(key, [content])
         self._repository.delete(failure_key(manifest.backup_id))
@@ -140,7 +140,7 @@ class Catalog:
             raise BackupNotFound(
                 f"cannot find backup '{backup_id}': an id looks like "
                 f"'JOB/20261120T020000Z-1a2b3c4d' or 'JOB/latest'",
-                hint="holdfast list shows what there is",
+                hint="holdfast list shows all backups",
             )
         if name == LATEST:
             return self._newest(job, database)
@@ -148,8 +148,8 @@ class Catalog:
             return self._read(backup_id)
         except ObjectMissing as error:
             raise BackupNotFound(
-                f"cannot find backup '{backup_id}': there is no finished backup of that name",
-                hint=f"holdfast list {job} shows what there is",
+                f"cannot find backup '{backup_id}': no finished backup has this id",
+                hint=f"holdfast list {job} shows the backups of the job",
             ) from error
 
     def drop(self, manifest: Manifest) -> None:
@@ -195,7 +195,7 @@ class Catalog:
         try:
             read_document(self._repository, mark_key(backup_id), RECORD)
         except ManifestInvalid as error:
-            events.warning("mark_not_believed", backup=backup_id, problem=error.message)
+            events.warning("prune_mark_untrusted", backup=backup_id, problem=error.message)
             return False
         except ObjectMissing:
             return False
@@ -281,8 +281,8 @@ class Catalog:
         if manifest.backup_id != backup_id:
             # The manifest is valid: somebody copied it into the folder of another backup.
             raise ManifestInvalid(
-                f"cannot read '{key}': it is that of backup '{manifest.backup_id}'",
-                hint="it was moved after it was written: trust another backup",
+                f"cannot read '{key}': it belongs to backup '{manifest.backup_id}'",
+                hint="it was moved after it was written: use another backup",
             )
         return manifest
 
@@ -295,8 +295,8 @@ def newest_of(newest_first: Sequence[Listed], job: str, database: str) -> Listed
     known = sorted({each.server.database for each in newest_first})
     if not database and len(known) > 1:
         raise BackupNotFound(
-            f"cannot tell which backup '{job}/{LATEST}' is: the job has several databases",
-            hint=f"say which with --database: {', '.join(known)}",
+            f"cannot find backup '{job}/{LATEST}': the job has several databases",
+            hint=f"name one of them with --database: {', '.join(known)}",
         )
     for each in newest_first:
         if not database or each.server.database == database:

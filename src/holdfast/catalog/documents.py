@@ -27,10 +27,10 @@ def unwrapped(
     try:
         document = parsed(data, limits)
         if not isinstance(document, dict):
-            raise Unreadable("it is no object")
+            raise Unreadable("it is not a JSON object")
         found, written = document.get("schema"), document.get("sha256")
         if not isinstance(found, str) or not isinstance(written, str):
-            raise Unreadable("it has no schema, or no fingerprint")
+            raise Unreadable("it has no schema or no fingerprint")
     except Unreadable as error:
         raise damaged(key, error) from error
     if found not in schemas:
@@ -44,7 +44,7 @@ def unwrapped(
     if written != _fingerprint(body):
         raise ManifestInvalid(
             f"cannot read '{key}': its content does not match its own fingerprint",
-            hint="it was changed after it was written: trust another backup",
+            hint="it was changed after it was written: use another backup",
         )
     return found, body
 

@@ -103,27 +103,27 @@ def _parts(found: object, schema: int) -> Iterator[Part]:
 
 def _listed(found: object) -> list[Any]:
     if not isinstance(found, list):
-        raise Unreadable("it has no list of what it names")
+        raise Unreadable("its parts, tables or blobs are not a list")
     return found
 
 
 def _require_sound(manifest: Manifest) -> None:
     """Raise `Unreadable` if a value is impossible, or belongs to another backup."""
     if not is_backup_id(manifest.backup_id):
-        raise Unreadable("it is of no backup")
+        raise Unreadable("its backup id is invalid")
     for part in manifest.parts:
         if not is_part_of(manifest.backup_id, part.key):
-            raise Unreadable(f"its part '{part.key[:200]}' is none of this backup")
+            raise Unreadable(f"its part '{part.key[:200]}' does not belong to this backup")
     for blob in manifest.blobs:
         if not is_blob_of(manifest.job, blob.key):
-            raise Unreadable(f"its value '{blob.key[:200]}' is none of this job")
+            raise Unreadable(f"its blob '{blob.key[:200]}' does not belong to this job")
     parent = manifest.parent
     if parent and (
         not is_backup_id(parent)
         or parent.partition("/")[0] != manifest.job
         or parent == manifest.backup_id
     ):
-        raise Unreadable(f"its parent '{parent[:200]}' is no other backup of this job")
+        raise Unreadable(f"its parent '{parent[:200]}' is not another backup of this job")
 
 
 def as_json(manifest: Manifest) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def decode_failure(data: bytes, *, backup_id: str, key: str) -> Failure:
         raise damaged(key, error) from error
     if failure.backup_id != backup_id:
         raise ManifestInvalid(
-            f"cannot read '{key}': it is that of backup '{failure.backup_id}'",
+            f"cannot read '{key}': it belongs to backup '{failure.backup_id}'",
             hint="it was moved after it was written, or somebody else wrote it",
         )
     return failure

@@ -163,7 +163,7 @@ class ManifestIndex:
 
         Where the file is not writable, every overview reads all manifests.
         """
-        events.debug("index_not_used", path=str(self._path), problem=str(error))
+        events.debug("manifest_index_not_used", path=str(self._path), problem=str(error))
         # A locked, full or unwritable file is undamaged; a foreign table or content is damage.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         is_whole = isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR

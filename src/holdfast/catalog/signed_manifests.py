@@ -86,7 +86,7 @@ class SignedManifests(ForwardingRepository):
         if self._signer is None:
             raise ConfigInvalid(
                 f"cannot store '{key}': this host has no key to sign the manifest with",
-                hint="name one in authentication.key_file; holdfast keys signing FILE makes it",
+                hint="name one in authentication.key_file; holdfast keys signing FILE creates it",
             )
         return self._signer
 
@@ -111,10 +111,10 @@ class SignedManifests(ForwardingRepository):
             raise _untrusted(key, "it is not signed")
         public_key = found["key"].decode()
         if public_key not in self.trusted:
-            raise _untrusted(key, f"it is signed by '{public_key}', whom nobody told to trust")
+            raise _untrusted(key, f"it is signed by '{public_key}', which is not a trusted key")
         original = content[: found.start()] + _END
         if not is_signed(_message(key, original), _signature(found["value"]), public_key):
-            raise _untrusted(key, "it was changed, or is of another place, since it was signed")
+            raise _untrusted(key, "it was changed or moved after it was signed")
         return original
 
     def check(self) -> str:
@@ -146,7 +146,7 @@ def _signature(value: bytes) -> bytes:
 def _untrusted(key: str, why: str) -> ManifestUntrusted:
     return ManifestUntrusted(
         f"cannot trust manifest '{key}': {why}",
-        hint="trust another backup, or find out who wrote it: see docs/encryption.md",
+        hint="use another backup, and find out who wrote this one: see docs/encryption.md",
     )
 
 
@@ -174,9 +174,9 @@ class Signer:
         try:
             key = load_pem_private_key(pem, password=None)
         except (ValueError, TypeError) as error:
-            raise ValueError("it holds no private key in PEM without a passphrase") from error
+            raise ValueError("it is not a private key in PEM without a passphrase") from error
         if not isinstance(key, Ed25519PrivateKey):
-            raise ValueError("its key is not of the kind Ed25519")
+            raise ValueError("it is not an Ed25519 key")
         return cls(key)
 
     @property

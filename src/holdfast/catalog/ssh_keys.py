@@ -48,10 +48,10 @@ def opened(content: bytes, passphrase: str | None) -> SshKey:
             return opened(content, None)
         raise PassphraseNeeded from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        wrong = "its passphrase is not right, or " if secret is not None else ""
-        raise ValueError(f"{wrong}it is damaged or of a kind that nobody knows") from error
+        wrong = "the passphrase is wrong, or " if secret is not None else ""
+        raise ValueError(f"{wrong}it is damaged or of an unknown type") from error
     if not isinstance(key, Ed25519PrivateKey | RSAPrivateKey):
-        raise ValueError("age opens with Ed25519 and RSA keys only")
+        raise ValueError("age supports only Ed25519 and RSA keys")
     return SshKey(
         private=key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()),
         public=key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode(),

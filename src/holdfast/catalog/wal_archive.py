@@ -61,7 +61,7 @@ class WalArchive:
             raise damaged(key, error) from error
         if (file.job, file.cluster, file.name) != (self._job, cluster, name):
             raise ManifestInvalid(
-                f"cannot read '{key}': it is that of '{file.name}'",
+                f"cannot read '{key}': it belongs to '{file.name}'",
                 hint="it was moved after it was written",
             )
         return file
@@ -69,18 +69,18 @@ class WalArchive:
     def _require_sound(self, file: ArchivedFile) -> None:
         """Raise `Unreadable` if a value is impossible, or belongs to another file."""
         if not is_below(self._folder(file.cluster, file.name) + "/", file.part.key):
-            raise Unreadable(f"its content '{file.part.key[:200]}' is not that of this file")
+            raise Unreadable(f"its content '{file.part.key[:200]}' does not belong to this file")
         # A server removes the file for which this is the fingerprint.
         fingerprint_in(file.part.plain_fingerprint, is_proof=True)
         name, size_bytes = WalName.parse(file.name), file.part.plain_bytes
         if name is None or (name.kind is WalKind.SEGMENT and not is_segment_size(size_bytes)):
-            raise Unreadable(f"'{file.name[:80]}' of {size_bytes} bytes is no file of the WAL")
+            raise Unreadable(f"'{file.name[:80]}' of {size_bytes} bytes is not a WAL file")
         for switch in file.switches:
             if not Position.is_one(switch.at):
-                raise Unreadable(f"its timeline left another one at '{switch.at[:80]}'")
+                raise Unreadable(f"its timeline switch '{switch.at[:80]}' is not a position in WAL")
         for made in file.tablespaces or ():
             if not (Position.is_one(made.at) and Position.is_one(made.after)):
-                raise Unreadable(f"it makes a tablespace at '{made.at[:80]}'")
+                raise Unreadable(f"its tablespace at '{made.at[:80]}' has no valid position in WAL")
 
     def content_key(self, cluster: str, name: str, *, token: str, suffix: str) -> str:
         """The key of a file's content; a new `token` for each attempt keeps the keys distinct."""

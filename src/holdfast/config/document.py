@@ -41,7 +41,7 @@ def invalid(path: Path, problems: Sequence[Problem]) -> ConfigInvalid:
     lines = "".join(f"\n  {each}{f' ({each.hint})' if each.hint else ''}" for each in ordered)
     return ConfigInvalid(
         f"{what}: {len(ordered)} problems{lines}",
-        hint=f"mend them all, then run: holdfast config check {path}",
+        hint=f"correct them all, then run: holdfast config check {path}",
     )
 
 
@@ -89,11 +89,11 @@ def parse(text: str) -> Document:
     except yaml.YAMLError as error:
         return _broken(Problem(line=0, where="", what=f"it is not YAML: {error}"))
     except RecursionError:
-        return _broken(Problem(line=0, where="", what="it is nested too deep"))
+        return _broken(Problem(line=0, where="", what="it is nested too deeply"))
     except (ValueError, OverflowError) as error:
         # For example a date that does not exist, or a number of thousands of digits.
-        what = f"it holds a value that nobody can read: {error}"
-        return _broken(Problem(line=0, where="", what=what, hint="put a text into quotes"))
+        what = f"it holds an invalid value: {error}"
+        return _broken(Problem(line=0, where="", what=what, hint="put strings in quotes"))
     lines: dict[KeyPath, int] = {}
     _note_lines(root, (), lines, inside=frozenset())
     return Document(data=data, lines=lines, problems=doubles)
@@ -109,7 +109,7 @@ def _of_yaml(error: yaml.MarkedYAMLError) -> Problem:
         line=mark.line + 1 if mark else 0,
         where="",
         what=f"it is not YAML: {error.problem or error.context}",
-        hint="YAML indents by spaces, never tabs; a text with ': ' or '#' in it needs quotes",
+        hint="YAML indents with spaces, never tabs; a text with ': ' or '#' in it needs quotes",
     )
 
 

@@ -43,7 +43,7 @@ def _recipient(text: str) -> str:
         # Never shown: a secret does not belong in this file, and least of all in a log.
         raise problem(
             "this is an identity, the private half of a recipient",
-            hint="take it out of this file, make a new one, and write its age1... here",
+            hint="remove it from this file, create a new one, and write its age1... here",
         )
     plain = _plain(text)
     if plain is None:
@@ -63,11 +63,11 @@ def _plain(text: str) -> str | None:
 def _refusal(text: str, otherwise: str) -> tuple[str, str]:
     """The reason why `text` is not a recipient, and a hint."""
     if text.startswith((SSH_PREFIX, "ecdsa-", "sk-")):
-        hint = f"age seals for Ed25519, and for RSA of {SMALLEST_RSA} to {LARGEST_RSA} bits"
-        return "is no SSH key that age seals for", hint
+        hint = f"age supports Ed25519, and RSA of {SMALLEST_RSA} to {LARGEST_RSA} bits"
+        return "is not an SSH key that age supports", hint
     if _PLUGIN.match(text):
-        hint = "docs/encryption.md says how a hardware token guards an identity all the same"
-        return "is for a plugin of age, and plugins are not supported", hint
+        hint = "docs/encryption.md says how a hardware token can protect an identity"
+        return "is for an age plugin, and plugins are not supported", hint
     return otherwise, RECIPIENT_HINT
 
 
@@ -123,10 +123,10 @@ def read_recipients(path: Path) -> tuple[str, ...]:
         what = f"cannot read '{path}': {os.strerror(error.errno or 0)}"
         raise ConfigInvalid(what, hint="recipients_file names a file of public keys") from error
     except UnicodeDecodeError as error:
-        raise ConfigInvalid(f"cannot use '{path}': it is no text", hint=RECIPIENT_HINT) from error
+        raise ConfigInvalid(f"cannot use '{path}': it is not text", hint=RECIPIENT_HINT) from error
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ConfigInvalid(
-            f"cannot use '{path}': it can be changed by others (mode {stat.S_IMODE(mode):04o})",
+            f"cannot use '{path}': others may write to it (mode {stat.S_IMODE(mode):04o})",
             hint=f"chmod go-w {path}",
         )
     words = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
@@ -135,7 +135,7 @@ def read_recipients(path: Path) -> tuple[str, ...]:
     for number, word, plain in recipients:
         if plain is None:
             # Not shown: it could be an identity.
-            cause, hint = _refusal(word, "is no age recipient (age1...)")
+            cause, hint = _refusal(word, "is not an age recipient (age1...)")
             raise ConfigInvalid(f"cannot use '{path}': line {number} {cause}", hint=hint)
     if not found:
         raise ConfigInvalid(f"cannot use '{path}': it names no recipient", hint=RECIPIENT_HINT)
@@ -160,7 +160,7 @@ def _public_key(text: str) -> str:
     if text != spelled or len(raw) != PUBLIC_KEY_BYTES:
         raise problem(
             f"{shown(text)} is not a public key ({PUBLIC_KEY_PREFIX}...)",
-            hint="holdfast keys signing prints it when it makes a key, holdfast keys public later",
+            hint="holdfast keys signing prints it with a new key, holdfast keys public at any time",
         )
     return text
 

@@ -81,7 +81,7 @@ def check_file(path: Path) -> CheckedFile:
         if isinstance(store, BucketSettings):
             store.authorities()
     if shutil.which(SYSTEMD_ANALYZE) is None:
-        note = f"schedules were not checked: there is no {SYSTEMD_ANALYZE} here"
+        note = f"schedules were not checked: this host has no {SYSTEMD_ANALYZE}"
         return CheckedFile(path=path, settings=settings, notes=(note,))
     problems = list(_wrong_schedules(path, settings))
     if problems:
@@ -95,7 +95,7 @@ def _read(path: Path) -> str:
     except FileNotFoundError as error:
         raise _unreadable(path, error, "name another file with --config FILE") from error
     except PermissionError as error:
-        hint = "run holdfast as the user it belongs to: sudo -u holdfast holdfast ..."
+        hint = "run holdfast as the owner of the file: sudo -u holdfast holdfast ..."
         raise _unreadable(path, error, hint) from error
     except OSError as error:
         raise _unreadable(path, error, "name another file with --config FILE") from error
@@ -145,7 +145,7 @@ def _wrong_schedules(path: Path, settings: Settings) -> Iterator[Problem]:
             yield Problem(
                 line=lines.line_of(("jobs", name, "schedule")),
                 where=f"jobs.{name}.schedule",
-                what=f"systemd does not understand '{job.schedule}'",
+                what=f"systemd cannot parse '{job.schedule}'",
                 hint=f"see: {SYSTEMD_ANALYZE} calendar '*-*-* 02:00:00'",
             )
 

@@ -43,7 +43,7 @@ def _endpoint(value: str) -> str:
             f"'{value}' is not an address", hint="write https://HOST or https://HOST:PORT"
         )
     if url.username or url.password or url.query or url.fragment:
-        raise problem("an endpoint holds no login", hint="keys have settings of their own")
+        raise problem("an endpoint must not hold a login", hint="use the settings for keys")
     return value.rstrip("/")
 
 
@@ -97,7 +97,7 @@ class BucketSettings(Transfers):
         url = urlsplit(self.endpoint)
         if url.scheme == "http" and url.hostname not in LOOPBACK and not self.plain_http:
             raise problem(
-                "http sends backups in the clear", hint="write https://, or add plain_http: true"
+                "http sends backups unencrypted", hint="write https://, or add plain_http: true"
             )
         return self
 
@@ -126,7 +126,7 @@ class S3Settings(BucketSettings):
         if (self.access_key is None) != (self.secret_key is None):
             raise problem("a key and its secret belong together", hint="name both or none")
         if self.session_token and not self.access_key:
-            raise problem("a session token needs its keys", hint="name access_key and secret_key")
+            raise problem("a session token needs both keys", hint="name access_key and secret_key")
         return self
 
 
@@ -150,7 +150,7 @@ class AzureSettings(BucketSettings):
     @model_validator(mode="after")
     def _has_one_login(self) -> Self:
         if self.account_key and self.sas_token:
-            raise problem("one login is enough", hint="name account_key or sas_token")
+            raise problem("two logins are named", hint="name either account_key or sas_token")
         return self
 
 
@@ -172,11 +172,11 @@ class SftpSettings(Transfers):
     def _knows_both_sides(self) -> Self:
         if bool(self.host_keys) == bool(self.known_hosts):
             raise problem(
-                "the server's key is named in one place",
+                "the server's key must be named in exactly one place",
                 hint="write host_keys: [ssh-ed25519 AAAA...], or name a known_hosts file",
             )
         if (self.private_key is None) == (self.password is None):
-            raise problem("one login is needed", hint="name private_key or password")
+            raise problem("exactly one login is needed", hint="name either private_key or password")
         return self
 
 
@@ -197,7 +197,7 @@ def _with_certificates(path: Path) -> Path:
     except OSError as error:
         raise ConfigInvalid(
             f"cannot read ca_file '{path}': {os.strerror(error.errno or 0)}",
-            hint="it names the certificates, in PEM, of whom signed the store's",
+            hint="ca_file names the certificates, in PEM, of the signer of the store's certificate",
         ) from error
     if _BEGIN_CERTIFICATE not in content:
         raise _no_certificate(path)
@@ -207,5 +207,5 @@ def _with_certificates(path: Path) -> Path:
 def _no_certificate(path: Path) -> ConfigInvalid:
     return ConfigInvalid(
         f"cannot use ca_file '{path}': it holds no certificate in PEM",
-        hint=f"of one in DER make one: openssl x509 -inform der -in {path} -out {path}.pem",
+        hint=f"convert one in DER: openssl x509 -inform der -in {path} -out {path}.pem",
     )

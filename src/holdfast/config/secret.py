@@ -65,9 +65,12 @@ def require_private(path: Path) -> None:
         raise NotPrivate(f"'{path}' is not a regular file", _HINT)
     if found.st_mode & FORBIDDEN_BITS:
         mode = stat.S_IMODE(found.st_mode)
-        raise NotPrivate(f"'{path}' is open to others (mode {mode:04o})", _mend(path))
+        raise NotPrivate(f"'{path}' is accessible to others (mode {mode:04o})", _mend(path))
     if found.st_mode & stat.S_IRGRP and found.st_gid not in _own_groups():
-        raise NotPrivate(f"'{path}' can be read by the foreign group {found.st_gid}", _mend(path))
+        raise NotPrivate(
+            f"'{path}' can be read by group {found.st_gid}, to which this user does not belong",
+            _mend(path),
+        )
 
 
 def read_secret(path: Path) -> Secret:
@@ -88,7 +91,7 @@ def read_private(path: Path, *, what: str) -> bytes:
         require_private(path)
         return path.read_bytes()
     except NotPrivate as error:
-        hint = f"chown it to whoever runs holdfast, and chmod 0600 {path}"
+        hint = f"chown it to the user who runs holdfast, and chmod 0600 {path}"
         raise ConfigInvalid(f"cannot use {what}: {error.what}", hint=hint) from error
     except OSError as error:
         cause = os.strerror(error.errno or 0)
@@ -104,7 +107,7 @@ def write_private(path: Path, content: bytes) -> None:
         new_file(path, content)
     except OSError as error:
         cause = os.strerror(error.errno or 0)
-        hint = "name a file that is not there yet, in a folder that is"
+        hint = "name a file that does not exist yet, in a folder that exists"
         raise ConfigInvalid(f"cannot write key '{path}': {cause}", hint=hint) from error
 
 
@@ -141,7 +144,7 @@ class SecretSource(Strict):
     def _is_one(self) -> Self:
         if len([each for each in (self.credential, self.file, self.environment) if each]) != 1:
             raise problem(
-                "a secret is in one place",
+                "a secret must be in exactly one place",
                 hint="name it as one of {credential: NAME}, {file: PATH}, {environment: NAME}",
             )
         return self
@@ -159,7 +162,7 @@ def secret_of(
     if source.environment:
         value = environment.get(source.environment, "")
         place = f"environment variable {source.environment}"
-        hint = "set it in the unit, or in the shell that holdfast is called from"
+        hint = "set it in the unit, or in the shell that runs holdfast"
     else:
         value, place, hint = _in_file(source, what, environment)
     if not value.strip():
@@ -194,7 +197,7 @@ def _path(source: SecretSource, what: str, environment: Mapping[str, str]) -> tu
     folder = environment.get(CREDENTIALS)
     if not folder:
         raise ConfigInvalid(
-            f"cannot use {what}: no systemd credentials are here",
+            f"cannot use {what}: there are no systemd credentials",
             hint=f"add LoadCredential={source.credential}:PATH to the unit of the job; by hand:"
             f" systemd-run --pty -p LoadCredential={source.credential}:PATH holdfast ...",
         )

@@ -165,8 +165,9 @@ class JobSettings(Strict):
         ):
             if self.mirrors and is_set:
                 raise problem(
-                    f"'{key}' does not go with mirrors",
-                    hint="leave one of them out; holdfast copy brings backups to a second place",
+                    f"'{key}' cannot be used with mirrors",
+                    hint="leave one of them out; holdfast copy copies backups to a second"
+                    " repository",
                 )
         return self
 
@@ -186,7 +187,7 @@ class JobSettings(Strict):
         """Refuse a compression program unless a dump program's output can be piped through it."""
         if self.compression.program is not None and not _dumps(self.source):
             raise problem(
-                "'compression.program' is for dumps of kind mysql, engine tools",
+                "'compression.program' is only for kind mysql with engine tools",
                 hint="leave program out: holdfast compresses itself",
             )
         return self
@@ -216,7 +217,7 @@ class Settings(Strict):
             sealed = [each.encryption for each in stores if each is not None]
             if any(each != sealed[0] for each in sealed):
                 raise problem(
-                    f"the mirrors of job '{name}' are sealed for others than its repository",
+                    f"the mirrors of job '{name}' have another encryption than its repository",
                     hint="mirrors hold the same bytes: give them the same encryption",
                 )
         return self

@@ -39,7 +39,7 @@ _CONNINFO_PASSWORD = re.compile(r"(?:^|\s)(?:password|sslpassword)\s*=", re.IGNO
 def _without_password(dsn: str) -> str:
     if _holds_password(dsn):
         raise problem(
-            "a password does not belong in a dsn: this file and the logs show it",
+            "a dsn must not hold a password: this file and the logs would show it",
             hint="write it into a file of mode 0640 and name that in password_file",
         )
     return dsn
@@ -127,7 +127,7 @@ class PostgresSettings(Strict):
             if key in self.model_fields_set and not self.knows(key):
                 engine, method = POSTGRES_KEYS[key][0]
                 raise problem(
-                    f"'{key}' means nothing to engine {self.engine}, method {self.method}",
+                    f"'{key}' has no effect with engine {self.engine}, method {self.method}",
                     hint=f"leave it out, or use engine {engine}, method {method}",
                 )
         return self
@@ -185,11 +185,11 @@ class MysqlSettings(Strict):
     def _suits_engine(self) -> Self:
         """Refuse a key that the chosen engine would silently ignore."""
         foreign, remedy = MYSQL_KEYS_OF_OTHERS[self.engine]
-        self._refuse(foreign, f"means nothing to engine {self.engine}", hint=remedy)
+        self._refuse(foreign, f"has no effect with engine {self.engine}", hint=remedy)
         if self.method == "physical":
             self._refuse(
                 ("backup_as_tables", "databases", "exclude_databases"),
-                "means nothing to a copy of all files",
+                "has no effect with method physical",
                 hint="leave it out",
             )
         return self

@@ -55,7 +55,7 @@ def parse_duration(value: Any) -> timedelta:
         )
     seconds = sum(int(number) * UNITS[unit] for number, unit in _DURATION_STEP.findall(value))
     if seconds == 0:
-        raise problem("a duration must be longer than nothing", hint="leave the key out")
+        raise problem("a duration must be more than zero", hint="leave the key out")
     if seconds > LONGEST.total_seconds():
         raise problem(f"{shown(value)} is too long for a duration", hint="36500d at most")
     return timedelta(seconds=seconds)
@@ -65,12 +65,12 @@ def _lease_time(span: timedelta) -> timedelta:
     if span < SHORTEST_LEASE:
         raise problem(
             f"{span.total_seconds():g}s is too short for a lease_time",
-            hint="a live owner must not be taken for dead because its store was slow: 4s or more",
+            hint="write 4s or more: with less, a slow store would make a running host look dead",
         )
     if span > LONGEST_LEASE:
         raise problem(
             f"{span.total_seconds():g}s is too long for a lease_time",
-            hint="so long would a job wait after its host died: 7d or less",
+            hint="write 7d or less: after a host died, its job waits this long",
         )
     return span
 
@@ -85,7 +85,7 @@ def parse_size(value: Any) -> int:
     else:
         raise problem(f"{shown(value)} is not a size", hint="write 500MB, 64MiB or 1GiB")
     if size_bytes <= 0:
-        raise problem("a size must be more than nothing", hint="leave the key out")
+        raise problem("a size must be more than zero", hint="leave the key out")
     if size_bytes > LARGEST_BYTES:
         raise problem(f"{shown(value)} is too large for a size", hint="leave the key out")
     return size_bytes

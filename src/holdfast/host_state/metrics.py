@@ -61,8 +61,8 @@ class TextfileGauges:
         """The folder of the metrics; raises `ConfigInvalid` if it cannot be written."""
         if not os.access(self._folder, os.W_OK | os.X_OK):
             raise ConfigInvalid(
-                f"cannot write metrics into '{self._folder}': the folder is not there, or this user"
-                " or this unit may not write to it",
+                f"cannot write metrics into '{self._folder}': the folder does not exist, or this"
+                " user or this unit may not write to it",
                 hint="make it writable, or leave metrics_directory out; in the inventory it is"
                 " backup_runner_metrics_directory, which opens the sandbox too",
             )

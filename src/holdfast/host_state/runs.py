@@ -187,5 +187,5 @@ def _part_in(value: object) -> Part:
     found = part_from(value, schema)
     members = value.get("members", []) if isinstance(value, dict) else []
     if not isinstance(members, list):
-        raise Unreadable("its tables are no list")
+        raise Unreadable("its tables are not a list")
     return typed(_part(), found | {"members": [member_from(each, schema) for each in members]})

@@ -136,7 +136,7 @@ class FileVerificationLog:
             # A full disk or another slow process is not damage.
             if getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE not in DAMAGE:
                 raise
-            events.warning("proofs_begun_anew", path=str(self._path), problem=str(error))
+            events.warning("verification_log_reset", path=str(self._path), problem=str(error))
             self._path.unlink(missing_ok=True)
             return self._opened()
 

@@ -114,11 +114,11 @@ class Throttle:
                 return
             self._clear.clear()
             self._paused_since = self._monotonic()
-        events.warning("paused", because=limit.name, value=round(value, 2), most=limit.most)
+        events.warning("backup_paused", because=limit.name, value=round(value, 2), most=limit.most)
 
     def _go_on(self) -> None:
         if not self._clear.is_set():
             self._paused_seconds = self.paused_seconds
             self._paused_since = None
             self._clear.set()
-            events.info("going_on", paused_seconds=round(self._paused_seconds, 1))
+            events.info("backup_continued", paused_seconds=round(self._paused_seconds, 1))

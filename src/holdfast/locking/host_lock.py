@@ -111,7 +111,7 @@ class FlockGuard:
         who = (
             f"process {described['pid']} has been running it since {described['started_at']}"
             if described
-            else "another process is just starting it"
+            else "another process is starting it"
         )
         return RunInFlight(
             f"cannot run job '{job}': {who}",
@@ -236,7 +236,8 @@ def this_process() -> Process:
         boot_id = BOOT_ID.read_text().strip()
     except OSError as error:
         raise ConfigInvalid(
-            f"cannot tell this process from others: '{BOOT_ID}': {os.strerror(error.errno or 0)}",
+            f"cannot identify this process: cannot read '{BOOT_ID}':"
+            f" {os.strerror(error.errno or 0)}",
             hint="mount /proc (mount -t proc proc /proc); a unit must not have ProcSubset=pid",
         ) from error
     return Process(

@@ -39,14 +39,15 @@ class LeasedHold:
     @property
     def lost(self) -> str:
         if not self._lost and self._lease.is_expired:
-            self._lost = "the repository did not take a heartbeat for the whole lease_time"
+            self._lost = "the repository accepted no heartbeat for a whole lease_time"
         return self._lost
 
     def prove(self) -> None:
         if self.lost:
             raise LeaseLost(
-                f"cannot go on: {self.lost}",
-                hint="another host may have taken the job over; its run counts, or the next one",
+                f"cannot continue: {self.lost}",
+                hint="if another host has taken over the job, its run makes the backup; if not,"
+                " the next run does",
             )
         try:
             self._lease.renew()
@@ -161,8 +162,8 @@ class WritersGuard:
             if self._terms.seconds() >= give_up_at:
                 raise RepositoryBusy(
                     f"cannot run job '{job}': all {len(turned)} slots of its repository are taken",
-                    hint="repository_slots and wait_at_most set how many may, and for how long "
-                    "others wait",
+                    hint="repository_slots sets how many hosts may write, wait_at_most how long"
+                    " others wait",
                 )
             self._sleep(look_seconds(self._terms) * (0.5 + self._jitter()))
 

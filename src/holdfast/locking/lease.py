@@ -113,8 +113,9 @@ class Lease:
         )
         if head.number + 1 >= MOST_NUMBERS:
             raise RepositoryRefused(
-                f"cannot own '{self._folder}': '{self._key(head.number)}' leaves no number more",
-                hint="no owner comes that far: find out who wrote it, and remove it",
+                f"cannot take the lease '{self._folder}': '{self._key(head.number)}' has the last"
+                " number",
+                hint="no host reaches this number: find out who wrote the object, and remove it",
             )
         with self._lock:
             return self._put(head.number + 1, claim)
@@ -138,7 +139,9 @@ class Lease:
         """Say that the lease is free; if that fails, others find out when the heartbeats stop."""
         with self._lock:
             if self._mine is not None:
-                self._put(self._number + 1, replace(self._mine, held=False, because="it ended"))
+                self._put(
+                    self._number + 1, replace(self._mine, held=False, because="its run ended")
+                )
                 self._mine = None
 
     def holder(self) -> LeaseRecord | None:
@@ -155,16 +158,16 @@ class Lease:
             return ""
         claim = head.claim
         if head.number == 0:
-            return "nobody had it before"
+            return "it had no owner before"
         if claim is not None and claim.token == self._token:
-            return "it is ours already"
+            return "this run owns it already"
         if claim is not None and not claim.held:
-            return "its last owner let go of it"
+            return "its last owner released it"
         if claim is not None and has_ended(claim.owner, seen_from=self._terms.me):
             return f"process {claim.owner.pid} on this host has ended"
         patience = max(claim.lease_seconds if claim else 0.0, self._terms.lease_seconds)
         if self._watched is not None and looked_at - self._watched_since >= patience:
-            return f"no heartbeat came for {patience:g} s"
+            return f"no heartbeat arrived for {patience:g} s"
         if self._watched is None:
             self._watch(head)
         return ""
@@ -206,8 +209,8 @@ class Lease:
         self._tell_damaged(self._key(number))
         if stepped_over >= MOST_IN_THE_WAY:
             raise RepositoryRefused(
-                f"cannot own '{self._folder}': '{self._key(number)}' is no lease, nor are those"
-                " before it",
+                f"cannot take the lease '{self._folder}': '{self._key(number)}' and the objects"
+                " before it are not leases",
                 hint="find out what they are, and remove them",
             )
         return True
@@ -265,8 +268,9 @@ class Lease:
 
     def _lost(self) -> LeaseLost:
         return LeaseLost(
-            f"cannot go on with '{self._folder}': another host has taken it over",
-            hint="this host was cut off for longer than lease_time; the other one's run counts",
+            f"cannot continue with the lease '{self._folder}': another host has taken it over",
+            hint="this host was cut off for longer than lease_time; the other host's run makes the"
+            " backup",
         )
 
 

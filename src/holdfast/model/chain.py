@@ -20,8 +20,8 @@ def ancestors(manifest: Manifest, known: Mapping[str, Manifest]) -> list[Manifes
         if parent not in known or parent in seen:
             raise VerifyFailed(
                 f"cannot restore '{manifest.backup_id}': its parent '{parent}' is missing",
-                hint="an incremental backup needs every one back to the full one: restore an"
-                " older backup, or bring the parent back with holdfast copy",
+                hint="an incremental backup needs its whole chain: restore an older backup, or"
+                " copy the parent back with holdfast copy",
             )
         seen.add(parent)
         found.append(known[parent])

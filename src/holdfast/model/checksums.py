@@ -49,7 +49,7 @@ class Chosen:
     def __str__(self) -> str:
         words = f"checksums of {len(self.tables)} of {self.of} tables"
         if self.policy == "auto" and len(self.tables) < self.of:
-            return f"{words}, the smallest (checksums: true has all of them computed)"
+            return f"{words}, the smallest ones (checksums: true covers all tables)"
         return words
 
 

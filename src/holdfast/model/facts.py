@@ -89,7 +89,7 @@ def facts_in(value: object, kinds: Mapping[str, type[F]]) -> F:
     texts = texts_in(value)
     kind = texts.pop(KIND, "")
     if kind not in kinds:
-        raise NotKnown(f"it tells facts of kind '{kind[:_SHOWN]}', which is not known")
+        raise NotKnown(f"it has facts of the unknown kind '{kind[:_SHOWN]}'")
     return kinds[kind].of(texts)
 
 
@@ -99,7 +99,7 @@ def texts_in(value: object) -> dict[str, str]:
         raise Unreadable("its facts are missing")
     for name, text in value.items():
         if not isinstance(text, str):
-            raise Unreadable(f"its '{name[:_SHOWN]}' is no text")
+            raise Unreadable(f"its '{name[:_SHOWN]}' is not a string")
     return dict(value)
 
 
@@ -135,7 +135,7 @@ def _read(field: _Field, text: str) -> object:
         return field.form.read(text)
     # A form that trips over a value of another type has met damage, too.
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise Unreadable(f"its '{field.name}' is '{text[:_SHOWN]}'") from error
+        raise Unreadable(f"its '{field.name}' has the invalid value '{text[:_SHOWN]}'") from error
 
 
 def _whole(text: str) -> int:

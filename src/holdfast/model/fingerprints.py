@@ -98,12 +98,12 @@ def fingerprint_in(text: object, *, is_proof: bool = False) -> str:
         return ""
     found = _FORM.fullmatch(text) if isinstance(text, str) else None
     if found is None:
-        raise Unreadable(f"'{str(text)[:80]}' is no fingerprint")
+        raise Unreadable(f"'{str(text)[:80]}' is not a fingerprint")
     algorithm = found["algorithm"]
     if algorithm not in ALGORITHMS:
-        raise NotKnown(f"it has fingerprints by '{algorithm}', which is not known")
+        raise NotKnown(f"it has fingerprints of the unknown algorithm '{algorithm}'")
     if len(found["digits"]) != ALGORITHMS[algorithm]:
-        raise Unreadable(f"'{found[0][:80]}' is no fingerprint")
+        raise Unreadable(f"'{found[0][:80]}' is not a fingerprint")
     if is_proof and algorithm not in CRYPTOGRAPHIC:
         raise Unreadable(f"'{found[0]}' proves nothing: {algorithm} is not cryptographic")
     return found[0]

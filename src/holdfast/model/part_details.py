@@ -320,4 +320,4 @@ def details_of_schema_1(value: object) -> Details:
     for mark, kind in _MARKS.items():
         if mark in texts:
             return kind.of(texts)
-    raise Unreadable(f"its facts are of no kind: '{min(texts)[:80]}'")
+    raise Unreadable(f"its facts are of no known kind: '{min(texts)[:80]}'")

@@ -57,8 +57,8 @@ def _torn(path: str, parts: Sequence[Part]) -> Iterator[BadPart]:
         yield from _of_another_place(path, parts, spans)
         return
     part = parts[-1] if tear.found is None else parts[spans.index(tear.found)]
-    missing = f"what comes after its first {tear.expected} bytes is not there"
-    problem = missing if tear.expected is not None else "it goes on after its end"
+    missing = f"the bytes after its first {tear.expected} are missing"
+    problem = missing if tear.expected is not None else "it has parts beyond its end"
     yield BadPart(name=part.name, problem=f"cannot trust file '{path}': {problem}")
 
 
@@ -68,7 +68,7 @@ def _of_another_size(path: str, parts: Sequence[Part], spans: Sequence[Span]) ->
             yield BadPart(
                 name=part.name,
                 problem=f"cannot trust file '{path}': part '{part.name}' has {part.plain_bytes}"
-                f" bytes, and stands for bytes {span}",
+                f" bytes, but covers bytes {span}",
             )
 
 
@@ -83,7 +83,8 @@ def _of_another_place(path: str, parts: Sequence[Part], spans: Sequence[Span]) -
         if is_named and part.name != f"{FILES}{path.lower()}{piece}":
             yield BadPart(
                 name=part.name,
-                problem=f"cannot trust part '{part.name}': it stands for bytes {span} of '{path}'",
+                problem=f"cannot trust part '{part.name}': it covers bytes {span} of '{path}', but"
+                " its name says otherwise",
             )
 
 
@@ -122,7 +123,8 @@ def _broken_range(relation: Relation, parts: list[Part]) -> BadPart | None:
     before = "the end" if tear.expected is None else f"page {tear.expected}"
     return BadPart(
         name=part.name,
-        problem=f"cannot trust table '{relation}': a range goes on at {found}, not at {before}",
+        problem=f"cannot trust table '{relation}': its ranges have {found} where {before} is"
+        " expected",
     )
 
 
@@ -143,7 +145,8 @@ def _broken_members(part: Part) -> BadPart | None:
     if end > part.plain_bytes or (part.rows is not None and rows != part.rows):
         return BadPart(
             name=part.name,
-            problem=f"cannot trust part '{part.name}': its tables are not what it is said to hold",
+            problem=f"cannot trust part '{part.name}': its tables do not match its size or its"
+            " number of rows",
         )
     return None
 
@@ -153,6 +156,7 @@ def _repeated(parts: Sequence[Part]) -> Iterable[BadPart]:
     for part in parts:
         if part.key in seen:
             yield BadPart(
-                name=part.name, problem=f"cannot trust part '{part.name}': it is named twice"
+                name=part.name,
+                problem=f"cannot trust part '{part.name}': the manifest lists it twice",
             )
         seen.add(part.key)

@@ -98,7 +98,7 @@ def moment_of(text: str) -> datetime:
     except ValueError as error:
         raise ValueError(f"'{text}' is not a time") from error
     if found.tzinfo is None:
-        raise ValueError(f"'{text}' does not say its time zone")
+        raise ValueError(f"'{text}' has no time zone")
     return found.astimezone(UTC)
 
 

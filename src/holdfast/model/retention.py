@@ -132,10 +132,10 @@ def _never_dropped(newest_first: list[Candidate]) -> Iterable[tuple[Candidate, s
     yield newest_first[0], "the newest is always kept"
     proven = [each for each in newest_first if each.proven_at is not None and not each.damaged]
     if proven:
-        yield proven[0], "the newest that was proven good is always kept"
+        yield proven[0], "the newest verified backup is always kept"
     for candidate in newest_first:
         if candidate.in_flight:
-            yield candidate, "its run is still under way"
+            yield candidate, "its run is still in progress"
 
 
 def _newest_of_each(

@@ -94,7 +94,7 @@ class _Shape:
         if self._size_bytes > self._most_bytes:
             raise Unreadable(f"it is larger than {self._most_bytes} bytes")
         if b"\0" in outside:
-            raise Unreadable("it holds zeros")
+            raise Unreadable("it holds null bytes")
 
     @property
     def _most_bytes(self) -> int:
@@ -114,9 +114,9 @@ class _Shape:
         if deepest > DEPTH:
             raise Unreadable(f"it is nested deeper than {DEPTH}")
         if self._containers > self._limits.containers:
-            raise Unreadable(f"it names more than {self._limits.containers} things")
+            raise Unreadable(f"it holds more than {self._limits.containers} objects and lists")
         if self._values > VALUES + VALUES_PER_CONTAINER * self._containers:
-            raise Unreadable(f"it holds {self._values} values, more than what it names can have")
+            raise Unreadable(f"it holds {self._values} values, too many for its objects and lists")
 
 
 def gathered(chunks: Iterable[Buffer], limits: Limits) -> bytes:
@@ -150,9 +150,9 @@ def parsed(data: Buffer | str, limits: Limits = RECORD, *, of_files: bool = Fals
     except Unreadable:
         raise
     except UnicodeError as error:
-        raise Unreadable("it holds what is no character") from error
+        raise Unreadable("it holds an invalid character") from error
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"it is no JSON: {_short(str(error))}") from error
+        raise Unreadable(f"it is not JSON: {_short(str(error))}") from error
     return value
 
 
@@ -165,7 +165,7 @@ def typed(adapter: TypeAdapter[_T], value: object) -> _T:
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(_short(str(each)) for each in found["loc"])
-        raise Unreadable(f"{place or 'it'}: {_short(found['msg'])}") from None
+        raise Unreadable(f"{place or 'the document'}: {_short(found['msg'])}") from None
 
 
 def as_text(said: str) -> str:
@@ -181,7 +181,7 @@ def damaged(key: str, error: Unreadable) -> ManifestInvalid:
         )
     return ManifestInvalid(
         f"cannot read '{key}': it is damaged: {error}",
-        hint="it was changed after it was written, or holdfast never wrote it",
+        hint="it was changed after it was written, or it was not written by holdfast",
     )
 
 
@@ -191,7 +191,7 @@ _T = TypeVar("_T")
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise Unreadable("it says something twice")
+        raise Unreadable("it holds a key twice")
     return found
 
 
@@ -205,7 +205,7 @@ def _whole(digits: str) -> int:
 def _float(digits: str) -> float:
     found = float(digits)
     if not -_LARGEST <= found <= _LARGEST:
-        raise Unreadable("it holds a number that is none")
+        raise Unreadable("it holds a number that is too large")
     return found
 
 
@@ -213,7 +213,7 @@ _LARGEST = 1e300
 
 
 def _refused(word: str) -> float:
-    raise Unreadable(f"it holds {word}, which is no number")
+    raise Unreadable(f"it holds {word}, which is not a number in JSON")
 
 
 def _short(text: str) -> str:

@@ -133,5 +133,5 @@ def _of_schema_1(digits: object) -> object:
 
 def _object(value: object) -> Json:
     if not isinstance(value, dict):
-        raise Unreadable("it: a part or a value is no object")
+        raise Unreadable("a part or a blob is not a JSON object")
     return value

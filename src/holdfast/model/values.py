@@ -59,7 +59,7 @@ class Span:
         """Raises `ValueError` for what `str` never wrote."""
         found = _WRITTEN.fullmatch(text)
         if found is None or (found[2] and int(found[2]) < int(found[1])):
-            raise ValueError(f"'{text[:60]}' is no range")
+            raise ValueError(f"'{text[:60]}' is not a range")
         return cls(first=int(found[1]), after=int(found[2]) if found[2] else None)
 
 

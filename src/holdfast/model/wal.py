@@ -120,11 +120,11 @@ class SegmentHeader:
         A recycled file gets its new name before its old content is overwritten.
         """
         if size_bytes != self.segment_bytes or self.system_identifier != system_identifier:
-            return "it is of another cluster"
+            return "it belongs to another cluster"
         told = segment_name(self.timeline, Position(self.address), segment_bytes=self.segment_bytes)
         # A segment may begin on the timeline before the one in its name.
         if told[8:] != name[8:24] or self.address % self.segment_bytes:
-            return f"it holds what belongs to '{told}'"
+            return f"it holds the WAL of '{told}'"
         return ""
 
 

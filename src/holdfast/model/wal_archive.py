@@ -95,15 +95,16 @@ class Archiver:
         if not self.is_at_work:
             return ""
         if not self.is_told_how:
-            return f"archive_mode is {self.mode}, and neither a command nor a library is set"
+            return f"archive_mode is {self.mode}, but no archive_command or archive_library is set"
         if self._fails:
+            since = f" since {_at(self.last_archived_at)}" if self.last_archived_at else ""
             return (
-                f"every try since {_at(self.last_archived_at) or 'ever'} to archive WAL fails,"
-                f" last '{self.last_failed}' at {_at(self.last_failed_at)}"
+                f"every attempt to archive WAL{since} has failed, the last one for"
+                f" '{self.last_failed}' at {_at(self.last_failed_at)}"
             )
         if self.waiting_since and self.now - self.waiting_since >= LONGEST_WAIT:
             return (
-                f"{self.waiting} files of the WAL wait to be archived, the oldest since"
+                f"{self.waiting} WAL files wait to be archived, the oldest since"
                 f" {_at(self.waiting_since)}"
             )
         return ""
@@ -112,9 +113,9 @@ class Archiver:
     def told(self) -> str:
         """The state of archiving in words, for when there is no `problem`."""
         if self.mode == "off":
-            return "archive_mode is off: no point in time after a backup, but by `wal receive`"
+            return "archive_mode is off: without `wal receive`, no point-in-time recovery"
         if not self.is_at_work:
-            return f"a standby archives nothing with archive_mode = {self.mode}: its primary does"
+            return f"a standby with archive_mode = {self.mode} archives nothing: its primary does"
         if self.last_archived_at is not None:
             return f"'{self.last_archived}' was archived at {_at(self.last_archived_at)}"
         since = f" since {_at(self.counted_since)}" if self.counted_since else ""

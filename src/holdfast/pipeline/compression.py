@@ -173,7 +173,7 @@ def _xz(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def _require_more(*, is_ended: bool) -> None:
     """Raises `CorruptStream` for bytes after the end: some tools would decompress them, too."""
     if is_ended:
-        raise CorruptStream("something follows the end of the compressed stream")
+        raise CorruptStream("more bytes follow the end of the compressed stream")
 
 
 def _more(stream: lzma.LZMADecompressor) -> bytes:
@@ -260,7 +260,7 @@ def _frames() -> Generator[int, bytes, None]:
             yield from _blocks()
             yield from _past(_CHECKSUM_BYTES if descriptor & 4 else 0)
         else:
-            raise CorruptStream("no zstd frame begins where one has to")
+            raise CorruptStream("no zstd frame begins where one is expected")
 
 
 def _blocks() -> Generator[int, bytes, None]:
@@ -269,7 +269,7 @@ def _blocks() -> Generator[int, bytes, None]:
         head = int.from_bytes((yield _BLOCK_HEAD_BYTES), "little")
         is_last, kind, size_bytes = bool(head & 1), head >> 1 & 3, head >> 3
         if kind == _RESERVED:
-            raise CorruptStream("a block of the zstd frame is of no known kind")
+            raise CorruptStream("a block of the zstd frame has an unknown type")
         yield from _past(1 if kind == _RLE else size_bytes)
 
 

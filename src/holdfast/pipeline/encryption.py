@@ -149,12 +149,14 @@ def unlocked(content: bytes, passphrase: str) -> bytes:
                 raise CannotOpen("the passphrase does not open it") from error
         else:
             return opened
-    raise CannotOpen("its passphrase asks for more work than this host can do now; try again later")
+    raise CannotOpen(
+        "its passphrase needs more computing time than this host has now; try again later"
+    )
 
 
 def _identity(word: str, number: int) -> Any:
     if word.upper().startswith(PLUGIN_PREFIX):
-        raise ValueError(f"line {number} is of a plugin of age, and plugins are not supported")
+        raise ValueError(f"line {number} is for an age plugin, and plugins are not supported")
     try:
         return pyrage.x25519.Identity.from_str(word)
     except pyrage.IdentityError:

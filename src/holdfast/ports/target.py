@@ -24,28 +24,28 @@ class Way(Enum):
     ROWS = ("holdfast itself restores the rows", "leave the option out")
     DUMP = ("pg_restore restores them", "leave the option out")
     PLAIN_DUMP = (
-        "a dump in plain SQL comes back whole",
-        "restore all of it into a new database, and copy from there",
+        "a dump in plain SQL can only be restored as a whole",
+        "restore it into a new database, and copy from there",
     )
     STANDING_TABLES = (
-        "rows for tables that stand come all, or none",
+        "rows of existing tables are restored all together or not at all",
         "leave --keep-going out, or restore into a new database and copy from there",
     )
     ROWS_OF_DUMP = (
-        "rows of a dump are only added to tables that stand, all or none",
+        "rows of a dump are only added to existing tables, all or none",
         "leave the option out and empty the tables first, or restore into a new database",
     )
     CLUSTER = (
-        "its files belong together",
+        "the files of a cluster belong together",
         "restore all of it into an empty folder, start a server there, and copy from it",
     )
-    SQL = ("only PostgreSQL knows that", "leave the option out")
+    SQL = ("only PostgreSQL supports this", "leave the option out")
     SQL_DUMP = (
         "the database was dumped in one piece",
         "restore it under another name and copy from there, or back up with backup_as_tables",
     )
     DATADIR = (
-        "the backup is of files",
+        "the backup holds the files of a server",
         "restore all of it, start a server on it, and dump the table from there",
     )
 
@@ -71,7 +71,7 @@ class RestoreOptions:
     tables: Sequence[str] = _option("single tables", *_POSTGRES, Way.SQL, default=())
     schemas: Sequence[str] = _option("single schemas", *_POSTGRES, Way.SQL, default=())
     overwrite: bool = _option(
-        "over what is there",
+        "over existing data",
         *(Way.ROWS, Way.STANDING_TABLES, Way.DUMP, Way.PLAIN_DUMP),
         *(Way.SQL, Way.SQL_DUMP, Way.DATADIR),
     )
@@ -79,11 +79,11 @@ class RestoreOptions:
         "roles or accounts", *_POSTGRES, Way.PLAIN_DUMP, Way.SQL, Way.SQL_DUMP, Way.DATADIR
     )
     data_only: bool = _option("rows alone", *_POSTGRES)
-    triggers: bool = _option("rows that fire no triggers", *_POSTGRES, default=True)
+    triggers: bool = _option("rows without firing triggers", *_POSTGRES, default=True)
     owners: bool = _option("everything but owners", *_POSTGRES, default=True)
     privileges: bool = _option("everything but privileges", *_POSTGRES, default=True)
     tablespaces: bool = _option("everything but tablespaces", *_POSTGRES, default=True)
-    keep_going: bool = _option("past what fails", Way.ROWS, Way.DUMP, Way.PLAIN_DUMP, Way.SQL)
+    keep_going: bool = _option("past errors", Way.ROWS, Way.DUMP, Way.PLAIN_DUMP, Way.SQL)
 
     @property
     def is_whole(self) -> bool:

@@ -50,7 +50,7 @@ def azure_repository(
         config["endpoint"] = container.endpoint
     address = container.endpoint or f"https://{account}.blob.core.windows.net"
     connection = connection_to(container, address, name=f"azure://{account}/{container.name}")
-    with connection.login(hint="account_key is Base64, sas_token like sv=...&sig=... without more"):
+    with connection.login(hint="account_key must be Base64, sas_token only sv=...&sig=..."):
         store = AzureStore(
             container.name,
             prefix=container.prefix or None,
@@ -85,7 +85,7 @@ class ContainerRequests:
             if not marker:
                 return
             if marker == before:
-                raise StoreRefused(http.client.BAD_GATEWAY, "", "its list leads to itself")
+                raise StoreRefused(http.client.BAD_GATEWAY, "", "its list never ends")
 
     def unfinished(self, _prefix: str) -> Iterator[UnfinishedUpload]:
         """Yields nothing: Azure deletes uncommitted blocks after a week."""

@@ -107,7 +107,7 @@ class BucketRequests:
             before = markers
             markers = {name: page.findtext(f"{{*}}{told}", "") for name, told in following.items()}
             if markers == before or not any(markers.values()):
-                raise StoreRefused(http.client.BAD_GATEWAY, "", "its list leads to itself")
+                raise StoreRefused(http.client.BAD_GATEWAY, "", "its list never ends")
 
 
 class Requests(Protocol):
@@ -168,5 +168,5 @@ class BucketLists:
                 raise RepositoryRefused(what, hint=fault.hint) from error
             raise RepositoryUnreachable(
                 f"cannot {verb} in '{self._name}': {error}",
-                hint="is the endpoint right, and does it answer?",
+                hint="check the endpoint, and whether it answers",
             ) from error

@@ -39,7 +39,7 @@ def gcs_repository(
     if bucket.endpoint:
         config["base_url"] = bucket.endpoint
     connection = connection_to(bucket, bucket.endpoint or GOOGLE, name=f"gs://{bucket.name}")
-    with connection.login(hint="service_account is the JSON of a key as Google's console gives it"):
+    with connection.login(hint="service_account must be the JSON key file from Google's console"):
         store = GCSStore(
             bucket.name,
             prefix=bucket.prefix or None,

@@ -179,5 +179,5 @@ def parsed(text: bytes) -> ElementTree.Element:
         parser.feed(text)
         document: ElementTree.Element = parser.close()
     except ElementTree.ParseError as error:
-        raise Unreadable("its answer is no XML") from error
+        raise Unreadable("its answer is not XML") from error
     return document

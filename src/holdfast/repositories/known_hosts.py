@@ -66,18 +66,18 @@ class KnownKeys:
             return
         if self.kinds:
             raise HostUntrusted(
-                f"its key is known only of a kind that cannot be used: {', '.join(self.kinds)}",
-                hint=f"compare another of its keys, then list it too: {self.asked}",
+                f"its known keys are only of types that cannot be used: {', '.join(self.kinds)}",
+                hint=f"check another of its keys, then list it too: {self.asked}",
             )
         if self.has_authority:
             raise HostUntrusted(
-                "known_hosts names only an authority for it (@cert-authority), and certificates of"
-                " hosts are not supported",
-                hint=f"compare the server's own key, then list it as well: {self.asked}",
+                "known_hosts holds only a certificate authority for it (@cert-authority), and host"
+                " certificates are not supported",
+                hint=f"check the server's own key, then list it too: {self.asked}",
             )
         raise HostUntrusted(
             "the server's key is not known",
-            hint=f"compare it, then list it in host_keys or known_hosts: {self.asked}",
+            hint=f"check it, then list it in host_keys or known_hosts: {self.asked}",
         )
 
     def require(self, key: bytes) -> None:
@@ -85,13 +85,13 @@ class KnownKeys:
         if key in self.revoked:
             raise HostUntrusted(
                 "the server shows a key that known_hosts has revoked (@revoked)",
-                hint="whoever has it may be anybody: find out why it was revoked",
+                hint="somebody else may own this key: find out why it was revoked",
             )
         if key not in self.keys:
             raise HostUntrusted(
-                "the server shows another key than the one that is known",
-                hint="if the server was set up anew, mend host_keys or known_hosts;"
-                " if not, somebody is in between",
+                "the server shows another key than the known one",
+                hint="if the server was reinstalled, correct host_keys or known_hosts; if not,"
+                " somebody may be intercepting the connection",
             )
 
 
@@ -103,7 +103,7 @@ def keys_listed(lines: Iterable[str], host: str, port: int) -> KnownKeys:
         parsed = _parsed("", kind, rest)
         if parsed is None:
             raise HostUntrusted(
-                "a line of host_keys is no public key",
+                "a line of host_keys is not a public key",
                 hint="write 'ssh-ed25519 AAAA...', as ssh-keyscan prints it after the name",
             )
         found.append(parsed)

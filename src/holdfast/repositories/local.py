@@ -122,7 +122,7 @@ class LocalRepository:
         with self._errors_of("read", key):
             found = self._beneath.stat(key)
             if not stat.S_ISREG(found.st_mode):
-                raise NotBeneath(errno.EINVAL, "it is no file", key)
+                raise NotBeneath(errno.EINVAL, "it is not a file", key)
             return Stored(key=key, size_bytes=found.st_size)
 
     def list(self, prefix: str) -> Iterator[Stored]:
@@ -187,7 +187,7 @@ class LocalRepository:
         return swept
 
     def free_bytes(self) -> int | None:
-        with self._errors_of("ask the free space of", ""):
+        with self._errors_of("read the free space of", ""):
             room = os.statvfs(self._root)
             return room.f_bavail * room.f_frsize
 
@@ -222,7 +222,7 @@ class LocalRepository:
             return _refused(error, what, verb)
         what = f"{what}: {os.strerror(error.errno or 0)}"
         if error.errno in FULL:
-            return RepositoryFull(what, hint="free some room, or prune old backups: holdfast prune")
+            return RepositoryFull(what, hint="free space, or prune old backups: holdfast prune")
         if error.errno in FAILING:
             return RepositoryUnreachable(
                 what, hint="the disk or the network file system fails: see dmesg"
@@ -232,10 +232,10 @@ class LocalRepository:
                 what, hint=f"'{self._root}' must be writable for the user who runs holdfast"
             )
         if error.errno == errno.EEXIST:
-            return AlreadyStored(what, hint="what is stored is never overwritten")
+            return AlreadyStored(what, hint="stored objects are never overwritten")
         if error.errno == errno.ENOENT and self._root.is_dir():
             return ObjectMissing(what, hint="run holdfast verify to see what else is missing")
-        return RepositoryUnreachable(what, hint=f"is '{self._root}' there and mounted?")
+        return RepositoryUnreachable(what, hint=f"check that '{self._root}' exists and is mounted")
 
 
 def _above(key: str) -> str:
@@ -249,7 +249,7 @@ def _refused(error: NotBeneath, what: str, verb: str) -> HoldfastError:
     """
     cause = f"{what}: {error.strerror}"
     if verb == "read":
-        return ObjectMissing(cause, hint="somebody else put it there: find out who")
+        return ObjectMissing(cause, hint="holdfast did not create it: find out who did")
     return RepositoryRefused(
         cause, hint="remove it; to keep backups on another disk, mount that disk there (bind)"
     )

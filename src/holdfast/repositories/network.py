@@ -86,7 +86,7 @@ class RetryingRepository(ForwardingRepository):
             yield chunk
 
     def stat(self, key: str) -> Stored:
-        return self._trying(lambda: self._repository.stat(key), what=f"looking at '{key}'")
+        return self._trying(lambda: self._repository.stat(key), what=f"looking up '{key}'")
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """A list that breaks off is started again; objects already returned are skipped."""
@@ -113,7 +113,7 @@ class RetryingRepository(ForwardingRepository):
         return self._trying(lambda: self._repository.sweep(prefix), what=f"sweeping '{prefix}'")
 
     def free_bytes(self) -> int | None:
-        return self._trying(self._repository.free_bytes, what="asking for free room")
+        return self._trying(self._repository.free_bytes, what="reading the free space")
 
     def _trying(self, act: Callable[[], Answer], *, what: str) -> Answer:
         """The first retry is immediate: the usual cause is a connection that was idle too long."""

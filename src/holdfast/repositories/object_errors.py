@@ -54,19 +54,19 @@ _KEYS = "the access key or its secret is wrong: see docs/repositories.md for whe
 REMEDIES = {
     "RequestTimeTooSkewed": f"this host's clock is wrong: {_CLOCK}",
     "RequestExpired": f"this host's clock is wrong: {_CLOCK}",
-    "ExpiredToken": "the session token has run out: hand a new one to the host",
-    "TokenRefreshRequired": "the session token has run out: hand a new one to the host",
-    "InvalidToken": "the session token is not the store's: hand a new one to the host",
+    "ExpiredToken": "the session token has expired: give the host a new one",
+    "TokenRefreshRequired": "the session token has expired: give the host a new one",
+    "InvalidToken": "the store does not know the session token: give the host a new one",
     "InvalidAccessKeyId": _KEYS,
     "SignatureDoesNotMatch": _KEYS,
     "AuthenticationFailed": _KEYS,
-    "NoSuchBucket": "make the bucket, or mend 'bucket' and 'endpoint' in the configuration",
-    "ContainerNotFound": "make the container, or mend 'container' in the configuration",
-    "AuthorizationHeaderMalformed": "mend 'region' in the configuration",
-    "PermanentRedirect": "mend 'region' or 'endpoint' in the configuration",
+    "NoSuchBucket": "create the bucket, or correct 'bucket' and 'endpoint' in the configuration",
+    "ContainerNotFound": "create the container, or correct 'container' in the configuration",
+    "AuthorizationHeaderMalformed": "correct 'region' in the configuration",
+    "PermanentRedirect": "correct 'region' or 'endpoint' in the configuration",
 }
-RIGHTS = "grant the rights that docs/repositories.md lists: list, get, put, delete, abort"
-_KEPT = "this login may not delete, or the store keeps it for a time: delete with one that may"
+RIGHTS = "grant the permissions that docs/repositories.md lists: list, get, put, delete, abort"
+_KEPT = "this login may not delete, or a retention lock protects it: use a login that may delete"
 
 
 def no_fault() -> TlsFault | None:
@@ -99,7 +99,7 @@ def translated(error: Exception, what: str, *, deletes: bool = False) -> Holdfas
     code = found[1] if found else ""
     cause = f"{what}: {_cause(text, code)}"
     if code in _FULL or "507 Insufficient Storage" in text:
-        return RepositoryFull(cause, hint="free some room, or prune old backups: holdfast prune")
+        return RepositoryFull(cause, hint="free space, or prune old backups: holdfast prune")
     if code in _LATER:
         return RepositoryUnreachable(cause, hint="trying later may work")
     if code in REMEDIES:
@@ -107,19 +107,19 @@ def translated(error: Exception, what: str, *, deletes: bool = False) -> Holdfas
     if deletes and (isinstance(error, PermissionDeniedError) or _KEEPING.search(text)):
         return RepositoryReadOnly(cause, hint=_KEPT)
     if isinstance(error, AlreadyExistsError | PreconditionError):
-        return AlreadyStored(f"{what}: the key exists", hint="what is stored is never overwritten")
+        return AlreadyStored(f"{what}: the key exists", hint="stored objects are never overwritten")
     if isinstance(error, FileNotFoundError):
         return ObjectMissing(
             f"{what}: there is no such object",
             hint="run holdfast verify to see what else is missing",
         )
     if _IMPOSSIBLE in text:
-        return RepositoryRefused(cause, hint="somebody else put it there: remove it by hand")
+        return RepositoryRefused(cause, hint="holdfast did not create it: remove it by hand")
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or _is_refusal(text):
         return RepositoryRefused(cause, hint=RIGHTS)
     if (fault := tls_fault_in(text)) is not None:
         return _not_believed(what, fault)
-    return RepositoryUnreachable(cause, hint="is the endpoint right, and does it answer?")
+    return RepositoryUnreachable(cause, hint="check the endpoint, and whether it answers")
 
 
 def _not_believed(what: str, fault: TlsFault) -> RepositoryRefused:
@@ -150,26 +150,26 @@ _MOMENT = re.compile(r"not_(?:after|before): UnixTime\(\s*(\d+)")
 _EXPECTED = re.compile(r'expected: \w+\(\s*"?([^"\s,)]+)')
 _PRESENTED = re.compile(r'\w+Name\(\\"([^"\\]+)\\"\)|IpAddress\(([^)]+)\)')
 
-_UNKNOWN_HINT = "name the certificate of whoever signed it in ca_file, or mend 'endpoint'"
-_NAME_HINT = "mend 'endpoint', or have the certificate name it (subjectAltName)"
-_TIME_HINT = "have it renewed at the store; is this host's clock right? timedatectl"
+_UNKNOWN_HINT = "name the certificate of its signer in ca_file, or correct 'endpoint'"
+_NAME_HINT = "correct 'endpoint', or get a certificate that names it (subjectAltName)"
+_TIME_HINT = "renew it at the store, and check this host's clock: timedatectl"
 _OWN_AUTHORITY_HINT = (
-    "name it in ca_file; a store behind a proxy needs one of a server:"
+    "name it in ca_file; a store behind a proxy needs a server certificate:"
     " openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE"
 )
-_CLIENT_HINT = "the store wants a certificate of its clients, which holdfast has none of"
+_CLIENT_HINT = "the store requires client certificates, which holdfast does not support"
 # The words of rustls; OpenSSL has numbers instead (X509_V_ERR_...).
 _BY_WORD = {
-    "UnknownIssuer": ("is signed by nobody whom this host trusts", _UNKNOWN_HINT),
+    "UnknownIssuer": ("is signed by an authority that this host does not trust", _UNKNOWN_HINT),
     "CaUsedAsEndEntity": (
-        "is signed by itself, as openssl req -x509 makes it, and is not the one in ca_file",
+        "is self-signed (openssl req -x509), and is not the one in ca_file",
         _OWN_AUTHORITY_HINT,
     ),
     "EkuError": ("is not for servers (extendedKeyUsage)", _NAME_HINT),
     "InvalidPurpose": ("is not for servers (extendedKeyUsage)", _NAME_HINT),
     "InvalidPurposeContext": ("is not for servers (extendedKeyUsage)", _NAME_HINT),
     "Revoked": ("is revoked", _TIME_HINT),
-    "BadSignature": ("has a signature that is wrong", _UNKNOWN_HINT),
+    "BadSignature": ("has an invalid signature", _UNKNOWN_HINT),
 }
 _BY_NUMBER = {
     9: ("is not valid yet", _TIME_HINT),
@@ -198,13 +198,14 @@ def tls_fault_in(text: str) -> TlsFault | None:
         inner = _INNER.search(text)
         return _of_certificate(inner[1] if inner else found[1], text)
     if found := _ALERT.search(text):
-        hint = "it wants TLS 1.2 or 1.3 in common with us"
+        hint = "the store must support TLS 1.2 or 1.3"
         if "Certificate" in found[1] or found[1] in ("UnknownCA", "AccessDenied"):
             hint = _CLIENT_HINT
         return TlsFault(f"the store ended the TLS handshake ({found[1]})", hint)
     if _NOT_TLS.search(text):
-        hint = "mend the port of 'endpoint'; a store without TLS is http:// with plain_http: true"
-        return TlsFault("it speaks no TLS at that port", hint)
+        hint = "correct the port of 'endpoint'; for a store without TLS: http:// and plain_http:"
+        " true"
+        return TlsFault("it does not speak TLS at that port", hint)
     return None
 
 
@@ -216,7 +217,7 @@ def tls_fault_of(error: BaseException) -> TlsFault | None:
         )
         return TlsFault(f"the store's certificate {said}", hint)
     if isinstance(error, ssl.SSLError):
-        hint = "is it the port of TLS, and has it TLS 1.2 or 1.3?"
+        hint = "check that the port speaks TLS 1.2 or 1.3"
         return TlsFault(f"no TLS connection: {error.reason or error}", hint)
     return None
 
@@ -241,4 +242,4 @@ def _names(text: str) -> str:
     wanted = _EXPECTED.search(text)
     whom = f", not for '{wanted[1]}'" if wanted else ""
     presented = ", ".join(f"'{one or other}'" for one, other in _PRESENTED.findall(text))
-    return f"is for {presented}{whom}" if presented else f"names no host at all{whom}"
+    return f"is for {presented}{whom}" if presented else f"names no host{whom}"

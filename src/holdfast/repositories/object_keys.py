@@ -56,7 +56,7 @@ def believed(found: Iterable[tuple[str, int]], prefix: str, *, store: str) -> It
         if key in landmarks or position >= MOST_OBJECTS:
             raise RepositoryUnreachable(
                 f"cannot list '{prefix}' in '{store}': the list does not end",
-                hint="trying again may work; if it does not, the store is broken or not yours",
+                hint="try again; if the error returns, the store is broken or is not your own",
             )
         if position % LANDMARK_EVERY == 0:
             landmarks.add(key)
@@ -64,7 +64,9 @@ def believed(found: Iterable[tuple[str, int]], prefix: str, *, store: str) -> It
             yield Stored(key=key, size_bytes=size_bytes)
         elif not told:
             told = True
-            events.warning("strange_object", store=store, key=ascii(key), size_bytes=size_bytes)
+            events.warning(
+                "foreign_object_skipped", store=store, key=ascii(key), size_bytes=size_bytes
+            )
 
 
 def is_content(chunks: Iterable[bytes], content: bytes) -> bool:

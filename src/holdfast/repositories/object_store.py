@@ -143,8 +143,8 @@ class ObjectStoreRepository:
             return
         self._take_back(key)
         raise RepositoryUnreachable(
-            f"cannot store '{key}' in '{self._name}': it keeps other bytes than were sent",
-            hint="something between here and the store damages data: look at proxies",
+            f"cannot store '{key}' in '{self._name}': it stored other bytes than were sent",
+            hint="a device on the way to the store damages data: check the proxies",
         )
 
     def _put_parts(self, key: str, chunks: Iterator[bytes], known: Content | None) -> Stored:
@@ -168,15 +168,15 @@ class ObjectStoreRepository:
             self._take_back(key)
             raise RepositoryUnreachable(
                 f"cannot store '{key}' in '{self._name}': {counted.size_bytes} bytes were sent,"
-                f" it keeps {found}",
-                hint="does anybody else write to this repository?",
+                f" it stored {found}",
+                hint="check whether another program writes to this repository",
             )
         return Stored(key=key, size_bytes=counted.size_bytes)
 
     def _exists(self, key: str) -> AlreadyStored:
         return AlreadyStored(
             f"cannot store '{key}' in '{self._name}': the key exists",
-            hint="what is stored is never overwritten",
+            hint="stored objects are never overwritten",
         )
 
     def _put_id_of(self, key: str) -> str | None:
@@ -211,7 +211,7 @@ class ObjectStoreRepository:
             yield chunk
         if seen != expected:
             raise RepositoryUnreachable(
-                f"cannot read '{key}' in '{self._name}': {seen} of {expected} bytes came",
+                f"cannot read '{key}' in '{self._name}': {seen} of {expected} bytes arrived",
                 hint="trying again may work",
             )
 
@@ -223,7 +223,7 @@ class ObjectStoreRepository:
         )
 
     def _head(self, key: str) -> GetResult:
-        with self._errors_of("look for", key):
+        with self._errors_of("look up", key):
             return obstore.get(self._store, key, options={"head": True})
 
     def list(self, prefix: str) -> Iterator[Stored]:
@@ -264,7 +264,7 @@ class ObjectStoreRepository:
                 is_there = is_content(chunks, b"holdfast")
             if not is_there or [each.key for each in self.list(folder)] != [key]:
                 raise RepositoryUnreachable(
-                    f"cannot trust '{self._name}': it does not give back what was just put",
+                    f"cannot trust '{self._name}': it does not return what was just stored",
                     hint="backups need a store with read-after-write consistency",
                 )
         refused = ""
@@ -286,8 +286,8 @@ class ObjectStoreRepository:
         except AlreadyStored:
             return
         raise RepositoryRefused(
-            f"cannot trust '{self._name}': it replaces objects where it was asked not to",
-            hint="the store must know conditional writes (If-None-Match): update it",
+            f"cannot trust '{self._name}': it replaces objects although it was told not to",
+            hint="the store must support conditional writes (If-None-Match): update it",
         )
 
 

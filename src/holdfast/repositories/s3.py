@@ -55,7 +55,9 @@ def s3_repository(
     if keys:
         config.update(_config_of(keys))
     connection = connection_to(bucket, address, name=f"s3://{bucket.name}")
-    with connection.login(hint="ca_file holds certificates in PEM, each whole; mend 'endpoint'"):
+    with connection.login(
+        hint="ca_file must hold complete certificates in PEM; else correct 'endpoint'"
+    ):
         store = S3Store(
             bucket.name,
             prefix=bucket.prefix or None,

@@ -122,7 +122,7 @@ class SftpRepository:
                     gathered.clear()
         if seen != size_bytes:
             raise RepositoryUnreachable(
-                f"cannot read '{key}' in '{self._name}': {seen} of {size_bytes} bytes came",
+                f"cannot read '{key}' in '{self._name}': {seen} of {size_bytes} bytes arrived",
                 hint="trying again may work",
             )
 
@@ -180,7 +180,7 @@ class SftpRepository:
         return swept
 
     def free_bytes(self) -> int | None:
-        with self._connections.session() as session, self._errors_of("ask the room of", ""):
+        with self._connections.session() as session, self._errors_of("read the free space of", ""):
             return session.free_bytes(self._root)
 
     def check(self) -> str:
@@ -192,8 +192,8 @@ class SftpRepository:
         kept_because = self._check_delete(key)
         if not is_there:
             raise RepositoryUnreachable(
-                f"cannot trust '{self._name}': it does not give back what was just put",
-                hint="look at the server's storage",
+                f"cannot trust '{self._name}': it does not return what was just stored",
+                hint="check the server's storage",
             )
         return kept_because
 
@@ -232,14 +232,14 @@ class SftpRepository:
         what = f"cannot {verb} '{key}' in '{self._name}': {said}"
         if isinstance(error, WriteFailed):
             return RepositoryFull(
-                f"{what}, as a full disk or a quota that is used up is told over SFTP",
-                hint="look at df and quota there; free some room, or prune: holdfast prune",
+                f"{what}, which is how SFTP reports a full disk or a used-up quota",
+                hint="check df and quota there; free space, or prune: holdfast prune",
             )
         if isinstance(error, FileExistsError):
-            return AlreadyStored(what, hint="what is stored is never overwritten")
+            return AlreadyStored(what, hint="stored objects are never overwritten")
         if error.errno == errno.EACCES:
             return RepositoryReadOnly(
-                what, hint=f"'{self._root}' must be writable for the login there"
+                what, hint=f"'{self._root}' must be writable for the login on the server"
             )
         if error.errno == errno.ENOENT:
             return self._missing(what)
@@ -250,7 +250,7 @@ class SftpRepository:
         with self._connections.session() as session:
             if _is_folder(session, self._root):
                 return ObjectMissing(what, hint="run holdfast verify to see what else is missing")
-        return RepositoryUnreachable(what, hint=f"make the folder '{self._root}' there first")
+        return RepositoryUnreachable(what, hint=f"create the folder '{self._root}' there first")
 
 
 class _SourceBroke(Exception):

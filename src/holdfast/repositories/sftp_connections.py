@@ -159,7 +159,7 @@ class SshConnections:
         opened.get_channel().settimeout(self._login.timeout.total_seconds())
         if FSYNC not in opened.extensions and not self._warned:
             self._warned = True
-            events.warning("no_fsync", server=self._login.server)
+            events.warning("fsync_not_supported", server=self._login.server)
         return opened
 
     def _connected(self) -> _Connection:
@@ -207,15 +207,15 @@ class SshConnections:
             if str(error) in _CUT:
                 raise self._unreachable(error) from error
             raise self._refused(
-                "the server refuses the login",
+                "the server refused the login",
                 hint=f"put the public key into authorized_keys of '{login.user}' there",
             ) from error
         except paramiko.SSHException as error:
             if "no acceptable host key" in str(error):
                 known = self._known_keys()
                 raise self._refused(
-                    f"the server has no key of a kind that is known: {', '.join(known.kinds)}",
-                    hint=f"compare another of its keys, then list it too: {known.asked}",
+                    f"the server has no key of a known type: {', '.join(known.kinds)}",
+                    hint=f"check another of its keys, then list it too: {known.asked}",
                 ) from error
             raise self._unreachable(error) from error
         except (EOFError, OSError) as error:
@@ -232,7 +232,7 @@ class SshConnections:
             cause = os.strerror(error.errno or 0)
             raise self._refused(
                 f"known_hosts '{login.known_hosts}' cannot be read: {cause}",
-                hint="known_hosts names a file that the user who runs holdfast can read",
+                hint="known_hosts must name a file that the user who runs holdfast can read",
             ) from error
 
     def _drop(self, connection: _Connection) -> None:
@@ -253,7 +253,7 @@ class SshConnections:
         cause = str(error) or type(error).__name__
         return RepositoryUnreachable(
             f"cannot talk to '{self._login.server}': {cause}",
-            hint="is the host right, and does its SSH server answer?",
+            hint="check the host, and whether its SSH server answers",
         )
 
     def _refused(self, cause: str, *, hint: str) -> RepositoryRefused:

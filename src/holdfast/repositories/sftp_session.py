@@ -92,7 +92,7 @@ class SftpSession(paramiko.SFTPClient):
         self._send_packet(CMD_INIT, hello)
         kind, content = self._read_packet()
         if kind != CMD_VERSION:
-            raise SFTPError("the server speaks no SFTP")
+            raise SFTPError("the server does not speak SFTP")
         answer = Message(content)
         version: int = answer.get_int()
         offered = set()
@@ -123,7 +123,7 @@ class SftpSession(paramiko.SFTPClient):
     def require_ok(self, kind: int, message: Any) -> None:
         """Raise the error that a status means, if any."""
         if kind != CMD_STATUS:
-            raise SFTPError("the server answered with something else than was asked for")
+            raise SFTPError("the server sent an unexpected answer")
         self._convert_status(message)
 
 

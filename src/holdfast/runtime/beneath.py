@@ -199,7 +199,7 @@ def _pass(descriptor: int, segment: str, name: str) -> int:
 
 
 def _link_in_the_way(segment: str, name: str) -> NotBeneath:
-    cause = f"'{segment}' is a symbolic link, and none is followed here"
+    cause = f"'{segment}' is a symbolic link, which is not followed here"
     return NotBeneath(errno.ELOOP, cause, name)
 
 

@@ -73,7 +73,7 @@ def add_note(cause: BaseException, fault: BaseException) -> None:
     if isinstance(fault, HoldfastError) and type(fault) is type(cause):
         return
     said = str(fault) or type(fault).__name__
-    note = f"cleaning up after it failed as well: {said}"
+    note = f"the clean-up failed as well: {said}"
     if note not in getattr(cause, "__notes__", ()):
         cause.add_note(note)
 
@@ -165,7 +165,7 @@ def endable() -> Iterator[Callable[[], None]]:
     def handle(_number: int, _frame: FrameType | None) -> None:
         if wanted.is_set() and not left.is_set():
             wanted.clear()
-            error = Ended(f"cannot go on: {_Told.doing or 'it was ended'}")
+            error = Ended(f"cannot continue: {_Told.doing or 'it was ended'}")
             error.doing = _Told.doing
             raise error
 

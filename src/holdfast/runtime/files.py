@@ -199,7 +199,7 @@ def state_error(error: Exception, path: Path) -> HoldfastError:
     what = f"cannot use state directory file '{path}'"
     cause = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
     if isinstance(error, OSError) and error.errno == NO_FILE:
-        cause = "it is no regular file"
+        cause = "it is not a regular file"
     return disk_error(error, what) or ConfigInvalid(
         f"{what}: {cause}",
         hint="the state_directory must exist and belong to the user who runs holdfast",

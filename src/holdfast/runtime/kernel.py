@@ -34,10 +34,10 @@ def disk_error(error: Exception, what: str) -> HoldfastError | None:
     number = _number_of(error)
     cause = f"{what}: {os.strerror(number) if isinstance(error, OSError) else error}"
     if number in FULL:
-        return RepositoryFull(cause, hint="free some room there; df -h, df -i and quota tell more")
+        return RepositoryFull(cause, hint="free space there; df -h, df -i and quota show more")
     if number in READ_ONLY:
         return RepositoryReadOnly(
-            cause, hint="mount it writable; a disk that failed is made read-only: see dmesg"
+            cause, hint="mount it writable; the kernel makes a failed disk read-only: see dmesg"
         )
     if number in FAILING:
         return RepositoryUnreachable(
@@ -54,10 +54,10 @@ def _number_of(error: Exception) -> int:
 
 def foreseen(error: Exception) -> HoldfastError | None:
     """For the outermost frame: `error` as our own class if the host caused it; None for a bug."""
-    doing = "cannot go on"
+    doing = "cannot continue"
     if isinstance(error, MemoryError) or _is_out_of_memory(error):
         return MemoryShort(
-            f"{doing}: the host gives no more memory",
+            f"{doing}: the host has no more memory",
             hint="raise MemoryMax= of the service or ulimit -v, or give the job fewer processes",
         )
     if is_refusal(error):

@@ -280,7 +280,7 @@ def _starting(program: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ToolMissing(
             f"cannot run '{program}': it is not installed",
-            hint=f"install the package that holds '{Path(program).name}'",
+            hint=f"install the package that provides '{Path(program).name}'",
         ) from error
     except OSError as error:
         if not is_refusal(error):

@@ -91,7 +91,7 @@ def write_all(file: IO[bytes], chunk: bytes, folder: Path | None) -> None:
     except OSError as error:
         raise RestoreFailed(
             f"cannot spool in '{folder}': {error.strerror}",
-            hint="make room there, name another folder by TMPDIR, or restore with one worker",
+            hint="free space there, name another folder in TMPDIR, or restore with one worker",
         ) from error
 
 
@@ -116,12 +116,12 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[Path]:
 
 def _obstacle(folder: Path, size_bytes: int) -> str:
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        return "cannot be written"
+        return "is not writable"
     if is_in_memory(folder):
         return "is in memory"
     free = shutil.disk_usage(folder).free
     if free < size_bytes + SPARE_BYTES:
-        return f"has {size(free)} free of the {size(size_bytes + SPARE_BYTES)} that it takes"
+        return f"has {size(free)} free of {size(size_bytes + SPARE_BYTES)} needed"
     return ""
 
 

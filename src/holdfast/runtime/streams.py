@@ -112,8 +112,8 @@ def require_answer() -> None:
     if lost is not None and _answer.counts:
         cause = os.strerror(lost.errno or 0)
         raise OutputLost(
-            f"cannot print the answer: {cause}",
-            hint="what was asked for is done; only what stdout should have said is lost",
+            f"cannot write the output to stdout: {cause}",
+            hint="the command succeeded; only its output is lost",
         )
 
 

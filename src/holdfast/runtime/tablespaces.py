@@ -92,16 +92,17 @@ class NewTablespaces:
                 return link.readlink()
             if is_in_use(str(folder)):
                 raise TargetNotEmpty(
-                    f"cannot bring tablespace {oid} to '{folder}': it contains files",
-                    hint="?tablespaces=DIRECTORY names a folder that is empty, or not there",
+                    f"cannot restore tablespace {oid} to '{folder}': it contains files",
+                    hint="with ?tablespaces=DIRECTORY, name a folder that is empty or does not"
+                    " exist",
                 )
             make_folder(folder / _version_folder(self.data), above=PRIVATE_FOLDER)
             make_folder(link.parent)
             link.symlink_to(folder)
         except OSError as error:
             raise RestoreFailed(
-                f"cannot make tablespace {oid} in '{folder}': {os.strerror(error.errno or 0)}",
-                hint="is there room, and is the folder the server's own?",
+                f"cannot create tablespace {oid} in '{folder}': {os.strerror(error.errno or 0)}",
+                hint="check the free space, and that the server's user owns the folder",
             ) from error
         return folder
 
@@ -129,10 +130,11 @@ class NewTablespaces:
 def in_use(made: TablespaceMade) -> HoldfastError:
     """The error for WAL that creates a tablespace in a folder in use; the hint names ways out."""
     return TargetNotEmpty(
-        f"cannot replay WAL from {made.at} on: it makes tablespace {made.oid} in"
+        f"cannot replay WAL from {made.at} on: it creates tablespace {made.oid} in"
         f" '{made.location}', and that folder is in use on this host",
-        hint=f"restore --to 'file:///FOLDER?tablespaces=/ANOTHER' has it in /ANOTHER/{made.oid}"
-        f" instead; or recover to a point before it: --target-lsn {made.after}",
+        hint=f"place it in /ANOTHER/{made.oid} with restore --to"
+        " 'file:///FOLDER?tablespaces=/ANOTHER', or recover to a point before it:"
+        f" --target-lsn {made.after}",
     )
 
 
@@ -156,8 +158,8 @@ def _write(path: Path, changes: list[tuple[int, bytes]] | None, made: Tablespace
     """Apply `changes` to the file; raises `RestoreFailed` if one segment cannot hold them."""
     if changes is None:
         raise RestoreFailed(
-            f"cannot replay WAL from {made.at} on: a record that makes tablespace {made.oid} in"
-            f" '{made.location}' begins where its segment ends",
+            f"cannot replay WAL from {made.at} on: a record that creates tablespace {made.oid} in"
+            f" '{made.location}' begins at the end of its segment",
             hint=f"recover to a point before it (--target-lsn {made.after}), or on another host",
         )
     with path.open("r+b", buffering=0) as file:

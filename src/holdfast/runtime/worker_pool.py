@@ -63,7 +63,7 @@ class AdaptiveLimit:
         with self._lock:
             self._most = max(1, self._most // 2)
             slots = self._most
-        events.warning("slots_halved", slots=slots, because="the host refused another task")
+        events.warning("workers_halved", slots=slots, because="the host refused another task")
 
 
 def nothing() -> None:
@@ -147,10 +147,10 @@ def is_started(thread: threading.Thread, *, otherwise: str) -> bool:
 def _start(threads: Sequence[threading.Thread]) -> None:
     """Start all threads, or as many as the host allows; raises `TasksRefused` if it allows none."""
     for number, thread in enumerate(threads):
-        if not is_started(thread, otherwise=f"{number} workers of {len(threads)} do the work"):
+        if not is_started(thread, otherwise=f"{number} of {len(threads)} workers do the work"):
             if number == 0:
                 raise TasksRefused(
-                    "cannot begin: the kernel refused another process or thread",
+                    "cannot start: the kernel refused another process or thread",
                     hint="raise TasksMax= of the service, or give the job fewer processes",
                 )
             return
@@ -234,7 +234,7 @@ class _Crew(Generic[Item]):
 
     def raise_cause(self) -> None:
         if isinstance(self._cause, KeyboardInterrupt):
-            raise Interrupted("cannot go on: somebody pressed Ctrl-C") from self._cause
+            raise Interrupted("cannot continue: interrupted by Ctrl-C") from self._cause
         if self._cause is not None:
             raise self._cause
 

@@ -105,20 +105,20 @@ class SessionClient:
                     line = answers.readline(MOST_ANSWER_BYTES)
             except PermissionError as error:
                 raise SessionRefused(
-                    f"cannot ask the session daemon at '{self.socket_path}': "
+                    f"cannot reach the session daemon at '{self.socket_path}': "
                     f"{os.strerror(error.errno or 0)}",
                     hint="the socket is open to the daemon's own user and its group",
                 ) from error
             except OSError as error:
                 raise self._silent(error) from error
         if not line.endswith(b"\n"):
-            raise self._silent(OSError("it hung up"))
+            raise self._silent(OSError("it closed the connection without an answer"))
         return decode_answer(line)
 
     def _silent(self, error: OSError) -> SessionDaemonUnreachable:
         cause = os.strerror(error.errno) if error.errno else str(error)
         return SessionDaemonUnreachable(
-            f"cannot ask the session daemon at '{self.socket_path}': {cause}",
+            f"cannot reach the session daemon at '{self.socket_path}': {cause}",
             hint="start it: systemctl enable --now holdfast-sessiond.socket",
         )
 

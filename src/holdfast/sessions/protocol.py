@@ -62,20 +62,20 @@ def decode_request(line: bytes) -> Request:
         document = parsed(line)
         version = document.pop("version")
         if version != VERSION:
-            raise _not_understood(f"it speaks version {version}, this daemon {VERSION}")
+            raise _not_understood(f"it has protocol version {version}, this daemon has {VERSION}")
         request = Request(**document | {"verb": Verb(document["verb"])})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _not_understood(f"{type(error).__name__}: {error}") from error
     for name, value in asdict(Request(verb=request.verb)).items():
         if name != "verb" and type(getattr(request, name)) is not type(value):
-            raise _not_understood(f"'{name}' is no {type(value).__name__}")
+            raise _not_understood(f"'{name}' is not of type {type(value).__name__}")
     return request
 
 
 def _not_understood(cause: str) -> HoldfastError:
     return ConfigInvalid(
         f"cannot understand the request: {cause}",
-        hint="are the command and the daemon of the same release? restart holdfast-sessiond",
+        hint="use the same release of command and daemon: restart holdfast-sessiond",
     )
 
 
@@ -99,8 +99,8 @@ def decode_answer(line: bytes) -> dict[str, Any]:
         error = _KINDS[told["kind"]](told["message"], hint=told["hint"]) if told else None
     except (ValueError, TypeError, KeyError, AttributeError) as cause:
         raise SessionDaemonUnreachable(
-            "cannot understand what the session daemon answers",
-            hint="are the command and the daemon of the same release? restart holdfast-sessiond",
+            "cannot understand the answer of the session daemon",
+            hint="use the same release of command and daemon: restart holdfast-sessiond",
         ) from cause
     if error is not None:
         raise error

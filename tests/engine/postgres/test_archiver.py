@@ -39,7 +39,7 @@ def test_archiving_that_fails_is_told_by_check_and_status_until_it_works_again(
     server.configure("archive_mode = on\narchive_command = ''")
     server.stop()
     server.start()
-    assert "neither a command" in checked(archive, code=74)["problem"]
+    assert "no archive_command" in checked(archive, code=74)["problem"]
     server.ask("ALTER SYSTEM SET archive_command = 'true'")
     server.ask("SELECT pg_reload_conf()")
     server.ask("SELECT pg_switch_wal()")
@@ -51,13 +51,13 @@ def test_archiving_that_fails_is_told_by_check_and_status_until_it_works_again(
     server.ask("SELECT pg_logical_emit_message(true, 'x', 'y')")
     server.ask("SELECT pg_switch_wal()")
     until(lambda: server.ask("SELECT failed_count > 0 FROM pg_stat_archiver") == [(True,)])
-    assert "every try since" in checked(archive, code=74)["problem"]
+    assert "every attempt to archive WAL since" in checked(archive, code=74)["problem"]
     told = status(archive, code=44)
     assert told["problem"] == told["archiver"]["problem"]
     # The counters were reset, and the next failure is reported again.
     server.ask("SELECT pg_stat_reset_shared('archiver')")
     until(lambda: server.ask("SELECT failed_count > 0 FROM pg_stat_archiver") == [(True,)])
-    assert "since ever" in checked(archive, code=74)["problem"]
+    assert "every attempt to archive WAL has failed" in checked(archive, code=74)["problem"]
     server.ask("ALTER SYSTEM SET archive_command = 'true'")
     server.ask("SELECT pg_reload_conf()")
     until(lambda: server.ask("SELECT archived_count > 0 FROM pg_stat_archiver") == [(True,)])
@@ -82,7 +82,7 @@ def test_a_standby_is_only_asked_for_what_it_archives_itself(
         archive.server.ask("SELECT pg_switch_wal()")
         failed = "SELECT failed_count > 0 FROM pg_stat_archiver"
         until(lambda: standby.ask(failed) == [(True,)])
-        assert "every try" in checked(on_standby, code=74)["problem"]
+        assert "every attempt" in checked(on_standby, code=74)["problem"]
 
 
 def test_a_login_without_rights_and_a_server_that_is_down_are_no_alarm_of_status(

@@ -256,7 +256,7 @@ def test_rows_for_tables_that_stand_are_all_or_none_also_where_one_would_keep_go
     server: PostgresServer, tmp_path: Path
 ) -> None:
     shop = Standing(server, tmp_path, SHOP.format(action=""))
-    with pytest.raises(Unsupported, match="cannot restore past what fails"):
+    with pytest.raises(Unsupported, match="cannot restore past errors"):
         shop.restore("customer", overwrite=True, keep_going=True)
     assert shop.dump() == shop.as_backed_up
 

@@ -171,7 +171,7 @@ def test_rows_come_into_a_database_in_use_all_or_none(
     assert server.ask(database, counts) == [(0, 0)]
     bring_back(target, parts, tmp_path, tables=tables[:1])
     assert server.ask(database, counts) == [(9, 0)]
-    with pytest.raises(Unsupported, match="cannot restore over what is there"):
+    with pytest.raises(Unsupported, match="cannot restore over existing data"):
         bring_back(target, parts, tmp_path, tables=tables, overwrite=True)
 
 

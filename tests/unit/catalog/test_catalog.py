@@ -36,7 +36,7 @@ def test_parts_without_a_manifest_are_no_backup() -> None:
     catalog, repository = catalog_with(OLD)
     repository.put("shop/20261120T020000Z-99999999/parts/data/x.copy.zst", [b"x"])
     assert [each.name for each in catalog.survey().manifests] == [OLD.name]
-    with pytest.raises(BackupNotFound, match="there is no finished backup of that name"):
+    with pytest.raises(BackupNotFound, match="no finished backup has this id"):
         catalog.find("shop/20261120T020000Z-99999999")
 
 

@@ -64,29 +64,41 @@ WRONG: dict[str, tuple[Change, str]] = {
     "a negative size": (in_part(stored_bytes=-1), "stored_bytes: "),
     "no details": (lambda body: body["parts"][0].pop("details"), "details: "),
     "details that are no text": (in_part(details={"format": ["text"]}), "details: its 'format'"),
-    "pages before the first": (in_part(details=TABLE | {"pages": "-5-3"}), "'pages' is '-5-3'"),
+    "pages before the first": (
+        in_part(details=TABLE | {"pages": "-5-3"}),
+        "'pages' has the invalid value '-5-3'",
+    ),
     "pages beyond any table": (
         in_part(details=TABLE | {"pages": "1-" + "9" * 40}),
-        "'pages' is '1-9",
+        "'pages' has the invalid value '1-9",
     ),
-    "no parts": (lambda body: body.pop("parts"), "no list of what it names"),
-    "parts by name": (in_body(parts={"a": 1}), "no list of what it names"),
-    "a part that is none": (in_body(parts=[None]), "it: "),
+    "no parts": (lambda body: body.pop("parts"), "are not a list"),
+    "parts by name": (in_body(parts={"a": 1}), "are not a list"),
+    "a part that is none": (in_body(parts=[None]), "a part or a blob is not "),
     "a part of another backup": (
         in_part(key=f"{GOOD.backup_id}/parts/data/00001-orders.copy.zst"),
-        "is none of this backup",
+        "does not belong to this backup",
     ),
     "a part above its folder": (
         in_part(key=f"{BAD.backup_id}/parts/../../x"),
-        "is none of this backup",
+        "does not belong to this backup",
     ),
-    "a part that is the manifest": (in_part(key=manifest_key(BAD.backup_id)), "is none of this"),
-    "a part of no name": (in_part(key=f"{BAD.backup_id}/parts/a\0b"), "is none of this backup"),
+    "a part that is the manifest": (
+        in_part(key=manifest_key(BAD.backup_id)),
+        "does not belong to this",
+    ),
+    "a part of no name": (
+        in_part(key=f"{BAD.backup_id}/parts/a\0b"),
+        "does not belong to this backup",
+    ),
     "a value of another job": (
         in_body(blobs=[BLOB | {"key": "other/blobs/a"}]),
-        "none of this job",
+        "does not belong to this job",
     ),
-    "a value that is a part": (in_body(blobs=[BLOB | {"key": "shop/x"}]), "none of this job"),
+    "a value that is a part": (
+        in_body(blobs=[BLOB | {"key": "shop/x"}]),
+        "does not belong to this job",
+    ),
     "a value without a length": (in_body(blobs=[{"key": "shop/blobs/a"}]), "plain_fingerprint: "),
     "a time without a zone": (in_body(snapshot_at="2026-11-20T02:00:00"), "snapshot_at: "),
     "a time before year 1": (in_body(finished_at="0001-01-01T00:00:00+14:00"), "finished_at: "),
@@ -99,15 +111,18 @@ WRONG: dict[str, tuple[Change, str]] = {
     ),
     "a position that is none": (
         in_body(proof=BASE | {"start_lsn": "0/XYZ"}),
-        "'start_lsn' is '0/XYZ'",
+        "'start_lsn' has the invalid value '0/XYZ'",
     ),
-    "a timeline that is none": (in_body(proof=BASE | {"timeline": "-1"}), "'timeline' is '-1'"),
+    "a timeline that is none": (
+        in_body(proof=BASE | {"timeline": "-1"}),
+        "'timeline' has the invalid value '-1'",
+    ),
     "a cluster that is none": (
         in_body(proof=BASE | {"system_identifier": "../x"}),
         "'system_identifier'",
     ),
     "an end that is no moment": (in_body(proof=BASE | {"ended_at": "2026-11-20"}), "'ended_at'"),
-    "a name that is none": (in_body(name="../../other"), "it is of no backup"),
+    "a name that is none": (in_body(name="../../other"), "its backup id is invalid"),
     "thousands of notes": (in_body(notes=["x"] * 20_000), "notes: "),
 }
 
@@ -132,14 +147,20 @@ def test_what_can_be_is_read(schema: str) -> None:
 NEWER: dict[str, tuple[Change, str]] = {
     "a part by another algorithm": (
         in_part(stored_fingerprint="blake4:" + "ab" * 32),
-        "fingerprints by 'blake4', which is not known",
+        "fingerprints of the unknown algorithm 'blake4'",
     ),
     "a value by another algorithm": (
         in_body(blobs=[BLOB | {"plain_fingerprint": "k12:" + "ab" * 16}]),
-        "fingerprints by 'k12', which is not known",
+        "fingerprints of the unknown algorithm 'k12'",
     ),
-    "another kind of part": (in_part(details={"kind": "delta"}), "facts of kind 'delta'"),
-    "another kind of proof": (in_body(proof={"kind": "binlog"}), "facts of kind 'binlog'"),
+    "another kind of part": (
+        in_part(details={"kind": "delta"}),
+        "facts of the unknown kind 'delta'",
+    ),
+    "another kind of proof": (
+        in_body(proof={"kind": "binlog"}),
+        "facts of the unknown kind 'binlog'",
+    ),
 }
 
 
@@ -176,7 +197,7 @@ def test_what_a_newer_version_may_have_written_is_told_as_that(change: Change, w
 def test_a_fingerprint_that_is_none_is_named(fingerprint: object) -> None:
     damaged = found(in_part(stored_fingerprint=fingerprint), SCHEMA)
     assert damaged is not None
-    assert "is no fingerprint" in damaged.problem
+    assert "is not a fingerprint" in damaged.problem
     assert len(damaged.problem) < 300
 
 

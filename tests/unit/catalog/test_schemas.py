@@ -116,4 +116,4 @@ def test_a_manifest_of_schema_1_is_not_read_as_one_of_schema_2() -> None:
     store = MemoryRepository()
     store.objects[manifest_key(made.backup_id)] = renamed
     (damaged,) = Catalog(store).survey("shop").damaged
-    assert "facts of kind ''" in damaged.problem
+    assert "facts of the unknown kind ''" in damaged.problem

@@ -187,14 +187,14 @@ TOKEN_IDENTITY = "AGE-PLUGIN-YUBIKEY-1XYZQWQZQRNL3DQGN6QQ8Q"
 
 def test_a_plugin_is_refused_by_name_wherever_it_stands(cli: CommandLine) -> None:
     answer = refused(cli, TOKEN)
-    assert "is for a plugin of age, and plugins are not supported" in answer.stderr
+    assert "is for an age plugin, and plugins are not supported" in answer.stderr
     assert "docs/encryption.md" in answer.stderr
     key = cli.folder / "key"
     key.write_text(f"# a token\n{TOKEN_IDENTITY}\n")
     key.chmod(0o600)
     answer = cli.holdfast("keys", "public", str(key))
     assert answer.exit_code == 10
-    assert "line 2 is of a plugin of age, and plugins are not supported" in answer.stderr
+    assert "line 2 is for an age plugin, and plugins are not supported" in answer.stderr
     assert TOKEN_IDENTITY not in answer.stderr
 
 
@@ -205,7 +205,7 @@ def test_ssh_keys_that_age_cannot_seal_for_are_refused_with_what_it_can(
     key = str(cli.folder / "key")
     subprocess.run(["ssh-keygen", "-q", "-N", "", "-f", key, *argv.split()], check=True)
     answer = refused(cli, Path(f"{key}.pub").read_text().strip())
-    assert "is no SSH key that age seals for" in answer.stderr
+    assert "is not an SSH key that age supports" in answer.stderr
     assert "RSA of 2048 to 4096 bits" in answer.stderr
 
 
@@ -217,7 +217,7 @@ def test_a_slip_in_an_ssh_key_is_told_before_the_first_backup(
     cli: CommandLine, slip: tuple[str, str]
 ) -> None:
     public = " ".join(make_key(cli.folder, "ssh-ed25519").split()[:2])
-    assert "is no SSH key that age seals for" in refused(cli, public.replace(*slip, 1)).stderr
+    assert "is not an SSH key that age supports" in refused(cli, public.replace(*slip, 1)).stderr
 
 
 def test_the_key_of_somebody_else_is_told_by_its_public_half(cli: CommandLine) -> None:

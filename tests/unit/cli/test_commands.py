@@ -212,7 +212,7 @@ def test_a_job_with_an_open_password_file_is_a_problem_of_the_configuration(
     cli.config.write_text(text)
     answer = cli.holdfast("check")
     assert answer.exit_code == 10
-    assert "is open to others (mode 0644)" in answer.stderr
+    assert "is accessible to others (mode 0644)" in answer.stderr
 
 
 def test_status_of_a_job_that_never_ran(cli: CommandLine) -> None:

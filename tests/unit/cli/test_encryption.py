@@ -128,7 +128,7 @@ def test_an_identity_that_others_can_read_is_refused(sealed: CommandLine, mode: 
     for command in (("verify",), ("restore", *TARGET)):
         answer = sealed.holdfast(command[0], "shop/latest", *command[1:], *identity(sealed))
         assert answer.exit_code == 10
-        assert f"is open to others (mode {mode:04o})" in answer.stderr
+        assert f"is accessible to others (mode {mode:04o})" in answer.stderr
         assert "chmod 0600" in answer.stderr
 
 
@@ -267,7 +267,7 @@ def test_backups_of_a_key_that_nobody_trusts_any_more_are_not_listed_as_good(
     assert len(sealed.holdfast("list", "--json").document["backups"]) == 1
     made(sealed, "signing", "next")
     configure(sealed, signing="next")
-    assert "whom nobody told to trust" in sealed.holdfast("list").stdout
+    assert "which is not a trusted key" in sealed.holdfast("list").stdout
     key_file = sealed.folder / "next"
     configure(sealed, f'authentication: {{key_file: {key_file}, public_keys: ["{public}"]}}')
     assert len(sealed.holdfast("list", "--json").document["backups"]) == 1
@@ -278,7 +278,7 @@ def test_a_signing_key_of_another_kind_is_told(sealed: CommandLine) -> None:
     path.write_text("no key at all")
     answer = sealed.holdfast("backup", "shop")
     assert answer.exit_code == 10
-    assert "it holds no private key in PEM without a passphrase" in answer.stderr
+    assert "it is not a private key in PEM without a passphrase" in answer.stderr
 
 
 def test_no_stored_byte_and_no_line_of_a_log_shows_a_secret(sealed: CommandLine) -> None:

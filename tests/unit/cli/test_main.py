@@ -77,7 +77,7 @@ def test_a_configuration_that_may_not_be_read_says_who_may(
     assert answer.exit_code == 10
     assert answer.stderr.splitlines() == [
         "error: cannot read configuration 'holdfast.yaml': Permission denied",
-        "hint: run holdfast as the user it belongs to: sudo -u holdfast holdfast ...",
+        "hint: run holdfast as the owner of the file: sudo -u holdfast holdfast ...",
     ]
 
 

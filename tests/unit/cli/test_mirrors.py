@@ -113,11 +113,11 @@ def test_working_in_one_repository_by_name_leaves_the_others_alone(two: CommandL
     [
         ("mirrors: [ofsite]", "", "there is no repository 'ofsite'"),
         ("mirrors: [main]", "", "a mirror is named twice"),
-        ("mirrors: [offsite]\n    resumable: true", "", "does not go with mirrors"),
+        ("mirrors: [offsite]\n    resumable: true", "", "cannot be used with mirrors"),
         (
             "mirrors: [offsite]",
             f", encryption: {{recipients: [{RECIPIENT}]}}",
-            "sealed for others than its repository",
+            "another encryption than its repository",
         ),
     ],
 )

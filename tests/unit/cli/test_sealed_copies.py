@@ -64,7 +64,7 @@ def test_what_the_target_would_not_believe_is_not_copied(two: CommandLine) -> No
     answer = two.holdfast("copy", "shop", "--to", "offsite", "--json")
     assert answer.exit_code == 56
     problems = [each["problem"] for each in answer.document["backups"]]
-    assert ["whom nobody told to trust" in problem for problem in problems] == [True, True]
+    assert ["which is not a trusted key" in problem for problem in problems] == [True, True]
     assert not (two.folder / "offsite" / "shop").exists()
 
 

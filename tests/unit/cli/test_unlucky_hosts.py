@@ -38,7 +38,7 @@ def test_without_proc_a_backup_says_what_to_mount(cli: CommandLine) -> None:
         check=False,
     )
     assert done.returncode == 10, done.stderr
-    assert "error: cannot tell this process from others" in done.stderr
+    assert "error: cannot identify this process" in done.stderr
     assert "mount -t proc proc /proc" in done.stderr
 
 

@@ -83,7 +83,7 @@ def test_an_identity_among_the_recipients_is_refused_and_not_shown(tmp_path: Pat
     assert secret not in what + hint
     file = listed(tmp_path, secret)
     what, hint = refused(tmp_path, "encryption", f"recipients_file: {file}")
-    assert f"cannot use '{file}': line 1 is no age recipient" in what
+    assert f"cannot use '{file}': line 1 is not an age recipient" in what
     assert secret not in what + hint
 
 
@@ -91,13 +91,13 @@ def test_an_identity_among_the_recipients_is_refused_and_not_shown(tmp_path: Pat
 def test_a_file_of_recipients_that_others_can_change_is_refused(tmp_path: Path, mode: int) -> None:
     file = listed(tmp_path, RECIPIENT, mode=mode)
     what, hint = refused(tmp_path, "encryption", f"recipients_file: {file}")
-    assert f"it can be changed by others (mode {mode:04o})" in what
+    assert f"others may write to it (mode {mode:04o})" in what
     assert hint == f"chmod go-w {file}"
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("# nobody\n", "it names no recipient"), ("\nage1nobody\n", "line 2 is no age recipient")],
+    [("# nobody\n", "it names no recipient"), ("\nage1nobody\n", "line 2 is not an age recipient")],
 )
 def test_a_file_of_recipients_that_says_nothing_is_refused(
     tmp_path: Path, text: str, why: str
@@ -137,4 +137,4 @@ def test_what_is_no_public_key_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_signing_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     file = listed(tmp_path, "whatever", mode=0o644)
     what, _ = refused(tmp_path, "authentication", f"key_file: {file}")
-    assert "is open to others (mode 0644)" in what
+    assert "is accessible to others (mode 0644)" in what

@@ -36,5 +36,5 @@ def test_a_number_that_makes_no_sense_is_refused(tmp_path: Path, number: str) ->
 
 def test_mirrors_are_refused_as_one_might_lack_a_parent(tmp_path: Path) -> None:
     what, hint = refused(tmp_path, text(mirrors="    mirrors: [other]\n"))
-    assert "'incremental' does not go with mirrors" in what
+    assert "'incremental' cannot be used with mirrors" in what
     assert "holdfast copy" in hint

@@ -47,7 +47,7 @@ def test_a_program_names_its_codec_and_never_goes_above_level_six(
         ),
         (
             JOB + "    compression: {program: pigz}\n",
-            "line 4: jobs.shop: 'compression.program' is for dumps of kind mysql, engine tools",
+            "line 4: jobs.shop: 'compression.program' is only for kind mysql with engine tools",
             "leave program out: holdfast compresses itself",
         ),
         (
@@ -60,24 +60,24 @@ def test_a_program_names_its_codec_and_never_goes_above_level_six(
             + MYSQL.replace("tools", "tools, method: physical")
             + REPOSITORY
             + "    compression: {program: pigz}\n",
-            "line 4: jobs.shop: 'compression.program' is for dumps of kind mysql, engine tools",
+            "line 4: jobs.shop: 'compression.program' is only for kind mysql with engine tools",
             "leave program out: holdfast compresses itself",
         ),
         (
             HEAD + MYSQL.replace("tools", "native, backup_as_tables: true") + REPOSITORY,
-            "line 5: jobs.shop.source: 'backup_as_tables' means nothing to engine native",
+            "line 5: jobs.shop.source: 'backup_as_tables' has no effect with engine native",
             "write engine: tools",
         ),
         (
             HEAD
             + MYSQL.replace("tools", "tools, method: physical, backup_as_tables: true")
             + REPOSITORY,
-            "line 5: jobs.shop.source: 'backup_as_tables' means nothing to a copy of all files",
+            "line 5: jobs.shop.source: 'backup_as_tables' has no effect with method physical",
             "leave it out",
         ),
         (
             HEAD + MYSQL.replace("tools", "tools, exclude_tables: [logs]") + REPOSITORY,
-            "line 5: jobs.shop.source: 'exclude_tables' means nothing to engine tools",
+            "line 5: jobs.shop.source: 'exclude_tables' has no effect with engine tools",
             "leave it out, or use native",
         ),
     ],

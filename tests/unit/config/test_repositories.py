@@ -57,10 +57,16 @@ def test_each_kind_of_store_is_told_by_its_kind(tmp_path: Path, text: str, kind:
     [
         ("kind: s4, bucket: b", f"is not one of {', '.join(KINDS)}"),
         ("kind: s3, bucket: b, bukket: c", "bukket: unknown key"),
-        ("kind: s3, bucket: b, endpoint: 'http://s3.example'", "sends backups in the clear"),
-        ("kind: s3, bucket: b, endpoint: 'https://k:s@s3.example'", "an endpoint holds no login"),
-        ("kind: gcs, bucket: b, endpoint: 'http://gcs.example'", "sends backups in the clear"),
-        ("kind: azure, account: a, container: c, endpoint: 'https://a?sig=x'", "holds no login"),
+        ("kind: s3, bucket: b, endpoint: 'http://s3.example'", "sends backups unencrypted"),
+        (
+            "kind: s3, bucket: b, endpoint: 'https://k:s@s3.example'",
+            "an endpoint must not hold a login",
+        ),
+        ("kind: gcs, bucket: b, endpoint: 'http://gcs.example'", "sends backups unencrypted"),
+        (
+            "kind: azure, account: a, container: c, endpoint: 'https://a?sig=x'",
+            "must not hold a login",
+        ),
         ("kind: s3, bucket: b, endpoint: 'https://s3.example:99999'", "is not an address"),
         ("kind: s3, bucket: b, endpoint: 'https://[s3.example'", "is not an address"),
         ("kind: s3, bucket: b, prefix: /abs", "is not a plain prefix"),
@@ -68,9 +74,15 @@ def test_each_kind_of_store_is_told_by_its_kind(tmp_path: Path, text: str, kind:
         ("kind: s3, bucket: b, part_size: 1MiB", "part_size: must be at least 5242880"),
         ("kind: s3, bucket: b, upload_concurrency: 0", "must be at least 1"),
         ("kind: s3, bucket: b, access_key: AKIA", "access_key"),
-        (SFTP, "one login is needed"),
-        ("kind: sftp, host: h, user: u, path: /b, password: {credential: p}", "named in one place"),
-        (SFTP + ", password: {credential: p, environment: X}", "a secret is in one place"),
+        (SFTP, "exactly one login is needed"),
+        (
+            "kind: sftp, host: h, user: u, path: /b, password: {credential: p}",
+            "named in exactly one place",
+        ),
+        (
+            SFTP + ", password: {credential: p, environment: X}",
+            "a secret must be in exactly one place",
+        ),
         (SFTP + ", password: {file: /nowhere/p}", "cannot read '/nowhere/p'"),
     ],
 )
@@ -84,7 +96,7 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("secret words")
     key.chmod(0o644)
-    with pytest.raises(ConfigInvalid, match="open to others") as raised:
+    with pytest.raises(ConfigInvalid, match="accessible to others") as raised:
         loaded(tmp_path, f"{SFTP}, private_key: {{file: {key}}}")
     assert "chmod 0640" in raised.value.hint
 
@@ -112,7 +124,7 @@ def test_a_secret_comes_whole_from_wherever_it_is(tmp_path: Path) -> None:
     ("source", "environment", "said"),
     [
         (SecretSource(environment="SECRET"), {}, "environment variable SECRET is empty or not set"),
-        (SecretSource(credential="s3"), {}, "no systemd credentials are here"),
+        (SecretSource(credential="s3"), {}, "there are no systemd credentials"),
         (SecretSource(credential="s3"), {"CREDENTIALS_DIRECTORY": "/nowhere"}, "No such file"),
     ],
 )

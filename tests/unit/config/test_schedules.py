@@ -50,7 +50,7 @@ def test_a_schedule_that_systemd_refuses_is_named_with_its_line(tmp_path: Path) 
     with pytest.raises(ConfigInvalid) as refused:
         check_file(written(tmp_path, "every night"))
     assert refused.value.message.endswith(
-        "line 7: jobs.shop.schedule: systemd does not understand 'every night'"
+        "line 7: jobs.shop.schedule: systemd cannot parse 'every night'"
     )
     assert "systemd-analyze calendar" in refused.value.hint
 
@@ -60,4 +60,4 @@ def test_without_systemd_the_check_says_what_it_left_out(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     checked = check_file(written(tmp_path, "every night"))
-    assert checked.notes == ("schedules were not checked: there is no systemd-analyze here",)
+    assert checked.notes == ("schedules were not checked: this host has no systemd-analyze",)

@@ -144,7 +144,7 @@ def test_a_user_outside_the_group_is_refused_by_the_mode_and_by_the_daemon(
         path = folder / "socket"
         with listening(daemon, path):
             refused = told_as_nobody(ASK, str(path))
-            assert refused.startswith("SessionRefused cannot ask the session daemon")
+            assert refused.startswith("SessionRefused cannot reach the session daemon")
             path.chmod(0o666)
             assert "not a member of the daemon's group" in told_as_nobody(ASK, str(path))
         path.unlink()

@@ -14,7 +14,7 @@ from holdfast.sessions.client import END_SECONDS, RemoteHolding, SessionClient
 from holdfast.sessions.protocol import SessionRecord
 from tests.support.memory_daemon import ANNE, MemoryDaemon
 
-SILENT = SessionDaemonUnreachable("cannot ask the session daemon: Connection refused")
+SILENT = SessionDaemonUnreachable("cannot reach the session daemon: Connection refused")
 
 
 class Patchy(SessionClient):

@@ -186,7 +186,7 @@ def test_a_lock_is_held_whatever_its_file_says(tmp_path: Path, content: bytes) -
     with guard.hold("shop", deadline=None):
         (tmp_path / "shop.lock").write_bytes(content + b"\n")
         assert guard.owner("shop") is None
-        with pytest.raises(RunInFlight, match="another process is just starting it"):
+        with pytest.raises(RunInFlight, match="another process is starting it"):
             guard.hold("shop", deadline=None).__enter__()
 
 

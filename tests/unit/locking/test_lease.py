@@ -60,7 +60,7 @@ def test_without_a_heartbeat_it_is_taken_over_after_the_lease_time_and_not_befor
     assert there.attempt(deadline=None)
     claim = there.holder()
     assert claim is not None
-    assert claim.because == "no heartbeat came for 60 s"
+    assert claim.because == "no heartbeat arrived for 60 s"
 
 
 def test_the_longer_lease_of_the_two_counts(hosts: MemoryHosts) -> None:

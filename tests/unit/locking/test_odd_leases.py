@@ -97,7 +97,7 @@ def test_the_last_number_that_can_be_is_told_by_name(hosts: MemoryHosts) -> None
     there = hosts.lease("there")
     assert not there.attempt(deadline=None)
     hosts.seconds.now += LEASE
-    with pytest.raises(RepositoryRefused, match=f"'{last}' leaves no number more"):
+    with pytest.raises(RepositoryRefused, match=f"'{last}' has the last number"):
         there.attempt(deadline=None)
 
 
@@ -128,7 +128,7 @@ def test_what_has_the_name_of_a_lease_and_is_none_is_stepped_over() -> None:
 def test_where_all_names_are_taken_by_what_is_no_lease_that_is_told() -> None:
     store = Obstructed()
     store.taken = frozenset(f"{FOLDER}/{number:016}" for number in range(1, 1000))
-    with pytest.raises(RepositoryRefused, match="is no lease, nor are those before it"):
+    with pytest.raises(RepositoryRefused, match="and the objects before it are not leases"):
         MemoryHosts(repository=store).lease("here").attempt(deadline=None)
 
 
@@ -158,5 +158,5 @@ def test_a_slot_that_is_spoilt_for_good_leaves_the_others(spoilt: int) -> None:
         with guard.hold("shop", deadline=None):
             assert any(key.startswith("_slots/2/") for key in store.objects)
         return
-    with pytest.raises(RepositoryRefused, match="is no lease"):
+    with pytest.raises(RepositoryRefused, match="are not leases"):
         guard.hold("shop", deadline=None).__enter__()

@@ -50,7 +50,7 @@ def test_of_a_large_database_the_smallest_tables_that_are_a_tenth_of_it() -> Non
     found = chosen(sizes, "auto")
     assert {each.name for each in found.tables} == {"1", "2", "3", "4", "5", "6"}
     assert sum(sizes[each] for each in found.tables) <= sum(sizes.values()) // 10
-    assert "checksums: true has all of them computed" in str(found)
+    assert "checksums: true covers all tables" in str(found)
 
 
 def test_a_table_that_turns_out_larger_than_the_server_guessed_gets_none() -> None:

@@ -148,7 +148,7 @@ WRONG: list[tuple[dict[str, str], str]] = [
 
 @pytest.mark.parametrize(("texts", "name"), WRONG)
 def test_each_kind_of_part_tells_what_is_none_of_its_own(texts: dict[str, str], name: str) -> None:
-    with pytest.raises(Unreadable, match=f"its '{name}' is "):
+    with pytest.raises(Unreadable, match=f"its '{name}' has the invalid value "):
         details_of_schema_1(texts)
 
 
@@ -161,7 +161,7 @@ def test_what_is_no_facts_or_of_no_kind_is_refused(texts: object) -> None:
 
 
 def test_a_kind_that_a_newer_version_writes_is_told_as_that() -> None:
-    with pytest.raises(NotKnown, match="facts of kind 'tomorrow', which is not known"):
+    with pytest.raises(NotKnown, match="facts of the unknown kind 'tomorrow'"):
         details_in({"kind": "tomorrow", "path": "x"})
 
 

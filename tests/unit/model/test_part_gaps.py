@@ -48,7 +48,7 @@ def test_a_file_with_a_piece_missing_is_told_with_its_place(lost: int) -> None:
     found = pieces()
     del found[lost]
     assert problems(found) == [
-        f"cannot trust file 'base/5/1': what comes after its first {lost * 10} bytes is not there"
+        f"cannot trust file 'base/5/1': the bytes after its first {lost * 10} are missing"
     ]
 
 
@@ -56,14 +56,14 @@ def test_a_file_with_a_piece_missing_is_told_with_its_place(lost: int) -> None:
 def test_a_file_cannot_go_on_after_its_end(kind: PartKind) -> None:
     whole = part("a", 4, kind, path="base/5/1")
     twice = [whole, replace(whole, name="b", key="b")]
-    assert problems(twice) == ["cannot trust file 'base/5/1': it goes on after its end"]
+    assert problems(twice) == ["cannot trust file 'base/5/1': it has parts beyond its end"]
 
 
 def test_a_piece_that_is_there_twice_is_told() -> None:
     found = pieces()
     found.insert(1, replace(found[1], name="again"))
     assert problems(found) == [
-        "cannot trust file 'base/5/1': what comes after its first 20 bytes is not there"
+        "cannot trust file 'base/5/1': the bytes after its first 20 are missing"
     ]
 
 
@@ -71,7 +71,7 @@ def test_a_piece_has_as_many_bytes_as_it_stands_for() -> None:
     found = pieces()
     found[1] = replace(found[1], plain_bytes=9)
     assert problems(found) == [
-        "cannot trust file 'base/5/1': part 'p1' has 9 bytes, and stands for bytes 10-20"
+        "cannot trust file 'base/5/1': part 'p1' has 9 bytes, but covers bytes 10-20"
     ]
 
 
@@ -93,7 +93,10 @@ def test_parts_that_were_taken_for_each_other_are_told() -> None:
     assert len(problems(swapped)) == 2
     exchanged = [replace(whole[0], details=whole[1].details)]
     assert problems(exchanged) == [
-        "cannot trust part 'files/base/5/a': it stands for bytes 0- of 'base/5/b'"
+        (
+            "cannot trust part 'files/base/5/a': it covers bytes 0- of 'base/5/b', but its name"
+            " says otherwise"
+        )
     ]
 
 

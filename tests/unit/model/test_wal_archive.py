@@ -36,14 +36,20 @@ RESET = replace(
     ("archiver", "problem"),
     [
         (WELL, ""),
-        (replace(WELL, last_failed_at=NOW), "every try since 2026-11-20 01:59:00Z"),
-        (replace(RESET, last_failed_at=NOW, failed=1), "every try since ever"),
+        (
+            replace(WELL, last_failed_at=NOW),
+            "every attempt to archive WAL since 2026-11-20 01:59:00Z",
+        ),
+        (replace(RESET, last_failed_at=NOW, failed=1), "every attempt to archive WAL has failed"),
         (RESET, ""),
-        (replace(RESET, waiting=9, waiting_since=NOW - LONGEST_WAIT), "9 files of the WAL wait"),
-        (replace(WELL, is_told_how=False), "neither a command nor a library is set"),
+        (replace(RESET, waiting=9, waiting_since=NOW - LONGEST_WAIT), "9 WAL files wait"),
+        (replace(WELL, is_told_how=False), "no archive_command or archive_library is set"),
         (replace(WELL, mode="off", is_told_how=False, last_failed_at=NOW), ""),
         (replace(WELL, is_standby=True, last_failed_at=NOW), ""),
-        (replace(WELL, is_standby=True, mode="always", last_failed_at=NOW), "every try since"),
+        (
+            replace(WELL, is_standby=True, mode="always", last_failed_at=NOW),
+            "every attempt to archive WAL since",
+        ),
     ],
 )
 def test_what_fails_or_waits_is_a_problem_where_the_server_archives(
@@ -59,7 +65,7 @@ def test_what_fails_or_waits_is_a_problem_where_the_server_archives(
         (WELL, "'000000010000000000000007' was archived at 2026-11-20 01:59:00Z"),
         (RESET, "nothing was archived yet, and nothing failed since 2026-11-19 02:00:00Z"),
         (replace(WELL, mode="off"), "archive_mode is off"),
-        (replace(WELL, is_standby=True), "a standby archives nothing with archive_mode = on"),
+        (replace(WELL, is_standby=True), "a standby with archive_mode = on archives nothing"),
     ],
 )
 def test_where_all_is_well_it_is_told_how_far_it_is(archiver: Archiver, told: str) -> None:

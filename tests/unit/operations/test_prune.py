@@ -82,7 +82,7 @@ def test_the_newest_that_was_proven_good_is_kept_whatever_the_rules_say() -> Non
     verify(job.reader, made[0].backup_id, workers=1)
     report = pruned(job)
     assert [each.keep for each in report.verdicts] == [True, True, False, True]
-    assert report.verdicts[-1].because == "the newest that was proven good is always kept"
+    assert report.verdicts[-1].because == "the newest verified backup is always kept"
 
 
 def test_a_backup_known_to_be_damaged_takes_nobody_s_place() -> None:

@@ -175,4 +175,4 @@ def test_a_holder_that_cannot_be_asked_keeps_nothing_from_being_repaired() -> No
 
 class Deaf(FakeHolder):
     def left(self) -> Sequence[str]:
-        raise SessionDaemonUnreachable("cannot ask the session daemon: Connection refused")
+        raise SessionDaemonUnreachable("cannot reach the session daemon: Connection refused")

@@ -180,7 +180,7 @@ def locked() -> bytes:
 
 def test_a_passphrase_that_asks_for_too_much_work_is_told_from_a_wrong_one() -> None:
     hard = re.sub(rb"(-> scrypt \S+) \d+", rb"\1 40", locked())
-    with pytest.raises(CannotOpen, match="more work than this host can do now"):
+    with pytest.raises(CannotOpen, match="more computing time than this host has now"):
         unlocked(hard, "correct horse")
     with pytest.raises(CannotOpen, match="the passphrase does not open it"):
         unlocked(locked(), "battery staple")

@@ -122,7 +122,7 @@ def test_a_folder_that_is_not_there_is_an_unreachable_repository(tmp_path: Path)
     ):
         with pytest.raises(RepositoryUnreachable, match="No such file or directory") as caught:
             attempt()
-        assert "is '" in caught.value.hint
+        assert "exists and is mounted" in caught.value.hint
     assert not (tmp_path / "unmounted").exists()
 
 

@@ -37,7 +37,7 @@ def listed(found: Iterator[tuple[str, int]], prefix: str = "") -> list[str]:
 def test_a_name_that_is_no_key_is_passed_over_and_told(key: str) -> None:
     with capture_logs() as logs:
         assert listed(iter([("job/1", 1), (key, 1), (key, 1), ("job/2", 1)])) == ["job/1", "job/2"]
-    assert [each["event"] for each in logs] == ["strange_object"]
+    assert [each["event"] for each in logs] == ["foreign_object_skipped"]
     assert str(logs[0]["key"]).isprintable()
 
 

@@ -152,7 +152,7 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
         "is (for|not for the name)",
         "subjectAltName",
     ),
-    "client": ({"purpose": ExtendedKeyUsageOID.CLIENT_AUTH}, "is not for servers", "mend"),
+    "client": ({"purpose": ExtendedKeyUsageOID.CLIENT_AUTH}, "is not for servers", "correct"),
 }
 
 
@@ -174,7 +174,7 @@ def test_a_certificate_of_an_unknown_signer_asks_for_it_in_ca_file(
     other = made(tmp_path, "other", names=(), authority=True)
     with served(made(tmp_path, "server", by=other)) as port:
         for refused in refusals(store(port, signer.file)):
-            assert "is signed by nobody whom this host trusts" in refused.message
+            assert "is signed by an authority that this host does not trust" in refused.message
             assert "ca_file" in refused.hint
 
 
@@ -205,7 +205,7 @@ def test_a_store_with_a_certificate_of_the_same_name_and_another_key_is_not_beli
     other = made(tmp_path / "other", "localhost", authority=True)
     with served(other) as port:
         for refused in refusals(store(port, own.file)):
-            assert "is signed by nobody whom this host trusts" in refused.message
+            assert "is signed by an authority that this host does not trust" in refused.message
 
 
 def test_the_fault_of_a_certificate_that_is_server_and_authority_is_named_as_that_of_others(
@@ -248,5 +248,8 @@ def test_a_store_that_signs_for_itself_as_a_server_is_trusted_by_its_ca_file(
 
 
 def test_a_port_without_tls_is_told_as_that(signer: Made) -> None:
-    with served(None) as port, pytest.raises(RepositoryRefused, match="speaks no TLS at that port"):
+    with (
+        served(None) as port,
+        pytest.raises(RepositoryRefused, match="does not speak TLS at that port"),
+    ):
         store(port, signer.file).stat("job/x")

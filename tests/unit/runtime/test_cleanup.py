@@ -58,7 +58,7 @@ def test_the_cause_is_raised_and_tells_of_what_failed_after_it(way: Way) -> None
     with pytest.raises(BackupFailed) as caught, way(fail, fault):
         raise cause
     assert caught.value is cause
-    assert notes_of(cause) == ["cleaning up after it failed as well: no such descriptor"]
+    assert notes_of(cause) == ["the clean-up failed as well: no such descriptor"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -123,7 +123,7 @@ def translated() -> None:
 def test_notes_are_found_on_what_an_error_was_raised_from() -> None:
     with pytest.raises(BackupFailed) as caught:
         translated()
-    assert notes_of(caught.value) == ["cleaning up after it failed as well: close failed"]
+    assert notes_of(caught.value) == ["the clean-up failed as well: close failed"]
 
 
 def test_everything_under_way_is_ended_even_if_one_refuses() -> None:

@@ -59,7 +59,7 @@ def test_memory_is_no_place_for_what_is_large() -> None:
         NOTHING_FITS, environment={"TMPDIR": MEMORY, "RUNTIME_DIRECTORY": "/nowhere"}
     )
     assert folder is None
-    assert "'/nowhere' cannot be written, '/dev/shm' is in memory" in reason
+    assert "'/nowhere' is not writable, '/dev/shm' is in memory" in reason
 
 
 def test_a_disk_that_fills_up_is_told_with_its_remedy(tmp_path: Path) -> None:

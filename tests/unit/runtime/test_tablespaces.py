@@ -57,7 +57,8 @@ def test_a_folder_that_is_in_use_is_refused_with_what_brings_it_elsewhere(
     path = segment(data, used)
     with pytest.raises(TargetNotEmpty, match="is in use on this host") as failure:
         NewTablespaces(data=data).admit(path, nothing)
-    assert "?tablespaces=/ANOTHER' has it in /ANOTHER/16500" in failure.value.hint
+    elsewhere = "/ANOTHER/16500 with restore --to 'file:///FOLDER?tablespaces=/ANOTHER'"
+    assert elsewhere in failure.value.hint
     assert "--target-lsn" in failure.value.hint
 
 
@@ -160,5 +161,5 @@ def test_a_record_whose_beginning_is_cut_cannot_be_changed_and_is_refused(
     path = data / "pg_wal" / wal.name()
     path.write_bytes(first)
     spaces = NewTablespaces(data=data, below=data.parent / "spaces")
-    with pytest.raises(RestoreFailed, match="begins where its segment ends"):
+    with pytest.raises(RestoreFailed, match="begins at the end of its segment"):
         spaces.admit(path, lambda: second[:8192])

@@ -112,7 +112,7 @@ def test_an_error_of_the_items_themselves_is_an_error_of_the_run() -> None:
 def test_items_that_end_in_an_interruption_end_the_run() -> None:
     def items() -> Iterator[int]:
         yield 1
-        raise Interrupted("cannot go on: SIGTERM")
+        raise Interrupted("cannot continue: SIGTERM")
 
     with pytest.raises(Interrupted):
         WorkerPool(1).each(items(), lambda item: item)
@@ -122,7 +122,7 @@ def test_an_interruption_while_the_work_is_being_ended_leaves_no_work_behind() -
     ended, went_on = threading.Event(), threading.Event()
 
     def refuse(_number: int, _frame: FrameType | None) -> None:
-        raise Interrupted("cannot go on: SIGTERM")
+        raise Interrupted("cannot continue: SIGTERM")
 
     def abort() -> None:
         ended.set()
@@ -164,7 +164,7 @@ def test_an_error_raised_by_a_signal_handler_is_the_cause() -> None:
     aborted = threading.Event()
 
     def refuse(number: int, frame: FrameType | None) -> None:
-        raise Interrupted("cannot go on: SIGTERM")
+        raise Interrupted("cannot continue: SIGTERM")
 
     def work(item: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -214,14 +214,14 @@ def test_where_the_host_gives_few_threads_these_do_all_the_work_and_it_is_told_o
     with capture_logs() as logs:
         assert WorkerPool(5).map(range(20), lambda item: item * 10) == list(range(0, 200, 10))
     told = [each["then"] for each in logs if each["event"] == "thread_refused"]
-    assert told == ["2 workers of 5 do the work"]
+    assert told == ["2 of 5 workers do the work"]
     assert threads_named("slot-") == []
 
 
 def test_where_the_host_gives_no_thread_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_threads(monkeypatch, "slot-.")
     begun: list[int] = []
-    with pytest.raises(TasksRefused, match="cannot begin: the kernel refused") as caught:
+    with pytest.raises(TasksRefused, match="cannot start: the kernel refused") as caught:
         WorkerPool(3).each(range(5), begun.append)
     assert "TasksMax=" in caught.value.hint
     assert begun == []
@@ -248,7 +248,7 @@ def test_an_abort_that_fails_is_a_note_and_leaves_nobody_waiting() -> None:
 
     with pytest.raises(SnapshotLost, match="cannot read 0") as caught:
         WorkerPool(1, abort=abort).each(range(3), work)
-    assert caught.value.__notes__ == ["cleaning up after it failed as well: cannot end the client"]
+    assert caught.value.__notes__ == ["the clean-up failed as well: cannot end the client"]
     assert threads_named("slot-") == []
 
 

@@ -178,7 +178,7 @@ def test_a_password_file_for_a_target_must_be_private(tmp_path: Path) -> None:
     secret.write_text("hunter2\n")
     secret.chmod(0o644)
     url = "postgresql:///copy"
-    with pytest.raises(ConfigInvalid, match=r"is open to others \(mode 0644\)"):
+    with pytest.raises(ConfigInvalid, match=r"is accessible to others \(mode 0644\)"):
         wiring_sources.target_for(url, kind="postgres", password_file=secret)
     secret.chmod(0o600)
     made = wiring_sources.target_for(url, kind="postgres", password_file=secret)

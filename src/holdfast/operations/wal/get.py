@@ -243,5 +243,5 @@ def _later(file: ArchivedFile, name: WalName, count: int) -> list[str]:
 def _unwritable(path: Path, error: OSError) -> RestoreFailed:
     return RestoreFailed(
         f"cannot write '{path}': {os.strerror(error.errno or 0)}",
-        hint="check that the disk has free space and that this user may write to the folder",
+        hint="check the free space and the owner of the folder",
     )

@@ -313,11 +313,11 @@ def test_a_run_that_lost_its_job_while_the_manifest_was_stored_takes_it_back() -
     class SlowRepository(MemoryRepository):
         def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
             if key.endswith("/manifest.json"):
-                hold.lost = "the repository did not take a heartbeat for the whole lease_time"
+                hold.lost = "the repository accepted no heartbeat for a whole lease_time"
             return super().put(key, chunks)
 
     job.repository = SlowRepository(free_bytes=1 << 30)
-    with pytest.raises(LeaseLost, match="did not take a heartbeat"):
+    with pytest.raises(LeaseLost, match="accepted no heartbeat"):
         backup(job.context)
     assert Catalog(job.repository).survey("shop").manifests == ()
 

@@ -132,11 +132,11 @@ def ranges(manifest: Manifest, *pages: str) -> Manifest:
         (("0-4", "4-9", "9-"), ""),
         (("9-", "0-4", "4-9"), ""),
         (("0-",), ""),
-        (("0-4", "9-"), "a range goes on at page 9, not at page 4"),
-        (("0-4", "3-"), "a range goes on at page 3, not at page 4"),
-        (("1-4", "4-"), "a range goes on at page 1, not at page 0"),
-        (("0-4", "4-9"), "a range goes on at the end, not at page 9"),
-        (("0-", "9-"), "a range goes on at page 9, not at the end"),
+        (("0-4", "9-"), "its ranges have page 9 where page 4 is expected"),
+        (("0-4", "3-"), "its ranges have page 3 where page 4 is expected"),
+        (("1-4", "4-"), "its ranges have page 1 where page 0 is expected"),
+        (("0-4", "4-9"), "its ranges have the end where page 9 is expected"),
+        (("0-", "9-"), "its ranges have page 9 where the end is expected"),
     ],
 )
 def test_the_ranges_of_a_table_follow_each_other_from_the_first_page_to_the_end(
@@ -149,7 +149,7 @@ def test_the_ranges_of_a_table_follow_each_other_from_the_first_page_to_the_end(
 def test_a_part_that_is_named_twice_is_found() -> None:
     manifest = made(MemoryJob())
     twice = replace(manifest, parts=(*manifest.parts, manifest.parts[0]))
-    assert ["named twice" in each.problem for each in gaps(twice)] == [True]
+    assert ["lists it twice" in each.problem for each in gaps(twice)] == [True]
 
 
 def with_pieces(manifest: Manifest, *spans: str) -> Manifest:
@@ -173,9 +173,9 @@ def with_pieces(manifest: Manifest, *spans: str) -> Manifest:
 @pytest.mark.parametrize(
     ("spans", "problem"),
     [
-        (("10-",), "what comes after its first 0 bytes is not there"),
-        (("0-10",), "what comes after its first 10 bytes is not there"),
-        (("0-", "0-"), "it goes on after its end"),
+        (("10-",), "the bytes after its first 0 are missing"),
+        (("0-10",), "the bytes after its first 10 are missing"),
+        (("0-", "0-"), "it has parts beyond its end"),
     ],
 )
 def test_a_file_that_lacks_a_piece_is_good_nowhere(

@@ -102,7 +102,7 @@ def test_a_record_of_another_file_is_not_believed(place: Place) -> None:
     place.store.objects[f"{folder}/{ONE}/manifest.json"] = place.store.objects[
         f"{folder}/{TWO}/manifest.json"
     ]
-    with pytest.raises(ManifestInvalid, match=f"it is that of '{TWO}'"):
+    with pytest.raises(ManifestInvalid, match=f"it belongs to '{TWO}'"):
         place.get(ONE)
 
 

@@ -176,7 +176,7 @@ class Interrupting(MemoryRepository):
     def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
         stored = super().put(key, chunks)
         if self._word in key:
-            raise Interrupted("cannot go on: interrupted by SIGTERM")
+            raise Interrupted("cannot continue: interrupted by SIGTERM")
         return stored
 
 
@@ -273,13 +273,13 @@ def test_what_is_no_wal_is_refused(
 
 def test_a_recycled_segment_under_a_new_name_is_refused(server: DataDirectory) -> None:
     path = server.finish(ONE).rename(server.wal / FOUR)
-    with pytest.raises(WalUnfit, match=f"it holds what belongs to '{ONE}'"):
+    with pytest.raises(WalUnfit, match=f"it holds the WAL of '{ONE}'"):
         push(archiving(MemoryRepository()), path)
 
 
 def test_a_segment_of_another_cluster_is_refused(server: DataDirectory) -> None:
     path = server.finish(ONE)
-    with pytest.raises(WalUnfit, match="of another cluster"):
+    with pytest.raises(WalUnfit, match="belongs to another cluster"):
         push(archiving(MemoryRepository()), path, cluster="78")
 
 

@@ -46,7 +46,7 @@ def never(part: Part) -> NoReturn:
     [
         (ROWS, GONE, RestoreFailed, "the backup does not hold its rows"),
         (dump(CUSTOM), GONE, RestoreFailed, "the backup has no rows of it"),
-        (dump(PLAIN), ORDERS, Unsupported, "a dump in plain SQL comes back whole"),
+        (dump(PLAIN), ORDERS, Unsupported, "a dump in plain SQL can only be restored as a whole"),
     ],
     ids=["built-in", "custom", "plain"],
 )

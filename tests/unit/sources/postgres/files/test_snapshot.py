@@ -117,7 +117,7 @@ def test_wal_that_is_recycled_while_it_is_read_is_found(tmp_path: Path) -> None:
     wal = given.closing_parts([])[0]
     other = header("000000010000000000000050", identifier=int(IDENTIFIER)).ljust(MIB, b"\0")
     (given.found.data / "pg_wal" / SEGMENT).write_bytes(other)
-    with given.read(wal) as stream, pytest.raises(BackupFailed, match="it holds what belongs"):
+    with given.read(wal) as stream, pytest.raises(BackupFailed, match="it holds the WAL of"):
         list(stream)
 
 

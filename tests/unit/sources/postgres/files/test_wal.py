@@ -22,7 +22,7 @@ def test_a_whole_segment_of_this_cluster_is_accepted(tmp_path: Path) -> None:
     [
         (None, "the server has removed it already"),
         (header("000000010000000000000030"), "it has 40 bytes"),
-        (header("000000010000000000000010").ljust(MIB, b"\0"), "it holds what belongs to"),
+        (header("000000010000000000000010").ljust(MIB, b"\0"), "it holds the WAL of"),
         (header("000000010000000000000030", identifier=9).ljust(MIB, b"\0"), "another cluster"),
     ],
 )
