@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.host_state.verification_log import FileVerificationLog
+from holdfast.model.backup import fingerprint_of_keys
 from holdfast.ports.host_state import ReadBack, Reread, VerificationLog
 from tests.fakes.clock import START
 from tests.fakes.verification_log import MemoryVerificationLog
@@ -71,16 +72,24 @@ def test_a_backup_that_is_forgotten_was_never_read(proofs: VerificationLog) -> N
 def test_what_was_read_of_each_backup_is_told_in_short(proofs: VerificationLog) -> None:
     assert proofs.read_back("") == {}
     proofs.reread("shop/a", "k", Reread(at=START + DAY))
-    proofs.reread("shop/a", "l", Reread(at=START, problem="bad"))
+    proofs.reread("shop/a", "l", Reread(at=START, problem="bad", opened=False))
     proofs.restored("shop/b", at=START)
     proofs.restored("shop/b", at=START + DAY)
     proofs.reread("shop-eu/c", "k", Reread(at=START))
     shop = {
-        "shop/a": ReadBack(parts=2, bad=1, since=START),
+        "shop/a": ReadBack(
+            parts=2,
+            bad=1,
+            unopened=1,
+            keys_fingerprint=fingerprint_of_keys(["l", "k"]),
+            since=START,
+        ),
         "shop/b": ReadBack(restored_at=START + DAY),
     }
     assert proofs.read_back("shop") == shop
-    assert proofs.read_back("") == shop | {"shop-eu/c": ReadBack(parts=1, since=START)}
+    assert proofs.read_back("") == shop | {
+        "shop-eu/c": ReadBack(parts=1, keys_fingerprint=fingerprint_of_keys(["k"]), since=START)
+    }
 
 
 def test_time_without_a_reference_starts_again_when_there_was_one_in_between(

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
 
+from holdfast.model.backup import fingerprint_of_keys
 from holdfast.ports.host_state import ReadBack, Reread
 
 
@@ -41,6 +42,8 @@ class MemoryVerificationLog:
             backup_id: ReadBack(
                 parts=len(known := self.known.get(backup_id, {})),
                 bad=sum(bool(each.problem) for each in known.values()),
+                unopened=sum(not each.opened for each in known.values()),
+                keys_fingerprint=fingerprint_of_keys(known) if known else "",
                 since=min((each.at for each in known.values()), default=None),
                 restored_at=self.restored_at.get(backup_id),
             )

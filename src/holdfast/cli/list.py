@@ -22,6 +22,7 @@ from holdfast.cli.documents import Document, moment, of_backup, of_damaged, of_u
 from holdfast.cli.tables import (
     BACKUP_COLUMNS,
     BAD,
+    WARN,
     Cell,
     Coloured,
     Table,
@@ -33,7 +34,7 @@ from holdfast.cli.tables import (
 from holdfast.model.backup import Summary
 from holdfast.model.errors import HoldfastError
 from holdfast.model.units import counted, span
-from holdfast.operations.verify.scrub import BackupProof, proofs_of
+from holdfast.operations.verify.proofs import BackupProof, proofs_of
 from holdfast.runtime import events
 from holdfast.runtime.clock import now
 
@@ -138,13 +139,8 @@ def _table(listed: Sequence[Listed], at: datetime, *, one_repository: bool) -> T
 
 
 def _row(listed: Listed, at: datetime) -> tuple[Cell, ...]:
-    cells, summary, proof = backup_cells(listed.summary), listed.summary, listed.proof
-    if proof is None:
-        verified: Cell = "unknown"
-        restored: Cell = "unknown"
-    else:
-        verified = Coloured("damaged", BAD) if proof.is_bad else last_done(proof.verified_at, at)
-        restored = last_done(proof.restored_at, at)
+    cells, summary = backup_cells(listed.summary), listed.summary
+    verified, restored = proof_cells(listed.proof, at)
     return (
         cells["BACKUP"],
         f"{summary.snapshot_at.astimezone(UTC):%Y-%m-%d %H:%MZ}",
@@ -154,6 +150,20 @@ def _row(listed: Listed, at: datetime) -> tuple[Cell, ...]:
         restored,
         listed.repository,
     )
+
+
+def proof_cells(proof: BackupProof | None, at: datetime) -> tuple[Cell, Cell]:
+    """VERIFIED and RESTORED of a backup; without `proof` this host's log cannot be read."""
+    if proof is None:
+        return "unknown", "unknown"
+    verified: Cell = last_done(proof.read_at, at)
+    if proof.state == "unknown":
+        verified = "unknown"
+    elif proof.state == "damaged":
+        verified = Coloured("damaged", BAD)
+    elif proof.state == "unopened":
+        verified = Coloured(f"{verified}, unopened", WARN)
+    return verified, last_done(proof.restored_at, at)
 
 
 def _tell_bad(session: Session, overview: Overview) -> None:

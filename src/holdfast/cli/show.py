@@ -9,13 +9,11 @@ import typer
 
 from holdfast.catalog.manifest import as_json as manifest_json
 from holdfast.cli.context import BackupId, Database, JsonOption, Session, print_document, session_of
-from holdfast.cli.list import proofs_in
+from holdfast.cli.list import proof_cells, proofs_in
 from holdfast.cli.tables import (
     HEAD,
-    Cell,
     Table,
     encryption_line,
-    last_done,
     number,
     ratio,
     time_of,
@@ -99,11 +97,7 @@ def _proof(session: Session, manifest: Manifest) -> list[tuple[str, str]]:
     proof = proofs_in(session, repository, [manifest.summary], job=manifest.job).get(
         manifest.backup_id
     )
-    verified: Cell = "unknown"
-    restored: Cell = "unknown"
-    if proof is not None:
-        verified = "damaged" if proof.is_bad else last_done(proof.verified_at, at)
-        restored = last_done(proof.restored_at, at)
+    verified, restored = proof_cells(proof, at)
     taken = f"{time_of(manifest.snapshot_at)} ({ago(at - manifest.snapshot_at)})"
     return [
         ("consistency", f"{manifest.consistency} at {taken}"),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+from holdfast.model.backup import fingerprint_of_keys
 from holdfast.model.values import tells_moment
 from holdfast.ports.host_state import ReadBack, Reread
 from holdfast.runtime import events
@@ -27,8 +29,9 @@ CREATE TABLE IF NOT EXISTS unreferenced (
 CREATE TABLE IF NOT EXISTS restored (backup_id TEXT PRIMARY KEY, at TEXT) WITHOUT ROWID;
 """
 READ_BACK = """
-SELECT backup_id, COUNT(*), SUM(problem != ''), MIN(at) FROM reread
-WHERE backup_id >= ? AND backup_id < ? GROUP BY backup_id
+SELECT backup_id, COUNT(*), SUM(problem != ''), SUM(opened IS NOT 1), MIN(at),
+    GROUP_CONCAT(key, char(10))
+FROM reread WHERE backup_id >= ? AND backup_id < ? GROUP BY backup_id
 """
 REREAD = """
 INSERT INTO reread VALUES (?, ?, ?, ?, ?) ON CONFLICT (backup_id, key) DO UPDATE
@@ -88,13 +91,13 @@ class FileVerificationLog:
         # Every id begins with the job and a slash; `0` is the character after the slash.
         bounds = (f"{job}/", f"{job}0") if job else ("", "\U0010ffff")
         with self._database() as database:
-            rows = database.execute(READ_BACK, bounds).fetchall()
+            # One row at a time: each holds all keys of a backup.
+            found = {
+                str(backup_id): _read_back(columns)
+                for backup_id, *columns in database.execute(READ_BACK, bounds)
+                if _is_moment(columns[3])
+            }
             restored = database.execute("SELECT backup_id, at FROM restored").fetchall()
-        found = {
-            str(backup_id): ReadBack(parts=parts, bad=bad, since=datetime.fromisoformat(since))
-            for backup_id, parts, bad, since in rows
-            if _is_moment(since)
-        }
         for backup_id, at in restored:
             if _is_moment(at) and bounds[0] <= backup_id < bounds[1]:
                 known = found.get(backup_id, ReadBack())
@@ -161,6 +164,17 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise state_error(error, path) from error
+
+
+def _read_back(columns: Sequence[Any]) -> ReadBack:
+    parts, bad, unopened, since, keys = columns
+    return ReadBack(
+        parts=parts,
+        bad=bad,
+        unopened=unopened,
+        keys_fingerprint=fingerprint_of_keys(str(keys).split("\n")),
+        since=datetime.fromisoformat(since),
+    )
 
 
 def _is_moment(at: object) -> bool:

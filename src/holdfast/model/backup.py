@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from hashlib import sha256
 from typing import Annotated, Literal
 
 from annotated_types import MaxLen
@@ -316,6 +317,7 @@ class Manifest:
             workers=self.workers,
             parts=len(self.parts),
             blobs=len(self.blobs),
+            keys_fingerprint=fingerprint_of_keys(part.key for part in self.parts),
             rows=self.rows,
             plain_bytes=self.plain_bytes,
             stored_bytes=self.stored_bytes,
@@ -351,6 +353,8 @@ class Summary:
     notes: Lines
     recipients: Lines
     parent: Line = ""
+    # Of the parts' keys; empty in a summary that an earlier version cached.
+    keys_fingerprint: Line = ""
 
     @property
     def backup_id(self) -> str:
@@ -363,3 +367,8 @@ class Summary:
     @property
     def seconds(self) -> float:
         return (self.finished_at - self.started_at).total_seconds()
+
+
+def fingerprint_of_keys(keys: Iterable[str]) -> str:
+    """A digest of a set of keys, to compare two sets; their order does not matter."""
+    return sha256("\n".join(sorted(keys)).encode()).hexdigest()

@@ -19,7 +19,7 @@ from holdfast.model.errors import (
 )
 from holdfast.model.retention import Candidate, Verdict
 from holdfast.operations.context import JobSpec
-from holdfast.operations.verify.scrub import proven_at
+from holdfast.operations.verify.proofs import proven_at
 from holdfast.operations.wal.prune import PrunedWal, prune_wal
 from holdfast.ports.host_state import VerificationLog
 from holdfast.ports.repository import Repository, Stored

@@ -137,11 +137,14 @@ class Reread:
 class ReadBack:
     """What this host read back of one backup: how many `parts`, since when, and how many were bad.
 
-    `restored_at` is when the whole backup was last restored.
+    `keys_fingerprint` is that of their keys, `unopened` how many were only compared in their stored
+    form. `restored_at` is when the whole backup was last restored.
     """
 
     parts: int = 0
     bad: int = 0
+    unopened: int = 0
+    keys_fingerprint: str = ""
     since: datetime | None = None
     restored_at: datetime | None = None
 

@@ -89,6 +89,15 @@ def test_verify_without_an_identity_says_what_it_did_not_look_at(sealed: Command
     assert (document["verified"], document["unopened"]) == (True, 2)
 
 
+def test_stored_bytes_that_were_compared_are_not_listed_as_verified(sealed: CommandLine) -> None:
+    sealed.holdfast("backup", "shop")
+    sealed.holdfast("verify", "shop/latest")
+    assert " ago, unopened " in sealed.holdfast("list").stdout
+    assert " ago, unopened (by this host)" in sealed.holdfast("show", "shop/latest").stdout
+    sealed.holdfast("verify", "shop/latest", *identity(sealed))
+    assert "unopened" not in sealed.holdfast("list").stdout
+
+
 def test_a_restore_without_an_identity_says_where_to_name_one(sealed: CommandLine) -> None:
     sealed.holdfast("backup", "shop")
     answer = restored(sealed)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from holdfast.catalog.catalog import Catalog, Damaged
-from holdfast.model.backup import BadPart, Manifest, Summary
+from holdfast.model.backup import BadPart, Manifest
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.part_gaps import gaps
 from holdfast.operations.backup.earlier import broken_chains
 from holdfast.operations.verify.backup import BackupReader, Piece, home_of, pieces_of
+from holdfast.operations.verify.proofs import Known, known_of
 from holdfast.operations.wal.list import missing_wal
-from holdfast.ports.host_state import ReadBack, Reread, VerificationLog
 from holdfast.runtime.worker_pool import WorkerPool
 
 
@@ -55,7 +55,7 @@ def reread(
     """
     ends = seconds() + budget.total_seconds()
     survey = Catalog(reader.repository).survey(job)
-    known = _known(survey.manifests, reader.verification_log)
+    known = known_of(survey.manifests, reader.verification_log)
     bad = [(each.backup_id, gap) for each in survey.manifests for gap in gaps(each)]
     bad += broken_chains(survey)
     no_wal = missing_wal(reader.repository, survey.manifests)
@@ -91,57 +91,7 @@ def reread(
     )
 
 
-def proven_at(manifest: Manifest, verification_log: VerificationLog) -> datetime | None:
-    """When the least recently read piece was read; None unless all were read and found good."""
-    known = _known((manifest,), verification_log)
-    places = [(home_of(manifest.backup_id, each), each.key) for each in pieces_of(manifest)]
-    found = [known.get(place) for place in places]
-    times = [each.at for each in found if each is not None and not each.problem]
-    return min(times) if times and len(times) == len(found) else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackupProof:
-    """When this host last verified and restored a backup, None for never; `is_bad` for damage."""
-
-    verified_at: datetime | None = None
-    is_bad: bool = False
-    restored_at: datetime | None = None
-
-
-def proofs_of(
-    summaries: Sequence[Summary],
-    job: str,
-    verification_log: VerificationLog,
-    *,
-    manifest_of: Callable[[str], Manifest],
-) -> dict[str, BackupProof]:
-    """The proof of each backup, by its id; a backup is verified once all of it was read back.
-
-    Only the manifest names a backup's blobs: it is read if all parts are verified.
-    """
-    known = verification_log.read_back(job)
-    found: dict[str, BackupProof] = {}
-    for each in summaries:
-        read = known.get(each.backup_id, ReadBack())
-        verified_at = read.since if read.parts >= each.parts and not read.bad else None
-        if verified_at is not None and each.blobs:
-            verified_at = proven_at(manifest_of(each.backup_id), verification_log)
-        found[each.backup_id] = BackupProof(
-            verified_at=verified_at, is_bad=bool(read.bad), restored_at=read.restored_at
-        )
-    return found
-
-
-Known = dict[tuple[str, str], Reread]
 Due = tuple[Manifest, Piece]
-
-
-def _known(manifests: tuple[Manifest, ...], verification_log: VerificationLog) -> Known:
-    homes = {home_of(each.backup_id, piece) for each in manifests for piece in pieces_of(each)}
-    return {
-        (home, key): found for home in homes for key, found in verification_log.of(home).items()
-    }
 
 
 def _oldest_first(manifests: tuple[Manifest, ...], known: Known) -> list[Due]:

@@ -20,7 +20,8 @@ from holdfast.model.values import Span
 from holdfast.operations.backup.job import backup
 from holdfast.operations.copy.backups import CopyContext, copy
 from holdfast.operations.verify.backup import quick, verify
-from holdfast.operations.verify.scrub import RereadReport, proven_at, reread
+from holdfast.operations.verify.proofs import proven_at
+from holdfast.operations.verify.scrub import RereadReport, reread
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.support.memory_job import MemoryJob
