@@ -22,7 +22,7 @@ FEWEST_WORDS = 2
 STATEMENT = re.compile(
     r"\b(CASE|SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|GRANT|REVOKE|COPY|FROM|WHERE|JOIN|VALUES"
     r"|SET|BEGIN|BACKUP|LOCK|FLUSH|SHOW|ORDER BY)\s+[\w%(*{`'\"@]"
-    r"|^\s*(?:#!|import |def |[\w.]+ = )|\(\?[:P=!<]",
+    r"|^\s*(?:#!|import |def |[\w.]+ = |AND |WHEN )|\(\?[:P=!<]|\w\|[\w ]+\|",
     re.MULTILINE,
 )
 EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{[^{}]*\}", re.DOTALL)

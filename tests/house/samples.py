@@ -22,13 +22,13 @@ from pathlib import Path
 from lab.project import GIT
 from tests.house.project import PROJECT, TRACKED
 from tests.house.prose import is_prose, passages
+from tests.house.words import FENCE
 
 KINDS = ("message", "docstring", "paragraph")
 PARTS = ("src", "plugins", "lab", "roles", "playbooks")
 FEWEST_WORDS = 5
 # Texts that share less than this are about different things.
 SIMILAR = 0.45
-FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 NO_PARAGRAPH = ("#", "|", "!", "<", "    ", "---")
 
 
