@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from holdfast.model.backup import Manifest
 from holdfast.ports.host_state import RunRecord
 
@@ -11,6 +13,7 @@ class MemoryGauges:
 
     def __init__(self) -> None:
         self.backups: list[Manifest] = []
+        self.unsent: dict[str, int] = {}
         self.runs: list[tuple[RunRecord, int]] = []
 
     def show_backup(self, manifest: Manifest) -> None:
@@ -18,6 +21,9 @@ class MemoryGauges:
 
     def check(self) -> str:
         return ""
+
+    def show_notifications(self, unsent: Mapping[str, int]) -> None:
+        self.unsent = dict(unsent)
 
     def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None:
         self.runs.append((run, skipped_in_a_row))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from holdfast.cli.context import (
 from holdfast.cli.documents import Document, of_backup, of_error
 from holdfast.cli.progress import Meter, watched
 from holdfast.cli.tables import BAD, WARN, backup_table
+from holdfast.cli.telling import Outcome
 from holdfast.model.backup import Manifest
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.job import RunReport, backup as take_backup
@@ -76,12 +78,17 @@ def backup(
         progress=meter,
         chunk_bytes=chunk_size,
         chosen=session.chosen_repository,
+        run_id=session.told.run_id,
+        begun=session.told.begun,
     )
     with watched(meter, f"backup {job}"):
         events.info("backup_begun", job=job)
         report = take_backup(to_back_up, BackupChoice(resume=resume, allow_mixed=allow_mixed))
     for manifest in report.manifests:
         _tell(manifest)
+    ended = Outcome.of(job, report.error)
+    backups = tuple(manifest.backup_id for manifest in report.manifests)
+    session.told.outcomes.append(replace(ended, backups=backups, warnings=report.warnings))
     if as_json:
         print_document("backup", _document(report))
     else:

@@ -6,7 +6,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property, wraps
 from pathlib import Path
@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand
 
 from holdfast.cli import completion
+from holdfast.cli.telling import Told, told
 from holdfast.model.errors import BackupNotFound, HoldfastError, UnknownJob
 from holdfast.runtime import streams
 
@@ -52,6 +53,13 @@ class CommandWithExamples(TyperCommand):
         paragraphs = (" ".join(each.split()) for each in (help or "").split("\n\n"))
         super().__init__(*arguments, help="\n\n".join(paragraphs), **options)
         self.examples = epilog or ""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, and tell the receivers of its job how it ended."""
+        # Whatever the program itself was called as.
+        above = f"{ctx.parent.info_name} " if ctx.parent and ctx.parent.parent else ""
+        with told(session_of(ctx), f"{above}{ctx.info_name}", ctx.params):
+            return super().invoke(ctx)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, and the examples below it."""
@@ -149,6 +157,7 @@ class Session:
 
     config: Path
     chosen_repository: str = ""
+    told: Told = field(default_factory=Told)
 
     @cached_property
     def settings(self) -> Settings:

@@ -10,6 +10,7 @@ import typer
 
 from holdfast.cli.context import Session, acting_session_of, print_document
 from holdfast.cli.documents import Document, of_failed_jobs
+from holdfast.cli.telling import Outcome
 
 
 class JobReport(Protocol):
@@ -43,7 +44,8 @@ class EachJob(Generic[Report]):
         The exit code is that of the first error. Jobs that failed entirely come before the others.
         """
         session = acting_session_of(context)
-        reports, errors = session.of_each_job(job, lambda name: self.run(session, name, dry_run))
+        reports, errors = session.of_each_job(job, lambda name: self._run(session, name, dry_run))
+        session.told.outcomes += [Outcome.of(name, error) for name, error in errors.items()]
         if as_json:
             jobs = [self.document(report) for report in reports]
             content = {"dry_run": dry_run, "jobs": jobs} | of_failed_jobs(errors)
@@ -59,3 +61,9 @@ class EachJob(Generic[Report]):
         exit_code = next((code for code in codes if code), 0)
         if exit_code:
             raise typer.Exit(exit_code)
+
+    def _run(self, session: Session, job: str, dry_run: bool) -> Report:  # noqa: FBT001 - as `run` has it
+        report = self.run(session, job, dry_run)
+        ended = typer.Exit(report.exit_code) if report.exit_code else None
+        session.told.outcomes.append(Outcome.of(job, ended))
+        return report

@@ -42,6 +42,7 @@ COMMANDS = {
     "snapshot": "holdfast.cli.snapshot:snapshot",
     "check": "holdfast.cli.check:check",
     "status": "holdfast.cli.status:status",
+    "notify": "holdfast.cli.notify:commands",
     "config": "holdfast.cli.config:commands",
     "keys": "holdfast.cli.keys:commands",
     "session": "holdfast.cli.session:commands",

@@ -83,6 +83,7 @@ def parse(text: str) -> Document:
         if root is None:
             return _broken(Problem(line=0, where="", what="the file is empty"))
         doubles = tuple(_doubles(root))
+        _name_keys(root, frozenset())
         data = loader.construct_document(root)
     except yaml.MarkedYAMLError as error:
         return _broken(_of_yaml(error))
@@ -135,6 +136,21 @@ def _doubles(
             seen.setdefault(name, line)
             found += _doubles(value, where, inside)
     return found
+
+
+def _name_keys(node: yaml.Node, inside: frozenset[int]) -> None:
+    """Take keys such as `on` for the words that they are; YAML 1.1 reads them as true and false."""
+    if id(node) in inside:
+        return
+    inside |= {id(node)}
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _name_keys(item, inside)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag == "tag:yaml.org,2002:bool":
+                key.tag = "tag:yaml.org,2002:str"
+            _name_keys(value, inside)
 
 
 def _note_lines(

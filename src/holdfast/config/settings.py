@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from holdfast.config.hooks import HooksSettings
+from holdfast.config.notify import JobReceivers, Receivers
 from holdfast.config.repositories import RepositorySettings
 from holdfast.config.sources import MysqlSettings, PostgresSettings, SourceSettings
 from holdfast.config.values import (
@@ -148,6 +149,7 @@ class JobSettings(Strict):
     resumable: bool = False
     checksums: bool | Literal["auto"] = "auto"
     hooks: HooksSettings = HooksSettings()
+    notify: JobReceivers = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _suits_mirrors(self) -> Self:
@@ -207,6 +209,7 @@ class Settings(Strict):
     metrics_directory: AbsolutePath | None = None
     fingerprint: FingerprintKind = "blake3"
     sessions: SessionsSettings = SessionsSettings()
+    notify: Receivers = Field(default_factory=dict)
     repositories: dict[Name, RepositorySettings]
     jobs: dict[Name, JobSettings]
 

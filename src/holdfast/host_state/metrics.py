@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from holdfast.model.backup import Manifest, Part
@@ -13,6 +14,9 @@ from holdfast.model.errors import ConfigInvalid, SkippedTooOften
 from holdfast.ports.host_state import RunRecord
 from holdfast.runtime import events
 from holdfast.runtime.files import whole_file, write_all
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Metric
 
 KIB = 1024
 # The monitor runs as another user.
@@ -36,12 +40,24 @@ def cpu_seconds() -> float:
     return used.user + used.system + used.children_user + used.children_system
 
 
+class _Collected:
+    """A collector of one metric."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> list[Metric]:
+        return [self._metric]
+
+
 class NoGauges:
     """Writes no metrics."""
 
     def show_backup(self, manifest: Manifest) -> None: ...
 
     def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None: ...
+
+    def show_notifications(self, unsent: Mapping[str, int]) -> None: ...
 
     def check(self) -> str:
         return ""
@@ -97,6 +113,22 @@ class TextfileGauges:
         }
         self._write(run.job, numbers, labels={"job": run.job})
 
+    def show_notifications(self, unsent: Mapping[str, int]) -> None:
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.core import CounterMetricFamily
+
+        registry = CollectorRegistry()
+        failures = CounterMetricFamily(
+            "holdfast_notification_failures",
+            "notifications that could not be sent",
+            labels=["receiver"],
+        )
+        for receiver, count in unsent.items():
+            failures.add_metric([receiver], count)
+        registry.register(_Collected(failures))
+        # No job begins with an underscore.
+        self._publish("_notifications", registry)
+
     def _write(
         self,
         name: str,
@@ -106,7 +138,7 @@ class TextfileGauges:
         tables: Iterable[Part] = (),
     ) -> None:
         # Imported here: loading takes a quarter of the time of a command that writes no metrics.
-        from prometheus_client import CollectorRegistry, Gauge, generate_latest
+        from prometheus_client import CollectorRegistry, Gauge
 
         registry = CollectorRegistry()
         for metric, value in numbers.items():
@@ -121,6 +153,11 @@ class TextfileGauges:
             )
             for table, value in of_table.items():
                 gauge.labels(**labels, table=table).set(value)
+        self._publish(name, registry)
+
+    def _publish(self, name: str, registry: CollectorRegistry) -> None:
+        from prometheus_client import generate_latest
+
         path = self._folder / f"holdfast_{quote(name, safe='')[:200]}.prom"
         try:
             with whole_file(path, mode=PUBLIC_FILE) as descriptor:

@@ -186,6 +186,12 @@ class JobNeedsAttention(HoldfastError):
     exit_code = 44
 
 
+class NotificationFailed(HoldfastError):
+    """A receiver of notifications could not be told; no run fails because of it."""
+
+    exit_code = 45
+
+
 class RepositoryUnreachable(HoldfastError):
     """The store did not answer; trying later may work."""
 

@@ -109,12 +109,17 @@ class Mirror:
     leftovers: Leftovers = field(default_factory=Leftovers)
 
 
+def nobody() -> None:
+    """Nobody is told that the run has begun."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ownership:
     """How a run locks its job, and in which repositories.
 
     If a job has several repositories, `mirrors` lists all of them, the job's own first, and
-    `host_guard` is the part of `guard` that locks the job on this host.
+    `host_guard` is the part of `guard` that locks the job on this host. `begun` is called once the
+    job is locked; it never raises.
     """
 
     new_run_id: Callable[[], str]
@@ -122,6 +127,7 @@ class Ownership:
     leftovers: Leftovers = field(default_factory=Leftovers)
     host_guard: Guard | None = None
     mirrors: tuple[Mirror, ...] = ()
+    begun: Callable[[], None] = nobody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from holdfast.operations.context import JobSpec
 from holdfast.operations.wal.list import require_cluster_of_backups
 from holdfast.pipeline.encryption import sealed
 from holdfast.ports.host_state import Gauges, RunHistory, RunRecord
+from holdfast.ports.notify import Receiver
 from holdfast.ports.repository import Repository
 from holdfast.ports.run import Clock, Guard
 from holdfast.ports.source import Finding, Source
@@ -105,13 +106,18 @@ def _archiver(context: StatusContext) -> tuple[Archiver | None, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckContext:
-    """The dependencies of a check; `mirrors` are the job's other repositories, by name."""
+    """The dependencies of a check.
+
+    `mirrors` are the job's other repositories and `receivers` those who are told about its runs, by
+    name.
+    """
 
     job: JobSpec
     source: Source
     repository: Repository
     gauges: Gauges
     mirrors: Mapping[str, Repository] = field(default_factory=dict)
+    receivers: Mapping[str, Receiver] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +142,8 @@ def check(context: CheckContext) -> CheckReport:
         looks.at(subject, partial(_repository, subject, mirror))
     looks.at("metrics", lambda: _metrics(context))
     looks.at("encryption", lambda: _encryption(context))
+    for name, receiver in context.receivers.items():
+        looks.at(f"receiver {name}", partial(_receiver, name, receiver))
     hooks = context.job.hooks
     looks.at("hooks", lambda: missing((*hooks.before, *hooks.after, *hooks.failed)))
     sources: list[Source] = []
@@ -182,6 +190,12 @@ def _works(subject: str, kept_because: str) -> Finding:
         detail=f"put and read work, but some objects cannot be deleted: {kept_because}",
         hint="what runs leave stays until you run prune and repair with a login that may delete",
     )
+
+
+def _receiver(name: str, receiver: Receiver) -> list[Finding]:
+    receiver.check()
+    told = f"a {receiver.kind}; holdfast notify test sends to it"
+    return [Finding(subject=f"receiver {name}", detail=told)]
 
 
 def _metrics(context: CheckContext) -> list[Finding]:

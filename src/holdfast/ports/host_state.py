@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -89,6 +89,10 @@ class Gauges(Protocol):
     def show_backup(self, manifest: Manifest) -> None: ...
 
     def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None: ...
+
+    def show_notifications(self, unsent: Mapping[str, int]) -> None:
+        """How many notifications could not be sent so far, by receiver."""
+        ...
 
     def check(self) -> str:
         """Where the metrics go, empty where nowhere; raises `ConfigInvalid` where they cannot."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,7 @@ from holdfast.operations.context import (
     Ownership,
     RunRules,
     StoredForm,
+    nobody,
 )
 from holdfast.ports.host_state import Gauges, VerificationLog
 from holdfast.ports.run import Guard, Progress
@@ -182,14 +183,16 @@ def backup_context(
     progress: Progress,
     chunk_bytes: int | None = None,
     chosen: str = "",
+    run_id: str = "",
+    begun: Callable[[], None] = nobody,
 ) -> BackupContext:
     """The context of one backup of job `name`; opens no connection. Raises `UnknownJob`.
 
     `chunk_bytes` overrides the configured size above which tables are split. `chosen` overrides
-    the job's repository.
+    the job's repository. `begun` is called once the job is locked.
     """
     config = configured(settings, name, chosen=chosen)
-    job, run_id = config.job, secrets.token_hex(16)
+    job, run_id = config.job, run_id or secrets.token_hex(16)
     here = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
     leftovers, sessions = Leftovers(), config.sessions
     mirrors = (config.kept_in, *job.mirrors) if job.mirrors and not chosen else ()
@@ -202,6 +205,7 @@ def backup_context(
             new_run_id=lambda: run_id,
             guard=guard_of(job, config.store, here, run_id=run_id, leftovers=leftovers),
             leftovers=leftovers,
+            begun=begun,
             host_guard=_host_guard(job, here) if mirrors else None,
             mirrors=tuple(_mirror(settings, job, each, run_id=run_id) for each in mirrors),
         ),
@@ -255,6 +259,7 @@ def status_context(settings: Settings, name: str, *, chosen: str = "") -> Status
 def check_context(settings: Settings, name: str, *, chosen: str = "") -> CheckContext:
     """The context of a check of job `name` and of all its repositories."""
     from holdfast.operations.status import CheckContext
+    from holdfast.wiring.notify import receiver_of, settings_of
 
     config = configured(settings, name, chosen=chosen)
     mirrors = () if chosen else config.job.mirrors
@@ -264,6 +269,9 @@ def check_context(settings: Settings, name: str, *, chosen: str = "") -> CheckCo
         repository=repository(config.store),
         gauges=config.gauges,
         mirrors={each: repository(repository_settings(settings, each)) for each in mirrors},
+        receivers={
+            each: receiver_of(found, each) for each, found in settings_of(settings, name).items()
+        },
     )
 
 

@@ -44,7 +44,7 @@ def sections(page: str) -> dict[str, str]:
 
 def test_every_command_has_a_page_and_so_have_their_groups() -> None:
     own = {f"holdfast-{name.replace(' ', '-')}.1" for name, _ in commands()}
-    groups = {f"holdfast-{name}.1" for name in ("config", "keys", "session", "wal")}
+    groups = {f"holdfast-{name}.1" for name in ("config", "keys", "notify", "session", "wal")}
     assert PAGES.keys() == own | groups | {"holdfast.1"}
 
 

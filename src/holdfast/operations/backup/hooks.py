@@ -92,7 +92,7 @@ class RunHooks:
             problem = _problem_of(hook, self._environment("before", {}))
             if problem:
                 raise HookRefused(
-                    f"cannot begin job '{self.job.name}': its hook '{hook.told}' {problem}",
+                    f"cannot begin job '{self.job.name}': its hook '{hook.argv[0]}' {problem}",
                     hint="no backup was begun; the log shows what the hook wrote",
                 )
 
@@ -108,7 +108,7 @@ class RunHooks:
             problem = _problem_of(hook, self._environment(stage, variables))
             if problem:
                 events.warning("hook_failed", stage=stage, hook=hook.told, problem=problem)
-                self.warnings.append(f"hook '{hook.told}' ({stage}) {problem}")
+                self.warnings.append(f"hook '{hook.argv[0]}' ({stage}) {problem}")
 
     def _environment(self, stage: str, variables: Mapping[str, str]) -> dict[str, str]:
         passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}

@@ -127,6 +127,7 @@ def backup(context: BackupContext, choice: BackupChoice | None = None) -> RunRep
         timeout = context.job.rules.timeout
         deadline = run.started_at + timeout if timeout else None
         with held(context, deadline=deadline) as (everywhere, hold):
+            context.ownership.begun()
             events.reached("backup-locked")
             with hooks.around(lambda: _ending(context, run)):
                 sources = Retries(context.job.rules.attempts).trying(

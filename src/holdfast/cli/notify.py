@@ -1,0 +1,187 @@
+"""`holdfast notify ...`: test the receivers of notifications, and send what waits."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import typer
+
+from holdfast.cli.context import (
+    CommandWithExamples,
+    JsonOption,
+    Session,
+    SomeJob,
+    acting_session_of,
+    print_document,
+)
+from holdfast.cli.telling import never_ended
+from holdfast.model.errors import NotificationFailed
+from holdfast.runtime.clock import now
+
+if TYPE_CHECKING:
+    from holdfast.cli.documents import Document
+    from holdfast.model.notification import Event, Topic
+    from holdfast.operations.notify import Delivery
+    from holdfast.ports.notify import Message
+
+commands = typer.Typer(
+    name="notify",
+    help="Test who is told about runs, and send what waits (docs/notifications.md).",
+    no_args_is_help=True,
+)
+
+TEST_EXAMPLES = """\
+# Send one of each message to every receiver
+holdfast notify test
+
+# Only the receivers of one job; print the result as JSON
+holdfast notify test shop --json
+"""
+
+
+@commands.command("test", cls=CommandWithExamples, epilog=TEST_EXAMPLES)
+def send_tests(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False) -> None:
+    """Send a test message of each kind that a receiver of JOB (or of any job) asks for.
+
+    Each message says that it is a test. The success of a ping comes last, so that the service ends
+    in a good state. If a message cannot be sent, the exit code is 45.
+    """
+    from holdfast.operations.notify import sent_tests
+    from holdfast.wiring.notify import notify_context
+
+    session = acting_session_of(context)
+    messages = list(_tests(session, session.jobs(job)))
+    done = sent_tests(notify_context(session.settings), messages)
+    if as_json:
+        print_document("notify-test", {"messages": [_document(each) for each in done]})
+    elif not messages:
+        session.say("nobody is told: the configuration has no receivers (docs/notifications.md)")
+    else:
+        _show(session, done)
+    _end(done)
+
+
+def _tests(session: Session, jobs: Iterable[str]) -> Iterable[Message]:
+    """One message for each topic of each receiver; what jobs share is tested for the first one."""
+    from holdfast.model.notification import Topic
+    from holdfast.operations.notify import addressed
+    from holdfast.wiring.notify import rules_of, settings_of
+
+    order = (*(each for each in Topic if each is not Topic.SUCCESS), Topic.SUCCESS)
+    seen = []
+    for job in jobs:
+        settings = settings_of(session.settings, job)
+        for rule in rules_of(session.settings, job):
+            if (rule.receiver, settings[rule.receiver]) in seen:
+                continue
+            seen.append((rule.receiver, settings[rule.receiver]))
+            for topic in order:
+                yield from addressed(_test_of(topic, job, rule.commands), [rule])
+
+
+def _test_of(topic: Topic, job: str, commands: Iterable[str]) -> Event:
+    from holdfast.model.notification import DRILL, Event, Topic
+
+    command = DRILL if topic is Topic.DRILL else min(commands, default="backup")
+    return Event(
+        id=secrets.token_hex(16),
+        topic=topic,
+        command=command,
+        job=job,
+        host=socket.gethostname(),
+        at=now(),
+        run_id=secrets.token_hex(16),
+        exit_code=NotificationFailed.exit_code if topic is Topic.FAILURE else 0,
+        error="this is a test, nothing failed" if topic is Topic.FAILURE else "",
+        is_test=True,
+    )
+
+
+SEND_EXAMPLES = """\
+# Send what could not be sent before
+holdfast notify send
+
+# The same; print the result as JSON
+holdfast notify send --json
+"""
+
+
+@commands.command(cls=CommandWithExamples, epilog=SEND_EXAMPLES)
+def send(context: typer.Context, *, as_json: JsonOption = False) -> None:
+    """Send what waits in the outbox, and tell about runs that were killed.
+
+    The units of backups call this when they end, also after a run that was killed. A receiver has
+    its whole timeout here. If a message cannot be sent, it stays, and the exit code is 45.
+    """
+    from holdfast.operations.notify import GRACE_SECONDS, Deliveries, queue
+    from holdfast.wiring.notify import notify_context
+
+    session = acting_session_of(context)
+    telling = notify_context(session.settings)
+    killed = [
+        never_ended(each, telling, _said_by_systemd()) for each in telling.outbox.never_ended()
+    ]
+    unkept = [message for event in killed for message in queue(telling, event)]
+    deliveries = Deliveries(telling)
+    done = deliveries.end(seconds=deliveries.begin(unkept) + GRACE_SECONDS)
+    if as_json:
+        print_document("notify-send", {"messages": [_document(each) for each in done]})
+    elif done:
+        _show(session, done)
+    else:
+        session.say("nothing waits to be sent")
+    _end(done)
+
+
+def _said_by_systemd() -> str:
+    """Why the unit ended, as systemd tells the programs of ExecStopPost= (systemd.exec(5))."""
+    result = os.environ.get("SERVICE_RESULT", "")
+    return "" if result in ("", "success") else f"systemd says {result}"
+
+
+def _show(session: Session, done: Iterable[Delivery]) -> None:
+    from holdfast.cli.tables import BAD, GOOD, Coloured, Table, key, number, words
+
+    rows = [
+        (
+            each.message.receiver,
+            each.kind,
+            each.message.event.job,
+            each.message.event.topic.value,
+            Coloured("failed", BAD) if each.problem else Coloured("sent", GOOD),
+            f"{each.seconds:.1f}",
+            each.problem,
+        )
+        for each in done
+    ]
+    columns = (
+        key("RECEIVER"),
+        words("KIND", drop=2),
+        key("JOB"),
+        words("EVENT"),
+        words("OUTCOME"),
+        number("SECONDS", drop=1),
+        words("PROBLEM"),
+    )
+    session.show(Table(columns, rows))
+
+
+def _document(delivery: Delivery) -> Document:
+    return {
+        "receiver": delivery.message.receiver,
+        "kind": delivery.kind,
+        "job": delivery.message.event.job,
+        "event": delivery.message.event.topic.value,
+        "sent": not delivery.problem,
+        "seconds": delivery.seconds,
+        "problem": delivery.problem,
+    }
+
+
+def _end(done: Iterable[Delivery]) -> None:
+    if any(each.problem for each in done):
+        raise typer.Exit(NotificationFailed.exit_code)

@@ -1,0 +1,148 @@
+"""Who is told about runs: one model for each kind of receiver, selected by `kind`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from holdfast.config.repositories import LOOPBACK
+from holdfast.config.secret import SecretSource
+from holdfast.config.values import AbsolutePath, Duration, Name, Strict, Text, problem, shown
+from holdfast.model.notification import Topic
+
+TIMEOUT = timedelta(seconds=10)
+LONGEST_TIMEOUT = timedelta(minutes=1)
+ENDS = frozenset({Topic.FAILURE, Topic.WARNING, Topic.OVERDUE})
+PINGS = frozenset({Topic.START, Topic.SUCCESS, Topic.WARNING, Topic.FAILURE})
+COMMANDS = ("backup", "prune", "verify", "copy", "drill", "wal receive")
+
+
+def _address(value: Any) -> Any:
+    """Text is an address, a mapping says where the secret is."""
+    if isinstance(value, str | dict):
+        return value
+    raise problem(
+        f"{shown(value)} is no address", hint="write it in quotes, or name its place: {file: PATH}"
+    )
+
+
+def _topics(value: Any) -> Any:
+    return frozenset(value) if isinstance(value, list) else value
+
+
+Address = Annotated[Text | SecretSource, BeforeValidator(_address)]
+On = Annotated[frozenset[Annotated[Topic, Field(strict=False)]], BeforeValidator(_topics)]
+
+
+class _Receiver(Strict):
+    """What every kind of receiver has.
+
+    `after` is the number of failures in a row from which failures are told. `commands` limits the
+    commands whose start and end are told. `timeout` is for one message.
+    """
+
+    default_on: ClassVar[frozenset[Topic]] = ENDS
+    default_commands: ClassVar[tuple[str, ...]] = ()
+
+    url: Address
+    on: Annotated[On, Field(min_length=1)] | None = None
+    after: Annotated[int, Field(ge=1, le=1000)] = 1
+    commands: Annotated[
+        tuple[Literal["backup", "prune", "verify", "copy", "drill", "wal receive"], ...] | None,
+        Field(strict=False, min_length=1),
+    ] = None
+    include_log: bool = False
+    timeout: Duration = TIMEOUT
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_is_a_word(cls, data: Any) -> Any:
+        """YAML 1.1 reads the key `on` as true, and so does Ansible, which writes it as `true`."""
+        if not isinstance(data, dict) or "on" in data or not {True, "true"} & data.keys():
+            return data
+        return {"on" if key in (True, "true") else key: value for key, value in data.items()}
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> Self:
+        if self.timeout > LONGEST_TIMEOUT:
+            raise problem("a timeout above 1m is too long for a notification", hint="1m or less")
+        return self
+
+    @property
+    def topics(self) -> frozenset[Topic]:
+        return self.default_on if self.on is None else self.on
+
+    @property
+    def told_commands(self) -> frozenset[str]:
+        return frozenset(self.default_commands if self.commands is None else self.commands)
+
+
+class _HttpReceiver(_Receiver):
+    """What receivers behind a URL have; `ca_file` holds a private certificate authority."""
+
+    ca_file: AbsolutePath | None = None
+    plain_http: bool = False
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        if not isinstance(self.url, str):
+            return self
+        try:
+            url = urlsplit(self.url)
+            is_address = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+        except ValueError:
+            is_address = False
+        if not is_address:
+            raise problem("its url is no address", hint="write https://HOST/PATH")
+        if url.scheme == "http" and url.hostname not in LOOPBACK and not self.plain_http:
+            raise problem(
+                "http sends notifications in the clear",
+                hint="write https://, or add plain_http: true",
+            )
+        return self
+
+
+class PingSettings(_HttpReceiver):
+    """A service that expects a sign of life of each run, in the way of Healthchecks."""
+
+    default_on: ClassVar[frozenset[Topic]] = PINGS
+    default_commands: ClassVar[tuple[str, ...]] = ("backup",)
+
+    kind: Literal["ping"]
+    exit_status: bool = False
+
+
+class WebhookSettings(_HttpReceiver):
+    """A program that receives our JSON document; it is signed if there is a `secret`."""
+
+    kind: Literal["webhook"]
+    secret: SecretSource | None = None
+
+
+class AppriseSettings(_Receiver):
+    """A service that the Apprise library knows: mail, chat, paging."""
+
+    kind: Literal["apprise"]
+
+
+ReceiverSettings = Annotated[
+    PingSettings | WebhookSettings | AppriseSettings, Field(discriminator="kind")
+]
+Receivers = dict[Name, ReceiverSettings]
+
+
+def _none_or_receiver(value: Any) -> Any:
+    if value is True or (isinstance(value, str | int) and value is not False):
+        raise problem(
+            f"{shown(value)} is no receiver", hint="write its settings, or false to leave it out"
+        )
+    return value
+
+
+JobReceivers = dict[
+    Name, Annotated[ReceiverSettings | Literal[False], BeforeValidator(_none_or_receiver)]
+]
+"""A job adds receivers to those of all jobs, or replaces them by name; false leaves one out."""

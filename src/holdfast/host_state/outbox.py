@@ -1,0 +1,211 @@
+"""What is still to be told, as files of the state directory: each message is a file of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from annotated_types import MaxLen
+from pydantic import TypeAdapter
+
+from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
+from holdfast.model.values import Count, Line
+from holdfast.ports.notify import Begun, Message
+from holdfast.runtime import events
+from holdfast.runtime.cleanup import afterwards, on_failure
+from holdfast.runtime.files import (
+    discard,
+    make_state_folder,
+    open_private,
+    state_errors,
+    write_all,
+    write_private,
+)
+
+MOST_MESSAGES = 200
+MESSAGE = Limits(size_bytes=256 << 10, containers=100)
+COUNTS = Limits(size_bytes=1 << 20, containers=10)
+Counts = Annotated[dict[Line, Count], MaxLen(1000)]
+_T = TypeVar("_T")
+
+
+@cache
+def _messages() -> TypeAdapter[Message]:
+    return TypeAdapter(Message)
+
+
+@cache
+def _runs() -> TypeAdapter[Begun]:
+    return TypeAdapter(Begun)
+
+
+@cache
+def _counts() -> TypeAdapter[dict[str, int]]:
+    return TypeAdapter(Counts)
+
+
+class FileOutbox:
+    """Obeys `ports.notify.Outbox` in `FOLDER`: `waiting/`, `running/` and two files of counts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._waiting = folder / "waiting"
+        self._running = folder / "running"
+
+    def add(self, message: Message) -> None:
+        self._make(self._waiting)
+        names = self._names(self._waiting)
+        for oldest in names[: max(0, len(names) - MOST_MESSAGES + 1)]:
+            events.warning("notification_dropped", message=oldest, because="too many are waiting")
+            discard(self._waiting / oldest)
+        self._write(self._path(message), _messages().dump_json(message))
+
+    def waiting(self) -> list[Message]:
+        found: list[Message] = []
+        for name in self._names(self._waiting):
+            path = self._waiting / name
+            message = _read(path, _messages())
+            if message is None or message.name != path.stem:
+                events.warning("notification_dropped", message=name, because="it is damaged")
+                discard(path)
+            else:
+                found.append(message)
+        return found
+
+    @contextmanager
+    def claimed(self, message: Message) -> Iterator[bool]:
+        with _locked(self._path(message)) as descriptor:
+            yield descriptor is not None
+
+    def remove(self, message: Message) -> None:
+        discard(self._path(message))
+
+    def failures_in_a_row(self, job: str, command: str, *, failed: bool) -> int:
+        key = f"{job}/{command}"
+        with self._counted("failures.json") as counts:
+            counts[key] = counts.get(key, 0) + 1 if failed else 0
+            return counts[key]
+
+    def count_unsent(self, receiver: str) -> dict[str, int]:
+        with self._counted("unsent.json") as counts:
+            counts[receiver] = counts.get(receiver, 0) + 1
+            return counts
+
+    @contextmanager
+    def running(self, begun: Begun) -> Iterator[Begun | None]:
+        self._make(self._running)
+        name = f"{begun.job}.{begun.command.replace(' ', '-')}.json"
+        path = self._running / name
+        with _locked(path, create=True) as descriptor:
+            if descriptor is None:
+                # Another run of this command is in progress, and keeps the record.
+                yield None
+                return
+            earlier = _read(path, _runs())
+            with state_errors(path):
+                os.ftruncate(descriptor, 0)
+                write_all(descriptor, _runs().dump_json(begun))
+            with afterwards(discard, path):
+                yield earlier
+
+    def never_ended(self) -> list[Begun]:
+        found: list[Begun] = []
+        for name in self._names(self._running):
+            path = self._running / name
+            with _locked(path) as descriptor:
+                if descriptor is None:
+                    continue
+                begun = _read(path, _runs())
+                discard(path)
+                found += [begun] if begun is not None else []
+        return found
+
+    def _path(self, message: Message) -> Path:
+        return self._waiting / f"{message.name}.json"
+
+    def _make(self, folder: Path) -> None:
+        make_state_folder(self._folder)
+        make_state_folder(folder)
+
+    def _names(self, folder: Path) -> list[str]:
+        with state_errors(folder):
+            try:
+                return sorted(name for name in os.listdir(folder) if name.endswith(".json"))
+            except FileNotFoundError:
+                return []
+
+    @contextmanager
+    def _counted(self, name: str) -> Iterator[dict[str, int]]:
+        """The counts in a file, for one process at a time; written after the block."""
+        self._make(self._folder)
+        path = self._folder / name
+        descriptor = open_private(self._folder / ".lock", os.O_RDWR)
+        with afterwards(os.close, descriptor):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            counts = _read(path, _counts(), COUNTS) or {}
+            yield counts
+            self._write(path, json.dumps(counts).encode())
+
+    def _write(self, path: Path, content: bytes) -> None:
+        unfinished = path.with_name(f".{secrets.token_hex(8)}")
+        with on_failure(discard, unfinished):
+            write_private(unfinished, content)
+            with state_errors(path):
+                unfinished.rename(path)
+
+
+@contextmanager
+def _locked(path: Path, *, create: bool = False) -> Iterator[int | None]:
+    """A descriptor of the locked file; None if it is missing, or if another process holds it.
+
+    The kernel lets go of the lock when the process ends, however it ends.
+    """
+    descriptor = _opened(path, create=create)
+    if descriptor is None:
+        yield None
+        return
+    with afterwards(os.close, descriptor):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        # The last holder may have removed the file after we opened it.
+        yield descriptor if os.fstat(descriptor).st_nlink else None
+
+
+def _opened(path: Path, *, create: bool) -> int | None:
+    if create:
+        return open_private(path, os.O_RDWR)
+    with state_errors(path):
+        try:
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+
+
+def _read(path: Path, adapter: TypeAdapter[_T], limits: Limits = MESSAGE) -> _T | None:
+    """None for a file that is missing, or that holdfast did not write."""
+    content = _content(path, limits.most_bytes)
+    try:
+        return typed(adapter, parsed(content, limits)) if content else None
+    except Unreadable:
+        return None
+
+
+def _content(path: Path, most_bytes: int) -> bytes:
+    with state_errors(path):
+        try:
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(path, flags)
+        except FileNotFoundError:
+            return b""
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read(most_bytes + 1)

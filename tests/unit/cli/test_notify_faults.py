@@ -1,0 +1,155 @@
+"""Receivers that fail or hang, runs that are killed: told later, and never in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from holdfast.cli import telling
+from holdfast.host_state.outbox import FileOutbox
+from holdfast.model.errors import RepositoryFull
+from holdfast.operations.notify import Deliveries, Delivery
+from holdfast.ports.notify import Begun
+from tests.support.command_line import CommandLine
+from tests.support.receivers import Listener, closed_port, listening, status
+from tests.support.waiting import until
+from tests.unit.cli.test_notify import SECRET, configure, webhook
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    with listening() as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    "fault", ["500", "404", "hang", "refused", "unresolved", "elsewhere", "loop"]
+)
+def test_a_receiver_that_fails_is_told_counted_and_tried_again(
+    cli: CommandLine, listener: Listener, fault: str
+) -> None:
+    url = {
+        "refused": f"http://127.0.0.1:{closed_port()}/{SECRET}",
+        "unresolved": f"https://no-such-host.invalid/{SECRET}",
+    }.get(fault, listener.url())
+    answers = {
+        "500": status(500),
+        "404": status(404),
+        "hang": listener.hang,
+        "elsewhere": status(307, Location="http://localhost:1/other"),
+        "loop": status(308, Location="/again"),
+    }
+    if fault in answers:
+        listener.always(answers[fault])
+    configure(
+        cli,
+        f'{{ops: {{kind: webhook, url: "{url}", on: [success], timeout: 20s}}}}',
+        metrics=True,
+    )
+    answer = cli.holdfast("--log-format", "json", "backup", "shop")
+    assert answer.exit_code == 0
+    assert '"notification_failed"' in answer.stderr
+    assert SECRET not in answer.stderr + answer.stdout
+    metrics = (cli.folder / "metrics/holdfast__notifications.prom").read_text()
+    assert 'holdfast_notification_failures_total{receiver="ops"} 1.0' in metrics
+    (waiting,) = FileOutbox(cli.folder / "state/notify").waiting()
+    assert waiting.event.topic == "success"
+    listener.answers.clear()
+    listener.released.set()
+    if fault == "hang":
+        until(lambda: FileOutbox(cli.folder / "state/notify").waiting() == [])
+    elif url == listener.url():
+        listener.told.clear()
+        assert cli.holdfast("prune", "shop").exit_code == 0
+        assert waiting.event.id in [each["id"] for each in listener.documents]
+        assert FileOutbox(cli.folder / "state/notify").waiting() == []
+
+
+def test_a_hanging_receiver_costs_the_run_no_more_than_its_grace(
+    cli: CommandLine, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the run waits for is the grace, whatever the timeouts of its receivers are."""
+    waited: list[float] = []
+    real = Deliveries.end
+
+    def end(self: Deliveries, *, seconds: float) -> list[Delivery]:
+        waited.append(seconds)
+        return real(self, seconds=seconds)
+
+    monkeypatch.setattr(Deliveries, "end", end)
+    listener.always(listener.hang)
+    hangs = f'kind: webhook, url: "{listener.url()}", on: [start, success], timeout: 1m'
+    configure(cli, f"{{a: {{{hangs}}}, b: {{{hangs}}}}}")
+    assert cli.holdfast("backup", "shop").exit_code == 0
+    assert waited == [telling.GRACE_SECONDS] == [1.0]
+    assert [each["event"] for each in listener.documents] == ["start", "start"]
+    waiting = FileOutbox(cli.folder / "state/notify").waiting()
+    assert sorted(each.receiver for each in waiting) == ["a", "b"]
+    assert {each.event.topic for each in waiting} == {"success"}
+
+
+def test_a_run_that_was_killed_is_told_by_the_next_one(
+    cli: CommandLine, listener: Listener
+) -> None:
+    configure(cli, webhook(listener))
+    at = datetime(2026, 11, 30, 2, tzinfo=UTC)
+    left = Begun(job="shop", command="backup", run_id="ab" * 16, at=at)
+    leave(cli, left)
+    assert cli.holdfast("backup", "shop").exit_code == 0
+    (told,) = listener.documents
+    assert told["event"] == "failure"
+    assert told["run_id"] == left.run_id
+    assert "the run that began at 2026-11-30T02:00:00+00:00 never ended" in told["error"]
+    cli.holdfast("backup", "shop")
+    assert len(listener.told) == 1
+
+
+def leave(cli: CommandLine, begun: Begun) -> None:
+    """What a run leaves whose process is gone."""
+    outbox = FileOutbox(cli.folder / "state/notify")
+    with outbox.running(begun):
+        (path,) = (cli.folder / "state/notify/running").iterdir()
+        content = path.read_bytes()
+    path.write_bytes(content)
+
+
+def test_the_unit_of_a_killed_run_tells_it_at_once(
+    cli: CommandLine, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(cli, webhook(listener))
+    leave(cli, Begun(job="shop", command="backup", run_id="ab" * 16, at=datetime.now(UTC)))
+    monkeypatch.setenv("SERVICE_RESULT", "oom-kill")
+    answer = cli.holdfast("notify", "send")
+    assert answer.exit_code == 0
+    (told,) = listener.documents
+    assert told["error"].endswith("never ended: systemd says oom-kill")
+    assert cli.holdfast("notify", "send").stdout == "nothing waits to be sent\n"
+
+
+def test_what_waits_is_sent_by_notify_send_with_the_whole_timeout(
+    cli: CommandLine, listener: Listener
+) -> None:
+    configure(cli, webhook(listener, ", on: [success]"))
+    listener.answers = [status(500), status(500)]
+    cli.holdfast("backup", "shop")
+    listener.answers = [status(500), status(500)]
+    failed = cli.holdfast("notify", "send", "--json")
+    assert failed.exit_code == 45
+    (message,) = failed.document["messages"]
+    assert (message["receiver"], message["sent"]) == ("ops", False)
+    assert message["problem"] == "cannot notify '127.0.0.1': it answered 500"
+    assert cli.holdfast("notify", "send").exit_code == 0
+
+
+def test_a_full_state_directory_still_tells(
+    cli: CommandLine, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise RepositoryFull("cannot use state directory file: no space left")
+
+    monkeypatch.setattr(FileOutbox, "add", full)
+    configure(cli, webhook(listener, ", on: [success]"))
+    assert cli.holdfast("backup", "shop").exit_code == 0
+    assert [each["event"] for each in listener.documents] == ["success"]

@@ -1,0 +1,132 @@
+"""What is still to be told survives the process, is bounded, and is sent by one process alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from holdfast.host_state import outbox as outboxes
+from holdfast.host_state.outbox import FileOutbox
+from holdfast.model.notification import Event, Topic
+from holdfast.ports.notify import Begun, Message
+
+AT = datetime(2026, 11, 30, 2, tzinfo=UTC)
+BEGUN = Begun(job="shop", command="wal receive", run_id="ab" * 16, at=AT)
+
+
+def message(number: int) -> Message:
+    event = Event(
+        id=f"{number:032x}",
+        topic=Topic.FAILURE,
+        command="backup",
+        job="shop",
+        host="db1",
+        at=AT + timedelta(seconds=number),
+        warnings=("a", "b"),
+    )
+    return Message(receiver="mail", event=event)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "notify"
+
+
+def test_what_was_added_is_there_in_the_next_process_oldest_first(folder: Path) -> None:
+    for number in (3, 1, 2):
+        FileOutbox(folder).add(message(number))
+    assert FileOutbox(folder).waiting() == [message(1), message(2), message(3)]
+    FileOutbox(folder).remove(message(2))
+    assert FileOutbox(folder).waiting() == [message(1), message(3)]
+    modes = {oct(path.stat().st_mode & 0o777) for path in folder.rglob("*") if path.is_file()}
+    assert modes == {"0o600"}
+
+
+def test_it_is_bounded_and_the_oldest_make_room(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outboxes, "MOST_MESSAGES", 3)
+    box = FileOutbox(folder)
+    for number in range(10):
+        box.add(message(number))
+    assert box.waiting() == [message(7), message(8), message(9)]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"receiver": "mail"}', b"x" * (1 << 20), b"\xff"]
+)
+def test_a_damaged_message_is_dropped_and_the_others_are_sent(folder: Path, content: bytes) -> None:
+    box = FileOutbox(folder)
+    box.add(message(1))
+    (path,) = (folder / "waiting").iterdir()
+    path.with_name("0-damaged.json").write_bytes(content)
+    assert box.waiting() == [message(1)]
+    assert [each.name for each in (folder / "waiting").iterdir()] == [path.name]
+
+
+def test_a_message_under_another_name_is_not_believed(folder: Path) -> None:
+    box = FileOutbox(folder)
+    box.add(message(1))
+    (path,) = (folder / "waiting").iterdir()
+    path.rename(path.with_name("0-elsewhere.json"))
+    assert box.waiting() == []
+
+
+def test_only_one_process_sends_a_message(folder: Path) -> None:
+    mine, other = FileOutbox(folder), FileOutbox(folder)
+    mine.add(message(1))
+    with mine.claimed(message(1)) as is_mine:
+        assert is_mine
+        with other.claimed(message(1)) as is_others:
+            assert not is_others
+        mine.remove(message(1))
+    with other.claimed(message(1)) as is_others:
+        assert not is_others, "it was sent"
+
+
+def test_failures_are_counted_by_job_and_command_and_a_success_ends_the_count(folder: Path) -> None:
+    def ended(job: str, command: str, *, failed: bool) -> int:
+        return FileOutbox(folder).failures_in_a_row(job, command, failed=failed)
+
+    assert [ended("shop", "backup", failed=True) for _ in range(3)] == [1, 2, 3]
+    assert ended("shop", "prune", failed=True) == 1
+    assert ended("wiki", "backup", failed=True) == 1
+    assert ended("shop", "backup", failed=False) == 0
+    assert ended("shop", "backup", failed=True) == 1
+
+
+def test_damaged_counts_begin_again(folder: Path) -> None:
+    FileOutbox(folder).count_unsent("mail")
+    (folder / "unsent.json").write_text('{"mail": -5}')
+    assert FileOutbox(folder).count_unsent("mail") == {"mail": 1}
+    assert FileOutbox(folder).count_unsent("ops") == {"mail": 1, "ops": 1}
+
+
+def test_a_run_that_never_ended_is_returned_once(folder: Path) -> None:
+    box = FileOutbox(folder)
+    with box.running(BEGUN) as earlier:
+        assert earlier is None
+        assert FileOutbox(folder).never_ended() == [], "it is still running"
+        with FileOutbox(folder).running(replace(BEGUN, run_id="cd" * 16)) as other:
+            assert other is None
+        (path,) = (folder / "running").iterdir()
+        left = path.read_bytes()
+    assert box.never_ended() == []
+    path.write_bytes(left)
+    with box.running(replace(BEGUN, run_id="cd" * 16)) as earlier:
+        assert earlier == BEGUN
+    path.write_bytes(left)
+    assert box.never_ended() == [BEGUN]
+    assert box.never_ended() == []
+
+
+def test_a_record_of_a_run_that_says_nothing_is_no_run(folder: Path) -> None:
+    box = FileOutbox(folder)
+    with box.running(BEGUN):
+        (path,) = (folder / "running").iterdir()
+    path.write_text(json.dumps({"job": "shop"}))
+    assert box.never_ended() == []
