@@ -234,7 +234,7 @@ class PointInTime:
 
         def tell(doing: str) -> None:
             if is_quiet:
-                events.info("starting", doing=doing)
+                events.info("server_start", doing=doing)
             else:
                 self.session.say(doing)
 

@@ -178,7 +178,7 @@ def wait_until_idle(
             )
         waiting_for(f"waiting to lock: {found}")
         if not told:
-            events.warning("waiting_to_lock", because=found)
+            events.warning("waiting_for_lock", because=found)
             told = found
         sleep(LOOK_SECONDS)
 
