@@ -140,7 +140,7 @@ def _opening_is_refused(server: MysqlServer, database: str, options: Options) ->
         with source(server, database, options).open(workers=1):
             return False
     except BackupFailed as error:
-        return "cannot take the snapshot: statement of session" in error.message
+        return "still blocked after 1 seconds: statement of session" in error.message
 
 
 def _sleeping(server: MysqlServer) -> list[str]:
