@@ -106,7 +106,7 @@ class FakeSnapshot(Snapshot):
     reading_peak: int = 0
     read_names: list[str] = field(default_factory=list)
     went_on_from: list[str] = field(default_factory=list)
-    was_let_go: list[str] = field(default_factory=list)
+    releases: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -129,8 +129,8 @@ class FakeSnapshot(Snapshot):
     def go_on_from(self, stored: Sequence[Part]) -> None:
         self.went_on_from += [part.name for part in stored]
 
-    def let_go(self, *, finished: bool) -> None:
-        self.was_let_go.append("finished" if finished else "given up")
+    def release(self, *, finished: bool) -> None:
+        self.releases.append("finished" if finished else "given up")
 
     def abort(self) -> None:
         self.aborted.set()

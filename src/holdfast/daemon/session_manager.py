@@ -127,7 +127,7 @@ class SessionManager:
             if kept.record.state is not HeldState.ENDED:
                 self._end(kept, peer)
             if not keep:
-                self._let_go(kept)
+                self._release(kept)
         return kept.record
 
     def abort(self, session_id: str, peer: Peer) -> SessionRecord:
@@ -140,7 +140,7 @@ class SessionManager:
             if kept.record.is_open:
                 self._put(kept, HeldState.ABORTED, f"aborted by user '{user_name(peer.uid)}'")
                 events.info("session_aborted", **fields_of(kept.record), by=_who(peer))
-            self._let_go(kept)
+            self._release(kept)
         return kept.record
 
     def listed(self, peer: Peer, *, all_states: bool) -> list[SessionRecord]:
@@ -227,7 +227,7 @@ class SessionManager:
         self._put(kept, HeldState.ENDED, f"ended by user '{user_name(peer.uid)}'")
         events.info("session_ended", **fields_of(kept.record), by=_who(peer))
 
-    def _let_go(self, kept: HeldSession) -> None:
+    def _release(self, kept: HeldSession) -> None:
         kept.holding.abort()
         self._drop(kept)
 

@@ -197,7 +197,7 @@ class Snapshot(Port, ABC):
         where no later backup needs one."""
         return None
 
-    def let_go(self, *, finished: bool) -> None:
+    def release(self, *, finished: bool) -> None:
         """End a snapshot that another process holds, as no run will rejoin it; never raises.
 
         The backup is `finished`, or nothing is left to resume. Leaving the block of `Source.open`

@@ -95,7 +95,7 @@ class ObjectStoreRepository:
                 content = head[0] if len(head) == 1 else b"".join(head)
                 fingerprint = known.fingerprint if known else fingerprint_of(content)
                 return self._put_whole(key, content, fingerprint)
-        return self._put_parts(key, chain(_let_go(head), source), known)
+        return self._put_parts(key, chain(_freeing(head), source), known)
 
     def _put_whole(self, key: str, content: bytes, fingerprint: str) -> Stored:
         """One request, signed over the content, so that the store refuses damaged content."""
@@ -306,7 +306,7 @@ def _fingerprint(attributes: Attributes) -> str:
     return ""
 
 
-def _let_go(chunks: list[bytes]) -> Iterator[bytes]:
+def _freeing(chunks: list[bytes]) -> Iterator[bytes]:
     """Each chunk once, freed as soon as it is returned: the upload keeps its own copy."""
     chunks.reverse()
     while chunks:

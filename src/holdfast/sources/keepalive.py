@@ -84,12 +84,13 @@ def _abort_own(holding: Holding) -> None:
         holding.abort()
 
 
-def let_go(holding: Holding, *, finished: bool) -> None:
+def release_session(holding: Holding, *, finished: bool) -> None:
     """Close a session that another process holds; the process's own one ends with its block."""
     if not holding.session_id:
         return
     if finished:
-        # Ended first, lest it count as aborted. An error here does not make the backup invalid.
+        # Ended first, so that it does not count as aborted. An error here does not make the backup
+        # invalid.
         with suppress(HoldfastError):
             holding.end()
     holding.abort()

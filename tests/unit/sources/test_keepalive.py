@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.model.errors import HoldfastError, SessionExpired, SessionLost, SnapshotLost
 from holdfast.ports.sessions import HeldKind
-from holdfast.sources.keepalive import Keepalive, held_session, let_go, of_this_process
+from holdfast.sources.keepalive import Keepalive, held_session, of_this_process, release_session
 from tests.fakes.holder import FakeHolder, FakeHolding
 from tests.support.waiting import until
 
@@ -56,14 +56,14 @@ def test_only_a_session_of_this_process_ends_with_its_block(session_id: str, is_
 @pytest.mark.parametrize("finished", [True, False])
 def test_letting_go_ends_what_others_hold_and_never_fails(finished: bool) -> None:
     holding = held("1f" * 16)
-    let_go(holding, finished=finished)
+    release_session(holding, finished=finished)
     assert not holding.is_open
     silent = held("1f" * 16)
     silent.problem = SessionExpired("no heartbeat")
-    let_go(silent, finished=finished)
+    release_session(silent, finished=finished)
 
 
 def test_releasing_a_session_of_this_process_leaves_it_open() -> None:
     holding = held()
-    let_go(holding, finished=True)
+    release_session(holding, finished=True)
     assert holding.is_open

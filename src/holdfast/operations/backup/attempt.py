@@ -93,10 +93,10 @@ class Attempt:
     def key_of(self, plan: PartPlan) -> str:
         return key_of(self.context.job.form, self.backup_id, plan)
 
-    def let_go(self, *, finished: bool) -> None:
+    def release(self, *, finished: bool) -> None:
         """Release the snapshot, wherever it is held: nobody will use it again."""
         if self.outcome.snapshot is not None:
-            self.outcome.snapshot.let_go(finished=finished)
+            self.outcome.snapshot.release(finished=finished)
 
     def advance(self, size_bytes: int) -> None:
         """Report bytes read from the server to the watchdog and to progress, then throttle."""
@@ -155,7 +155,7 @@ def give_up(attempt: Attempt, catalog: Catalog, error: BaseException) -> None:
         keep = True
     with noted_on(error):
         if not keep:
-            attempt.let_go(finished=False)
+            attempt.release(finished=False)
     with noted_on(error):
         if not keep:
             catalog.discard_parts(attempt.backup_id)

@@ -54,7 +54,7 @@ def back_up(
         with noted_on(error):
             give_up(attempt, catalog, error)
         raise
-    attempt.let_go(finished=True)
+    attempt.release(finished=True)
     context.state.journal.end(context.job.name, source.database)
     with suppress(HoldfastError):
         context.state.file_lists.settle(context.job.name)

@@ -127,19 +127,19 @@ def test_with_nothing_to_resume_a_whole_backup_is_made() -> None:
 
 def test_a_snapshot_is_released_once_there_is_a_backup_or_nothing_to_resume() -> None:
     job = failed_job(resumable=False)
-    assert [each.was_let_go for each in job.source.snapshots] == [["given up"]]
+    assert [each.releases for each in job.source.snapshots] == [["given up"]]
     backup(job.context)
-    assert job.source.snapshots[-1].was_let_go == ["finished"]
+    assert job.source.snapshots[-1].releases == ["finished"]
 
 
 def test_a_snapshot_is_left_to_the_run_that_resumes_and_told_what_is_stored_already() -> None:
     job = failed_job()
-    assert job.source.snapshots[-1].was_let_go == []
+    assert job.source.snapshots[-1].releases == []
     job.source.held = SNAPSHOT
     backup(job.context, RESUME)
     again = job.source.snapshots[-1]
     assert again.went_on_from == ["data/public.orders.copy"]
-    assert again.was_let_go == ["finished"]
+    assert again.releases == ["finished"]
 
 
 def test_parts_of_another_moment_are_not_used() -> None:

@@ -29,7 +29,7 @@ from holdfast.model.stored_json import as_text
 from holdfast.model.wal import Position, segments_between
 from holdfast.ports.sessions import Ended, Holding
 from holdfast.ports.source import PartStream, Snapshot
-from holdfast.sources.keepalive import Keepalive, let_go
+from holdfast.sources.keepalive import Keepalive, release_session
 from holdfast.sources.postgres.files import backup_manifest
 from holdfast.sources.postgres.files.backup_manifest import ManifestFile, Packed, WalRange
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, whole_files
@@ -161,8 +161,8 @@ class PhysicalSnapshot(Snapshot):
     def go_on_from(self, stored: Sequence[Part]) -> None:
         self.layout = around(self.layout, stored, with_rest=self.holding.ended is None)
 
-    def let_go(self, *, finished: bool) -> None:
-        let_go(self.holding, finished=finished)
+    def release(self, *, finished: bool) -> None:
+        release_session(self.holding, finished=finished)
 
     def abort(self) -> None:
         self._give_up(SnapshotLost("cannot continue: the backup was ended"))

@@ -18,7 +18,7 @@ from holdfast.ports.sessions import HeldKind, Holder, Holding
 from holdfast.ports.source import Finding, PartStream, Snapshot, TablePlan
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import Cancellation, afterwards
-from holdfast.sources.keepalive import Keepalive, held_session, let_go
+from holdfast.sources.keepalive import Keepalive, held_session, release_session
 from holdfast.sources.packing import SMALL_TABLE_BYTES
 from holdfast.sources.postgres.rows import long_values, part_plan, transport
 from holdfast.sources.postgres.rows.checksummed_rows import (
@@ -264,9 +264,9 @@ class PostgresSnapshot(DatabaseSnapshot):
             return self.globals_.read(self.cancellation)
         return self.schema.read(part)
 
-    def let_go(self, *, finished: bool) -> None:
+    def release(self, *, finished: bool) -> None:
         if self.holding is not None:
-            let_go(self.holding, finished=finished)
+            release_session(self.holding, finished=finished)
 
     @contextmanager
     def _read_rows(self, part: PartPlan) -> Iterator[PartStream]:
