@@ -9,7 +9,7 @@ from holdfast.model.backup import Manifest
 from holdfast.model.drill import Answer, DrillFinding, ProofRow
 from holdfast.model.errors import HoldfastError
 from holdfast.model.restore import StoredParts
-from holdfast.ports.drill import DrillRoom, DrillServer
+from holdfast.ports.drill import DrillRoom, DrillServer, OpenServer
 from tests.fakes.source import FakeTarget
 
 
@@ -28,11 +28,7 @@ class FakeDrillServer(DrillServer):
         self.manifest: Manifest | None = None
         self.room: DrillRoom | None = None
         self.kept = False
-
-    def _opened(self, manifest: Manifest, room: DrillRoom) -> FakeDrillServer:
-        """Obeys `ports.drill.OpenServer`."""
-        self.manifest, self.room = manifest, room
-        return self
+        self.opened: OpenServer = self._opened
 
     def problems(self, stored: StoredParts) -> Sequence[DrillFinding]:
         self._called("problems")
@@ -54,7 +50,7 @@ class FakeDrillServer(DrillServer):
 
     def ask(self, sql: str, *, database: str, timeout_seconds: float) -> Answer:
         self._called("ask")
-        return self.answers.get(sql, Answer(rows=0, value=None))
+        return self.answers.get(sql, Answer(rows=1, value="t"))
 
     @property
     def version(self) -> str:
@@ -69,6 +65,11 @@ class FakeDrillServer(DrillServer):
     def close(self, *, keep: bool = False) -> None:
         self.calls.append("close")
         self.kept = keep
+
+    def _opened(self, manifest: Manifest, room: DrillRoom) -> DrillServer:
+        self.manifest, self.room = manifest, room
+        self.restored = FakeTarget()
+        return self
 
     def _called(self, name: str) -> None:
         self.calls.append(name)

@@ -15,7 +15,8 @@ from holdfast.config.load import load
 from holdfast.config.sources import PostgresSettings
 from holdfast.operations.context import BackupContext
 from holdfast.ports.target import Target
-from holdfast.wiring import jobs as wiring, sources as wiring_sources
+from holdfast.wiring import drill as wiring_drill, jobs as wiring, sources as wiring_sources
+from tests.fakes.drill import FakeDrillServer
 from tests.fakes.progress import FakeProgress
 from tests.fakes.source import FakeSource, FakeTarget, table
 
@@ -60,10 +61,13 @@ class CommandLine:
         self.config.write_text(CONFIG.format(folder=folder))
         self.source = FakeSource(table("orders", "1,ann", "2,bob"), table("items", "1,9"))
         self.target = FakeTarget()
+        self.drill_server = FakeDrillServer()
         self._monkeypatch = monkeypatch
         self._capsys = capsys
         monkeypatch.setitem(wiring_sources.SOURCES, PostgresSettings, lambda *_: self.source)
         monkeypatch.setitem(wiring_sources.TARGETS, "fake", {"fake": self._make_target})
+        monkeypatch.setitem(wiring_drill.SERVERS, "fake", self.drill_server.opened)
+        monkeypatch.setattr("holdfast.cli.drill.give_way", lambda: None)
 
     def _make_target(self, _url: str, _password: str | None) -> Target:
         return self.target

@@ -20,6 +20,10 @@ BLOBS = "blobs"
 WAL = ".wal"
 """The suffix of a job's name in the WAL folder: no job has such a name, as names have no dot."""
 
+DRILLS = ".drills"
+"""The suffix of a job's name in the folder of its drills' records."""
+DRILL_RECORD = "record.json"
+
 _OF_BACKUP = re.compile(
     rf"(?P<backup_id>(?:{JOB_NAME.pattern})/(?:{BACKUP_NAME.pattern}))/(?P<file>.+)", re.DOTALL
 )
@@ -27,6 +31,10 @@ _OF_BACKUP = re.compile(
 _STEPS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _WAL_RECORD = re.compile(
     rf"(?:{JOB_NAME.pattern}){re.escape(WAL)}/[^/]+/[^/]+/[^/]+/{re.escape(MANIFEST)}"
+)
+_DRILL_RECORD = re.compile(
+    rf"(?P<job>{JOB_NAME.pattern}){re.escape(DRILLS)}/(?P<name>{BACKUP_NAME.pattern})"
+    rf"/{re.escape(DRILL_RECORD)}"
 )
 
 
@@ -45,12 +53,14 @@ def place_of(key: str) -> Place | None:
 
 
 def record_at(key: str) -> str:
-    """The kind of record at `key`: `MANIFEST`, `FAILURE` or `MARK`; empty for anything else.
+    """The kind of record at `key`: `MANIFEST`, `FAILURE`, `MARK`, `DRILL_RECORD`; else empty.
 
     A part may have any name, also that of a record.
     """
     if _WAL_RECORD.fullmatch(key):
         return MANIFEST
+    if _DRILL_RECORD.fullmatch(key):
+        return DRILL_RECORD
     place = place_of(key)
     return place.file if place is not None and place.file in (MANIFEST, FAILURE, MARK) else ""
 
@@ -85,6 +95,16 @@ def mark_key(backup_id: str) -> str:
 
 def failure_key(backup_id: str) -> str:
     return f"{backup_id}/{FAILURE}"
+
+
+def drill_record_key(job: str, name: str) -> str:
+    return f"{job}{DRILLS}/{name}/{DRILL_RECORD}"
+
+
+def drill_of(job: str, key: str) -> str:
+    """The name of the drill of `job` whose record lies at `key`; empty for any other key."""
+    found = _DRILL_RECORD.fullmatch(key)
+    return found["name"] if found and found["job"] == job else ""
 
 
 def part_key(backup_id: str, name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from holdfast.catalog.catalog import Damaged
 from holdfast.cli.tables import ratio
 from holdfast.model.backup import Relation, Server, Summary
+from holdfast.model.drill import DrillRecord
 from holdfast.model.errors import HoldfastError
 
 Document = dict[str, Any]
@@ -75,3 +76,68 @@ def of_relation(relation: Relation) -> Document:
 
 def moment(at: datetime) -> str:
     return at.isoformat(timespec="seconds")
+
+
+def of_drill(record: DrillRecord) -> Document:
+    """One drill with its proofs."""
+    seconds = record.seconds
+    return {
+        "drill": record.drill_id,
+        "job": record.job,
+        "backup": record.backup,
+        "database": record.database,
+        "host": record.host,
+        "version": record.version,
+        "server": record.server or None,
+        "began": moment(record.began),
+        "ended": moment(record.ended),
+        "outcome": record.outcome.value,
+        "problem": record.problem or None,
+        "hint": record.hint or None,
+        "reached": moment(record.reached) if record.reached else None,
+        "restore_seconds": seconds.restore,
+        "seconds": {
+            "prepare": seconds.prepare,
+            "fetch": seconds.fetch,
+            "load": seconds.load,
+            "indexes": seconds.indexes,
+            "recovery": seconds.recovery,
+            "checks": seconds.checks,
+        },
+        "plain_bytes": record.plain_bytes,
+        "findings": [
+            {
+                "subject": each.subject,
+                "problem": each.problem,
+                "hint": each.hint or None,
+                "blocks": each.blocks,
+            }
+            for each in record.findings
+        ],
+        "rows": [
+            {
+                "name": each.name,
+                "outcome": each.outcome.value,
+                "expected": each.expected or None,
+                "found": each.found or None,
+                "detail": each.detail or None,
+            }
+            for each in record.rows
+        ],
+    }
+
+
+def of_last_drill(record: DrillRecord | None) -> Document | None:
+    """A drill in short, beside the backup or the job that it is about; None for never."""
+    if record is None:
+        return None
+    return {
+        "drill": record.drill_id,
+        "backup": record.backup,
+        "ended": moment(record.ended),
+        "outcome": record.outcome.value,
+        "problem": record.problem or None,
+        "restore_seconds": record.seconds.restore,
+        "reached": moment(record.reached) if record.reached else None,
+        "host": record.host,
+    }

@@ -18,10 +18,18 @@ from holdfast.cli.context import (
     print_document,
     session_of,
 )
-from holdfast.cli.documents import Document, moment, of_backup, of_damaged, of_unseen
+from holdfast.cli.documents import (
+    Document,
+    moment,
+    of_backup,
+    of_damaged,
+    of_last_drill,
+    of_unseen,
+)
 from holdfast.cli.tables import (
     BACKUP_COLUMNS,
     BAD,
+    GOOD,
     WARN,
     Cell,
     Coloured,
@@ -32,8 +40,9 @@ from holdfast.cli.tables import (
     words,
 )
 from holdfast.model.backup import Summary
+from holdfast.model.drill import DrillRecord
 from holdfast.model.errors import HoldfastError
-from holdfast.model.units import counted, span
+from holdfast.model.units import ago, counted, span
 from holdfast.operations.verify.proofs import BackupProof, proofs_of
 from holdfast.runtime import events
 from holdfast.runtime.clock import now
@@ -51,11 +60,15 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A backup, its repository and its proof; None if this host's log cannot be read."""
+    """A backup, its repository and its proof; None if this host's log cannot be read.
+
+    `drill` is the newest drill that brought it back.
+    """
 
     repository: str
     summary: Summary
     proof: BackupProof | None
+    drill: DrillRecord | None
 
 
 EXAMPLES = """\
@@ -72,7 +85,8 @@ def list_backups(
 ) -> None:
     """List finished backups of JOB, or of all repositories, newest first.
 
-    VERIFIED and RESTORED show what this host has done; other hosts may have done more. Failed runs
+    VERIFIED shows what this host has done, RESTORED also what drills did; other hosts may have done
+    more. Failed runs
     and backups with a damaged manifest are marked as such. A repository that cannot be reached does
     not hide the others; the exit code is then that of its error.
     """
@@ -85,7 +99,7 @@ def list_backups(
     held = any(each.summaries or each.damaged or each.failures for each in found.values())
     session.require_known(job, holds_something=held)
     if as_json:
-        print_document("list", _document(found) | of_unseen(unseen))
+        print_document("list", _document(session, found) | of_unseen(unseen))
     else:
         _show_list(session, found, job or "")
         session.tell_unseen(unseen)
@@ -126,10 +140,42 @@ def proofs_in(
         return {}
 
 
+def _last_restored(restored_at: datetime | None, drill: DrillRecord | None, at: datetime) -> Cell:
+    """How long before `at` it was restored, by this host or by a drill, which measures it too."""
+    if drill is None or (restored_at is not None and restored_at > drill.ended):
+        return last_done(restored_at, at)
+    return Coloured(f"{ago(at - drill.ended)}, in {drill.seconds.restore:.1f} s", GOOD)
+
+
+def drills_in(
+    session: Session, repository: str, summaries: Sequence[Summary]
+) -> Mapping[str, DrillRecord]:
+    """The newest drill that brought each backup back; empty if no record can be read."""
+    from holdfast.wiring.drill import drills_of
+
+    found: dict[str, DrillRecord] = {}
+    for job in sorted({each.job for each in summaries}):
+        try:
+            records = drills_of(session.settings, job, chosen=repository).records
+        except HoldfastError as error:
+            events.debug("drills_not_read", job=job, problem=error.message)
+            continue
+        for record in records:
+            if record.passed:
+                found.setdefault(record.backup, record)
+    return found
+
+
 def _proven(session: Session, name: str, overview: Overview, *, job: str) -> Iterable[Listed]:
     proofs = proofs_in(session, name, overview.summaries, job=job)
+    drills = drills_in(session, name, overview.summaries)
     for each in overview.summaries:
-        yield Listed(repository=name, summary=each, proof=proofs.get(each.backup_id))
+        yield Listed(
+            repository=name,
+            summary=each,
+            proof=proofs.get(each.backup_id),
+            drill=drills.get(each.backup_id),
+        )
 
 
 def _table(listed: Sequence[Listed], at: datetime, *, one_repository: bool) -> Table:
@@ -140,7 +186,7 @@ def _table(listed: Sequence[Listed], at: datetime, *, one_repository: bool) -> T
 
 def _row(listed: Listed, at: datetime) -> tuple[Cell, ...]:
     cells, summary = backup_cells(listed.summary), listed.summary
-    verified, restored = proof_cells(listed.proof, at)
+    verified, restored = proof_cells(listed.proof, listed.drill, at=at)
     return (
         cells["BACKUP"],
         f"{summary.snapshot_at.astimezone(UTC):%Y-%m-%d %H:%MZ}",
@@ -152,10 +198,12 @@ def _row(listed: Listed, at: datetime) -> tuple[Cell, ...]:
     )
 
 
-def proof_cells(proof: BackupProof | None, at: datetime) -> tuple[Cell, Cell]:
+def proof_cells(
+    proof: BackupProof | None, drill: DrillRecord | None, *, at: datetime
+) -> tuple[Cell, Cell]:
     """VERIFIED and RESTORED of a backup; without `proof` this host's log cannot be read."""
     if proof is None:
-        return "unknown", "unknown"
+        return "unknown", "unknown" if drill is None else _last_restored(None, drill, at)
     verified: Cell = last_done(proof.read_at, at)
     if proof.state == "unknown":
         verified = "unknown"
@@ -163,7 +211,7 @@ def proof_cells(proof: BackupProof | None, at: datetime) -> tuple[Cell, Cell]:
         verified = Coloured("damaged", BAD)
     elif proof.state == "unopened":
         verified = Coloured(f"{verified}, unopened", WARN)
-    return verified, last_done(proof.restored_at, at)
+    return verified, _last_restored(proof.restored_at, drill, at)
 
 
 def _tell_bad(session: Session, overview: Overview) -> None:
@@ -177,14 +225,22 @@ def _tell_bad(session: Session, overview: Overview) -> None:
         session.say(f"damaged: {broken.backup_id}: {broken.problem}", BAD)
 
 
-def _document(overviews: Mapping[str, Overview]) -> Document:
+def _document(session: Session, overviews: Mapping[str, Overview]) -> Document:
     """The contents of several repositories by name, newest first."""
-    summaries = [(name, each) for name, found in overviews.items() for each in found.summaries]
-    summaries.sort(key=lambda named: named[1].snapshot_at, reverse=True)
+    listed = [(name, each) for name, found in overviews.items() for each in found.summaries]
+    listed.sort(key=lambda named: named[1].snapshot_at, reverse=True)
+    drills = {name: drills_in(session, name, each.summaries) for name, each in overviews.items()}
     failures = [each for found in overviews.values() for each in found.failures]
     damaged = tuple(each for found in overviews.values() for each in found.damaged)
     return {
-        "backups": [{**of_backup(each), "repository": name} for name, each in summaries],
+        "backups": [
+            {
+                **of_backup(each),
+                "repository": name,
+                "last_drill": of_last_drill(drills[name].get(each.backup_id)),
+            }
+            for name, each in listed
+        ],
         "failed": _of_failures(failures),
         "damaged": of_damaged(damaged),
     }

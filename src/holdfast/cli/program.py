@@ -35,6 +35,8 @@ COMMANDS = {
     "show": "holdfast.cli.show:show",
     "verify": "holdfast.cli.verify:verify",
     "restore": "holdfast.cli.restore:restore",
+    "drill": "holdfast.cli.drill:drill",
+    "drills": "holdfast.cli.drills:drills",
     "copy": "holdfast.cli.copy:copy",
     "du": "holdfast.cli.du:du",
     "prune": "holdfast.cli.prune:prune",

@@ -9,7 +9,8 @@ import typer
 
 from holdfast.catalog.manifest import as_json as manifest_json
 from holdfast.cli.context import BackupId, Database, JsonOption, Session, print_document, session_of
-from holdfast.cli.list import proof_cells, proofs_in
+from holdfast.cli.documents import of_last_drill
+from holdfast.cli.list import drills_in, proof_cells, proofs_in
 from holdfast.cli.tables import (
     HEAD,
     Table,
@@ -62,7 +63,10 @@ def show(
     session = session_of(context)
     manifest = session.manifest(backup_id, database)
     if as_json:
-        print_document("show", {"manifest": manifest_json(manifest)})
+        (repository,) = session.repositories(manifest.job)
+        drills = drills_in(session, repository, [manifest.summary])
+        last = of_last_drill(drills.get(manifest.backup_id))
+        print_document("show", {"manifest": manifest_json(manifest), "last_drill": last})
         return
     session.tell(_head(manifest))
     _section(session, "Moment and proof", _proof(session, manifest))
@@ -97,13 +101,14 @@ def _proof(session: Session, manifest: Manifest) -> list[tuple[str, str]]:
     proof = proofs_in(session, repository, [manifest.summary], job=manifest.job).get(
         manifest.backup_id
     )
-    verified, restored = proof_cells(proof, at)
+    drill = drills_in(session, repository, [manifest.summary]).get(manifest.backup_id)
+    verified, restored = proof_cells(proof, drill, at=at)
     taken = f"{time_of(manifest.snapshot_at)} ({ago(at - manifest.snapshot_at)})"
     return [
         ("consistency", f"{manifest.consistency} at {taken}"),
         *((key.replace("_", " "), value) for key, value in manifest.proof.texts().items() if value),
         ("verified", f"{verified} (by this host)"),
-        ("restored", f"{restored} (by this host)"),
+        ("restored", f"{restored} ({f'drill {drill.name}' if drill else 'by this host'})"),
     ]
 
 

@@ -16,7 +16,13 @@ from holdfast.cli.context import (
     print_document,
     session_of,
 )
-from holdfast.cli.documents import Document, moment, of_backup, of_failed_jobs
+from holdfast.cli.documents import (
+    Document,
+    moment,
+    of_backup,
+    of_failed_jobs,
+    of_last_drill,
+)
 from holdfast.cli.tables import (
     BAD,
     DIM,
@@ -66,9 +72,9 @@ def status(
 ) -> None:
     """Show the state of each job: last good backup, last run and its error, and the current run.
 
-    The exit code is 44 if the last run of a job failed, a backup is damaged, the newest one is
-    older than --max-age, or a server fails to archive its WAL. So a monitor needs no more than this
-    command.
+    The exit code is 44 if the last run or drill of a job failed, a backup is damaged, the newest
+    one is older than --max-age, or a server fails to archive its WAL. So a monitor needs no more
+    than this command.
     """
     from holdfast.wiring.jobs import status_context
 
@@ -129,6 +135,16 @@ def _last_run(found: JobStatus) -> Cell:
     return Coloured(f"{outcome} {when}{skipped}", OUTCOMES.get(outcome, WARN))
 
 
+def _drilled(found: JobStatus) -> Cell:
+    last = found.drills.newest
+    if last is None:
+        return Coloured("never", DIM)
+    when = ago(now() - last.ended)
+    if not last.passed:
+        return Coloured(f"failed {when}", BAD)
+    return Coloured(f"{when}, in {last.seconds.restore:.1f} s", GOOD)
+
+
 def _running(found: JobStatus) -> str:
     if not found.owner:
         return "no"
@@ -154,6 +170,7 @@ STATUS: dict[Column, Callable[[JobStatus], Cell]] = {
     number("BACKUPS", drop=3): lambda found: str(found.backups),
     number("DAMAGED", drop=2): _damaged,
     words("LAST RUN"): _last_run,
+    words("DRILLED", drop=4): _drilled,
     words("RUNNING"): _running,
     words("NEXT", drop=1): _next,
 }
@@ -169,6 +186,7 @@ def _document(found: JobStatus, next_run: datetime | None, *, problem: str) -> D
         "damaged": found.damaged,
         "failures": found.failures,
         "last_run": _of_run(found.last_run) if found.last_run else None,
+        "last_drill": of_last_drill(found.drills.newest),
         "skipped_in_a_row": found.skipped_in_a_row,
         "owner": found.owner,
         "next_run": moment(next_run) if next_run else None,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from holdfast.config.drill import DrillSettings
 from holdfast.config.hooks import HooksSettings
 from holdfast.config.notify import JobReceivers, Receivers
 from holdfast.config.repositories import RepositorySettings
@@ -148,6 +149,7 @@ class JobSettings(Strict):
     overlap_alarm: Annotated[int, Field(ge=1, le=50)] = 3
     resumable: bool = False
     checksums: bool | Literal["auto"] = "auto"
+    drill: DrillSettings = DrillSettings()
     hooks: HooksSettings = HooksSettings()
     notify: JobReceivers = Field(default_factory=dict)
 

@@ -161,13 +161,21 @@ class Answer:
     value: str | None
 
 
+_NOTHING = {"", "f", "false", "0"}
+# After comments and opening brackets.
+_FIRST_WORD = re.compile(
+    r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:select|with|values|table)\b", re.IGNORECASE | re.DOTALL
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """A statement of the job, and what its answer must be: the first of these that is set.
 
     `equals` is the text of the one value. `newer_than` allows the moment in the one value that age
-    at most, counted back from the moment that the backup was taken. Otherwise the answer must not
-    be empty. An empty `database` means each database that is drilled.
+    at most, counted back from the moment that the restored data shows. Otherwise there must be a
+    row, and its first value must not be NULL, false, 0 or an empty text. An empty `database` means
+    each database that is drilled.
     """
 
     sql: str
@@ -175,6 +183,11 @@ class Check:
     equals: str | None = None
     newer_than: timedelta | None = None
     database: str = ""
+
+    @property
+    def may_be_select(self) -> bool:
+        """Whether its first word is that of a statement that returns rows; a server decides."""
+        return _FIRST_WORD.match(self.sql) is not None
 
     @property
     def title(self) -> str:
@@ -190,7 +203,8 @@ class Check:
         if self.equals is not None:
             told = found if answer.rows < 2 else f"several rows, the first is {found}"
             return compared(self.title, expected=self.equals, found=told)
-        return self._row(is_good=bool(answer.rows), expected="a row", found=found)
+        is_good = bool(answer.rows) and (answer.value or "").lower() not in _NOTHING
+        return self._row(is_good=is_good, expected="not NULL, false, 0 or empty", found=found)
 
     def _fresh(self, answer: Answer, found: str, *, oldest: datetime) -> ProofRow:
         try:

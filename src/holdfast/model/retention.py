@@ -32,15 +32,16 @@ class Policy:
 class Candidate:
     """A finished backup as retention sees it; each `group` (a database) is judged separately.
 
-    `proven_at` is when all of it was last read back and found intact. `damaged` means that it was
-    found damaged, `in_flight` that its run is still in progress. `parent` is the id of the backup
-    that an incremental one needs.
+    `proven_at` is when all of it was last read back and found intact, `drilled_at` when a drill
+    last brought it back. `damaged` means that it was found damaged, `in_flight` that its run is
+    still in progress. `parent` is the id of the backup that an incremental one needs.
     """
 
     backup_id: str
     taken_at: datetime
     group: str = ""
     proven_at: datetime | None = None
+    drilled_at: datetime | None = None
     damaged: bool = False
     in_flight: bool = False
     parent: str = ""
@@ -69,7 +70,8 @@ RULES: tuple[tuple[str, Callable[[Policy], int], Period], ...] = (
 def plan(candidates: Iterable[Candidate], policy: Policy, *, now: datetime) -> list[Verdict]:
     """A verdict on every candidate, newest first.
 
-    The newest backup of each group is always kept, and so is the newest that was proven good.
+    The newest backup of each group is always kept, and so are the newest that was proven good and
+    the newest that a drill brought back.
     Damaged backups are judged separately: they never take the place of a good one. If an
     incremental backup is kept, so is every backup that it needs.
     """
@@ -133,6 +135,9 @@ def _never_dropped(newest_first: list[Candidate]) -> Iterable[tuple[Candidate, s
     proven = [each for each in newest_first if each.proven_at is not None and not each.damaged]
     if proven:
         yield proven[0], "the newest verified backup is always kept"
+    drilled = [each for each in newest_first if each.drilled_at is not None and not each.damaged]
+    if drilled:
+        yield drilled[0], "the newest that a drill brought back is always kept"
     for candidate in newest_first:
         if candidate.in_flight:
             yield candidate, "its run is still in progress"

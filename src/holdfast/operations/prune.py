@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from holdfast.catalog.catalog import Catalog, Damaged, Survey
+from holdfast.catalog.drill_records import DrillRecords
 from holdfast.catalog.manifest import Failure
 from holdfast.model import retention
 from holdfast.model.backup import Manifest
@@ -24,6 +25,7 @@ from holdfast.operations.wal.prune import PrunedWal, prune_wal
 from holdfast.ports.host_state import VerificationLog
 from holdfast.ports.repository import Repository, Stored
 from holdfast.ports.run import Clock, Guard, Hold
+from holdfast.runtime import events
 from holdfast.runtime.events import reached
 
 
@@ -178,6 +180,7 @@ def _carried_out(context: PruneContext, hold: Hold, finished: list[str]) -> Prun
         catalog.forget(failure)
     _require(hold, context.job.name)
     gone = {manifest.backup_id for manifest in dropped}
+    _drop_outlived_records(context, survey, gone)
     freed_blobs = catalog.drop_blobs(unreferenced(context, survey, dropped=gone))
     wal = _pruned_wal(
         context, survey, gone, require=lambda: _require(hold, context.job.name), dry_run=False
@@ -193,6 +196,16 @@ def _carried_out(context: PruneContext, hold: Hold, finished: list[str]) -> Prun
         finished=tuple(finished),
         wal=tuple(wal),
     )
+
+
+def _drop_outlived_records(context: PruneContext, survey: Survey, gone: Collection[str]) -> None:
+    """Remove the records of drills after their backups; the store may refuse that."""
+    known = {each.backup_id for each in survey.manifests}
+    kept = known.union(each.backup_id for each in survey.damaged) - set(gone)
+    try:
+        DrillRecords(context.repository, context.job.name).drop_outlived(kept)
+    except RepositoryReadOnly as error:
+        events.warning("drill_records_not_removed", problem=error.message)
 
 
 def _pruned_wal(
@@ -234,6 +247,7 @@ def unreferenced(
 def _verdicts(context: PruneContext, survey: Survey) -> list[Verdict]:
     damaged = context.verification_log.damaged(context.job.name)
     running = _running(context)
+    drills = DrillRecords(context.repository, context.job.name).all()
     found: set[str] = set()
     candidates: list[Candidate] = []
     for manifest in survey.manifests:
@@ -242,12 +256,14 @@ def _verdicts(context: PruneContext, survey: Survey) -> list[Verdict]:
         proven = None if database in found else proven_at(manifest, context.verification_log)
         if proven is not None:
             found.add(database)
+        drill = drills.newest_passed(manifest.backup_id)
         candidates.append(
             Candidate(
                 backup_id=manifest.backup_id,
                 taken_at=manifest.snapshot_at,
                 group=database,
                 proven_at=proven,
+                drilled_at=drill.began if drill else None,
                 damaged=manifest.backup_id in damaged,
                 in_flight=manifest.run_id == running,
                 parent=manifest.parent,

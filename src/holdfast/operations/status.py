@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 
 from holdfast.catalog.catalog import Catalog
+from holdfast.catalog.drill_records import DrillRecords, Drills
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import HoldfastError, RepositoryFull, WalNotArchived
 from holdfast.model.units import size
@@ -55,6 +56,8 @@ class JobStatus:
     """How the server archives its WAL; None if it does not or could not be asked."""
     archiver_unknown: str = ""
     """Why the server could not be asked."""
+    drills: Drills = field(default_factory=Drills)
+    """The job's drills, newest first."""
 
     def problem(self, max_age: timedelta | None) -> str:
         """Why the job needs attention; empty if it needs none."""
@@ -64,6 +67,8 @@ class JobStatus:
             return f"{self.damaged} of its backups cannot be read"
         if self.archiver is not None and self.archiver.problem:
             return self.archiver.problem
+        if self.drills.newest is not None and not self.drills.newest.passed:
+            return f"its last drill failed: {self.drills.newest.problem}"
         if max_age is not None and self.age is None:
             return "it has no backup"
         if max_age is not None and self.age is not None and self.age > max_age:
@@ -93,6 +98,7 @@ def status(context: StatusContext) -> JobStatus:
         finished_run=next((run for run in runs if run.outcome != "skipped"), None),
         archiver=archiver,
         archiver_unknown=unknown,
+        drills=DrillRecords(context.repository, context.job.name).all(),
     )
 
 

@@ -47,7 +47,7 @@ class DrillServer(Port, ABC):
     @abstractmethod
     def problems(self, stored: StoredParts) -> Sequence[DrillFinding]:
         """What this host lacks for the backup: programs of that version, extensions, collations,
-        plugins, disk room.
+        plugins. The caller has seen that there is room on the disk.
 
         Reads definitions through `stored` where it must; starts no server, writes no file. Raises
         `VerifyFailed` for a damaged part.
@@ -71,6 +71,11 @@ class DrillServer(Port, ABC):
     def settings(self) -> Mapping[str, str] | None:
         """The settings that a restore writes for the server of a cluster; None for other kinds."""
         return None
+
+    @property
+    def holds_every_database(self) -> bool:
+        """Whether a backup of a whole server was restored, with any number of databases."""
+        return False
 
     def recover(self) -> None:
         """Bring what was restored to the drill's target: a server for files starts here.

@@ -197,6 +197,15 @@ Failpoint = Literal[
     "wal-stored",
     "wal-archived",
     "prune-wal-dropped",
+    "drill-locked",
+    "drill-swept",
+    "drill-room-made",
+    "drill-prepared",
+    "drill-restored",
+    "drill-recovered",
+    "drill-proved",
+    "drill-room-emptied",
+    "drill-recorded",
 ]
 
 _seen: Counter[str] = Counter()

@@ -29,6 +29,8 @@ CALLS = [
     ("repair", ["repair", "--dry-run"]),
     ("check", ["check"]),
     ("status", ["status"]),
+    ("drill-report", ["drill", "shop"]),
+    ("drills", ["drills", "shop"]),
 ]
 
 
@@ -46,7 +48,9 @@ def keys_of(value: Any) -> Iterator[str]:
 def described(schema: str) -> set[str]:
     """The words in backticks of the schema's own section and of the objects that all share."""
     sections = DOCUMENT.split("\n## ")
-    shared = [each for each in sections if each.startswith(("A backup", "A damaged backup"))]
+    shared = [
+        each for each in sections if each.startswith(("A backup", "A damaged backup", "A drill"))
+    ]
     (own,) = [each for each in sections if each.startswith(f"{schema}\n")]
     return {word for section in (own, *shared) for word in re.findall(r"`([^`]+)`", section)}
 
@@ -56,6 +60,8 @@ def described(schema: str) -> set[str]:
 )
 def test_every_field_is_described(cli: CommandLine, command: str, arguments: list[str]) -> None:
     cli.holdfast("backup", "shop")
+    if command in ("list", "show", "status", "drills"):
+        assert cli.holdfast("drill", "shop").exit_code == 0
     answer = cli.holdfast(*arguments, "--json")
     assert answer.exit_code == 0
     document = answer.document
@@ -80,7 +86,7 @@ def test_an_error_is_described(cli: CommandLine) -> None:
 def test_a_listed_backup_carries_its_consistency_and_its_size(cli: CommandLine) -> None:
     made = cli.holdfast("backup", "shop", "--json").document
     (listed,) = cli.holdfast("list", "--json").document["backups"]
-    assert listed.pop("repository") == "main"
+    assert (listed.pop("repository"), listed.pop("last_drill")) == ("main", None)
     assert made["backups"] == [listed]
     assert listed.items() <= made.items()
     assert (listed["consistency"], listed["parts"], listed["rows"]) == ("snapshot", 2, 3)

@@ -37,8 +37,11 @@ RECORD = DrillRecord(
 @pytest.mark.parametrize(
     ("check", "answer", "outcome"),
     [
-        (Check(sql="s"), Answer(rows=1, value="0"), Outcome.PASSED),
-        (Check(sql="s"), Answer(rows=1, value=None), Outcome.PASSED),
+        (Check(sql="s"), Answer(rows=1, value="7"), Outcome.PASSED),
+        (Check(sql="s"), Answer(rows=2, value="7"), Outcome.PASSED),
+        (Check(sql="s"), Answer(rows=1, value="0"), Outcome.FAILED),
+        (Check(sql="s"), Answer(rows=1, value="f"), Outcome.FAILED),
+        (Check(sql="s"), Answer(rows=1, value=None), Outcome.FAILED),
         (Check(sql="s"), Answer(rows=0, value=None), Outcome.FAILED),
         (Check(sql="s", equals="3"), Answer(rows=1, value="3"), Outcome.PASSED),
         (Check(sql="s", equals="3"), Answer(rows=1, value="4"), Outcome.FAILED),

@@ -1,0 +1,63 @@
+"""The settings of a job's drills: when, for how long, with how much, where, and what to ask."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from holdfast.config.values import AbsolutePath, Duration, Strict, Text, problem
+from holdfast.model.drill import Check
+
+BUDGET = timedelta(hours=4)
+
+
+class CheckSettings(Strict):
+    """One statement that the restored database is asked, and the answer that it must give."""
+
+    sql: Text
+    name: Text | None = None
+    equals: str | int | float | None = None
+    newer_than: Duration | None = None
+    not_empty: Literal[True] | None = None
+    database: Text | None = None
+
+    @model_validator(mode="after")
+    def _is_one_question(self) -> Self:
+        if sum(each is not None for each in (self.equals, self.newer_than, self.not_empty)) > 1:
+            raise problem(
+                "a check has several expected answers",
+                hint="give it one of equals, newer_than, not_empty; not_empty is the default",
+            )
+        if not self.check.may_be_select:
+            raise problem(
+                "the check is no SELECT",
+                hint="a check is one SELECT (or WITH, VALUES, TABLE) that changes nothing",
+            )
+        return self
+
+    @property
+    def check(self) -> Check:
+        return Check(
+            sql=self.sql,
+            name=self.name or "",
+            equals=None if self.equals is None else str(self.equals),
+            newer_than=self.newer_than,
+            database=self.database or "",
+        )
+
+
+class DrillSettings(Strict):
+    """How a job's backups are restored to prove them.
+
+    `user` runs the throw-away servers where root runs the drill. `folder` holds them; it defaults
+    to `drills` in the state directory.
+    """
+
+    schedule: Text | None = None
+    budget: Duration = BUDGET
+    memory_limit_mb: Annotated[int, Field(ge=64)] | None = None
+    folder: AbsolutePath | None = None
+    user: Text | None = None
+    checks: Annotated[tuple[CheckSettings, ...], Field(strict=False)] = ()

@@ -1,0 +1,181 @@
+"""The private folders in which throw-away servers live, and the removal of what a dead drill left.
+
+Each drill has one room, `FOLDER/JOB/TOKEN`, and, where that path is too long for a socket, a second
+folder below /tmp that its token names. A room with the file `kept` stays until its operator removes
+it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.model.errors import ConfigInvalid, DrillFailed, RepositoryFull
+from holdfast.model.units import size
+from holdfast.ports.drill import DrillRoom
+from holdfast.runtime import events
+from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.files import PASSABLE_FOLDER, PRIVATE_FOLDER, make_folder, new_file
+from holdfast.runtime.isolation import user_named
+from holdfast.runtime.kernel import disk_error
+from holdfast.runtime.processes_below import end_processes_below, memory_below
+
+KEPT = "kept"
+SOCKETS_PREFIX = "holdfast-drill-"
+SOCKETS_BELOW = Path("/tmp")  # noqa: S108 - a private folder in it, whose path is short
+# sun_path has 108 bytes, and the longest name of a socket in a room has 20.
+LONGEST_FOLDER_BYTES = 86
+# What shows that a folder is the data directory of a server, or lies in one.
+DATA_DIRECTORY_FILES = ("PG_VERSION", "ibdata1", "postmaster.pid", "aria_log_control")
+# Beyond the rows: indexes, the log of the load, and the server itself.
+ROOM_FACTOR, ROOM_BYTES = 1.5, 256 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """The rooms of one job below `folder`; `apart` are folders that no room may lie in."""
+
+    folder: Path
+    job: str
+    memory_bytes: int = 0
+    apart: Sequence[Path] = ()
+
+    def sweep(self) -> int:
+        """Remove the rooms that dead drills left, their processes first; returns their number.
+
+        The caller must hold the job's drill lock.
+        """
+        left = [room for room in self._rooms() if not (room / KEPT).exists()]
+        for room in left:
+            events.warning("drill_leftover_removed", folder=str(room))
+            self._remove(room)
+        return len(left)
+
+    @contextmanager
+    def made(self, *, user: str = "") -> Iterator[DrillRoom]:
+        """A new room, which is removed after the block unless it was kept.
+
+        `user` runs the server, empty for the user of this process.
+        Raises `ConfigInvalid` if the folder is no place for it.
+        """
+        self.require_apart()
+        token = secrets.token_hex(4)
+        place = self._of_job / token
+        is_short = len(os.fsencode(place)) <= LONGEST_FOLDER_BYTES
+        sockets = place if is_short else _sockets_of(place)
+        with afterwards(self._leave, place):
+            with _told(place):
+                for each in dict.fromkeys((place, sockets)):
+                    self._make(each, user)
+            events.reached("drill-room-made")
+            yield DrillRoom(
+                folder=str(place),
+                sockets=str(sockets),
+                user=user,
+                memory_bytes=self.memory_bytes,
+            )
+
+    def keep(self, room: DrillRoom) -> None:
+        """Have the room stay after its drill."""
+        new_file(Path(room.folder) / KEPT, b"")
+
+    def memory(self, room: DrillRoom) -> int:
+        """The bytes of memory that the processes of the room use."""
+        return memory_below(Path(room.folder))
+
+    def require_apart(self) -> None:
+        """Raise `ConfigInvalid` if a room would lie in a server's data, a repository, or a link."""
+        folder = self.folder
+        cause = ""
+        if folder.is_symlink():
+            cause = "it is a link"
+        for each in (folder, *folder.parents):
+            if any((each / name).exists() for name in DATA_DIRECTORY_FILES):
+                cause = f"'{each}' is the data directory of a server"
+        for each in self.apart:
+            if folder == each or folder.is_relative_to(each):
+                cause = f"'{each}' holds backups"
+        if cause:
+            raise ConfigInvalid(
+                f"cannot drill in folder '{folder}': {cause}",
+                hint="name a folder of its own in drill.folder",
+            )
+
+    def require_space(self, plain_bytes: int) -> None:
+        """Raise `RepositoryFull` unless a restore of that size fits on the disk of the rooms."""
+        needed = round(plain_bytes * ROOM_FACTOR) + ROOM_BYTES
+        free = shutil.disk_usage(_existing(self.folder)).free
+        if free < needed:
+            raise RepositoryFull(
+                f"cannot drill in folder '{self.folder}': {size(free)} are free, about"
+                f" {size(needed)} are needed",
+                hint="free some room there, or name a larger disk in drill.folder",
+            )
+
+    @property
+    def _of_job(self) -> Path:
+        return self.folder / self.job
+
+    def _rooms(self) -> list[Path]:
+        try:
+            return [each for each in self._of_job.iterdir() if each.is_dir()]
+        except FileNotFoundError:
+            return []
+
+    def _make(self, place: Path, name: str) -> None:
+        user = user_named(name)
+        # The server's user must get through to its room.
+        above = PASSABLE_FOLDER if user and os.geteuid() == 0 else PRIVATE_FOLDER
+        if not make_folder(place, above=above):
+            raise FileExistsError(f"'{place}' exists")
+        if user is not None and os.geteuid() == 0:
+            os.chown(place, user.user, user.group)
+
+    def _leave(self, room: Path) -> None:
+        if (room / KEPT).exists():
+            events.warning("drill_kept", folder=str(room))
+        elif room.is_dir():
+            self._remove(room)
+
+    def _remove(self, room: Path) -> None:
+        """End the processes of the room, and remove it: last, as its name finds them again."""
+        try:
+            end_processes_below(room)
+            sockets = _sockets_of(room)
+            if not sockets.is_symlink() and sockets.is_dir():
+                end_processes_below(sockets)
+                if sockets.stat().st_uid == room.stat().st_uid:
+                    shutil.rmtree(sockets)
+            events.reached("drill-room-emptied")
+            shutil.rmtree(room)
+        except (OSError, TimeoutError) as error:
+            raise DrillFailed(
+                f"cannot remove what a drill left in '{room}': {error}",
+                hint="end its processes and remove the folder by hand",
+            ) from error
+
+
+def _sockets_of(room: Path) -> Path:
+    return SOCKETS_BELOW / f"{SOCKETS_PREFIX}{room.name}"
+
+
+def _existing(folder: Path) -> Path:
+    return next(each for each in (folder, *folder.parents) if each.is_dir())
+
+
+@contextmanager
+def _told(place: Path) -> Iterator[None]:
+    """Translates errors of the disk on which rooms are made."""
+    try:
+        yield
+    except OSError as error:
+        what = f"cannot drill in folder '{place}'"
+        raise disk_error(error, what) or ConfigInvalid(
+            f"{what}: {os.strerror(error.errno or 0)}",
+            hint="name a folder that the user of the drill can write to in drill.folder",
+        ) from error

@@ -1,0 +1,1 @@
+"""Throw-away PostgreSQL servers: made for one drill, reached by one private socket."""

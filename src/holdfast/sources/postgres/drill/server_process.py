@@ -1,0 +1,166 @@
+"""The throw-away server as a process: its settings, its start, its log and its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from holdfast.model.errors import AccessDenied, DatabaseUnreachable, DrillFailed, GrantMissing
+from holdfast.ports.drill import DrillRoom
+from holdfast.runtime.files import opened
+from holdfast.runtime.isolation import has_isolation, isolated, user_named
+from holdfast.runtime.process import ChildFailed, running
+from holdfast.runtime.server_process import ServerProcess, environment
+from holdfast.sources.postgres.server.login import Login
+
+SUPERUSER = "postgres"
+PORT = "5432"
+APPLICATION_NAME = "holdfast-drill"
+LOG = "server.log"
+LOG_LINES, LOG_TAIL_BYTES = 4, 1 << 16
+START_SECONDS = 120.0
+# Immediate shutdown: the data need not be consistent afterwards.
+IMMEDIATE, STOP_SECONDS = signal.SIGQUIT, 30.0
+MIB = 1 << 20
+_GRAVE = ("FATAL:", "PANIC:")
+_NEW_LOG = os.O_WRONLY | os.O_CREAT
+
+
+def settings_of(room: DrillRoom) -> dict[str, str]:
+    """Settings of every throw-away server: unreachable, unarchived, without jobs, not durable."""
+    return {
+        "listen_addresses": "",
+        "port": PORT,
+        "unix_socket_directories": room.sockets,
+        "unix_socket_permissions": "0700",
+        "external_pid_file": "",
+        "logging_collector": "off",
+        "log_destination": "stderr",
+        "lc_messages": "C",
+        "archive_mode": "off",
+        "archive_command": "",
+        "primary_conninfo": "",
+        "primary_slot_name": "",
+        "synchronous_standby_names": "",
+        "max_logical_replication_workers": "0",
+        "fsync": "off",
+        "synchronous_commit": "off",
+        "full_page_writes": "off",
+        "shared_buffers": f"{_share(room, 4, least=16, most=256)}MB",
+        "maintenance_work_mem": f"{_share(room, 8, least=16, most=512)}MB",
+        # In the data directory, so that nothing of a killed server stays elsewhere.
+        "dynamic_shared_memory_type": "mmap",
+        "temp_tablespaces": "",
+    }
+
+
+def _share(room: DrillRoom, part: int, *, least: int, most: int) -> int:
+    """One `part` of the memory that the drill may use, in MiB."""
+    if not room.memory_bytes:
+        return most
+    return max(least, min(most, room.memory_bytes // MIB // part))
+
+
+class PostgresProcess:
+    """One server on the data directory `data` in the drill's room."""
+
+    def __init__(self, room: DrillRoom, data: Path) -> None:
+        self._room = room
+        self._data = data
+        self._user = user_named(room.user)
+        self._log = Path(room.folder) / LOG
+        self._process: ServerProcess | None = None
+
+    @property
+    def has_network(self) -> bool:
+        """Whether this host cannot keep the server from its network."""
+        return not has_isolation(self._user)
+
+    def run(self, argv: Sequence[str], *, doing: str) -> None:
+        """Run a program that prepares the data directory; raises `DrillFailed`, `ToolMissing`."""
+        room = Path(self._room.folder)
+        try:
+            with running(argv, env=environment(room), cwd=room, user=self._user) as child:
+                for _ in child.chunks():
+                    pass
+        except ChildFailed as error:
+            raise DrillFailed(f"cannot {doing}: {error.stderr or error.message}") from error
+
+    def start(self, postgres: str, settings: Mapping[str, str]) -> None:
+        """Start the server without waiting for it; raises `ToolMissing`."""
+        os.close(opened(self._log, _NEW_LOG))
+        said = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        argv = [postgres, "-D", str(self._data), *said]
+        self._process = ServerProcess.started(
+            isolated(argv, self._user),
+            folder=Path(self._room.sockets),
+            log=self._log,
+            user=self._user,
+            # Clients inside the server, such as foreign tables, default to the server itself.
+            env={"PGHOST": self._room.sockets, "PGPORT": PORT, "LC_ALL": "C"},
+        )
+
+    def wait(self, *, seconds: float = START_SECONDS) -> str:
+        """Wait until the server answers; its version. Raises `DrillFailed` if it does not."""
+        versions: list[str] = []
+
+        def is_ready() -> bool:
+            versions.extend(self._versions())
+            return bool(versions)
+
+        if self._process is None or not self._process.wait(is_ready, within_seconds=seconds):
+            ended = not self.is_running
+            raise self.failed("it ended" if ended else f"it did not answer within {seconds:g} s")
+        return versions[0]
+
+    def _versions(self) -> list[str]:
+        """The version, once the server admits a session."""
+        try:
+            with self.login().session() as session:
+                return [session.info.parameter_status("server_version") or ""]
+        except (DatabaseUnreachable, AccessDenied, GrantMissing):
+            return []
+
+    def require_running(self) -> None:
+        """Raises `DrillFailed` with the last lines of the log if the server has ended."""
+        if not self.is_running:
+            raise self.failed("it ended")
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.is_running
+
+    def failed(self, cause: str) -> DrillFailed:
+        """The error that names `cause` and the last things that the server logged."""
+        said = " | ".join([cause, *self._last_words()])
+        return DrillFailed(f"cannot use the throw-away server in '{self._data}': {said}")
+
+    def login(self, database: str = "postgres") -> Login:
+        login = Login.parse("", password=None, application_name=APPLICATION_NAME)
+        return login.with_settings(
+            host=self._room.sockets, port=PORT, user=SUPERUSER, dbname=database
+        )
+
+    def abort(self) -> None:
+        """Stop the server at once, from any thread; `end` reaps it."""
+        process = self._process
+        if process is not None and process.is_running:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, IMMEDIATE)
+
+    def end(self) -> None:
+        """Stop the server and reap it."""
+        if self._process is not None:
+            self._process.end(IMMEDIATE, within_seconds=STOP_SECONDS)
+            self._process.close()
+
+    def _last_words(self) -> list[str]:
+        with suppress(OSError), self._log.open("rb") as file:
+            file.seek(max(0, self._log.stat().st_size - LOG_TAIL_BYTES))
+            lines = file.read(LOG_TAIL_BYTES).decode(errors="replace").splitlines()
+            grave = [line for line in lines if any(word in line for word in _GRAVE)]
+            return [line.strip() for line in (grave or lines)[-LOG_LINES:] if line.strip()]
+        return []

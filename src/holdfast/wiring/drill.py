@@ -1,0 +1,112 @@
+"""Build from the settings the context of a job's drills, and the throw-away servers for them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+
+from holdfast.catalog.drill_records import DrillRecords, Drills
+from holdfast.config.drill import DrillSettings
+from holdfast.config.settings import Settings
+from holdfast.locking.host_lock import FlockGuard
+from holdfast.model.backup import POSTGRES_CLUSTER, Manifest
+from holdfast.model.errors import ConfigInvalid, Unsupported
+from holdfast.operations.drill.database import DrillContext, DrillHost
+from holdfast.operations.drill.rooms import Rooms
+from holdfast.operations.verify.backup import BackupReader
+from holdfast.ports.drill import DrillRoom, DrillServer
+from holdfast.wiring import limits
+from holdfast.wiring.repositories import repository, repository_settings, store_name
+
+
+def drill_context(
+    settings: Settings, job: str, reader: BackupReader, *, chosen: str = ""
+) -> DrillContext:
+    """The context of the drills of `job`; opens no connection to its source.
+
+    The job may be no longer configured, or that of another host: its repository is enough. Raises
+    `UnknownJob`, and `ConfigInvalid` if this host cannot sign the records.
+    """
+    store = repository_settings(settings, store_name(settings, job, chosen=chosen))
+    if store.authentication is not None and store.authentication.key_file is None:
+        raise ConfigInvalid(
+            f"cannot drill job '{job}': this host has no key to sign the record with",
+            hint="name one in authentication.key_file; holdfast keys signing FILE makes it",
+        )
+    locks = settings.state_directory / "drill-locks"
+    return DrillContext(
+        job=job,
+        reader=reader,
+        guard=FlockGuard(locks, clock=reader.clock, run_id=secrets.token_hex(16)),
+        open_server=open_server,
+        host=_host(settings, job),
+    )
+
+
+def _host(settings: Settings, job: str) -> DrillHost:
+    asked = drill_settings(settings, job)
+    stores = [each for each in settings.repositories.values() if each.kind == "local"]
+    return DrillHost(
+        name=socket.gethostname(),
+        version=_version(),
+        rooms=Rooms(
+            folder=asked.folder or settings.state_directory / "drills",
+            job=job,
+            memory_bytes=(asked.memory_limit_mb or 0) << 20,
+            apart=[each.path for each in stores],
+        ),
+        user_of=lambda manifest: _user(asked, manifest),
+        workers=limits.reading_budget(settings, job).slots,
+    )
+
+
+def drill_settings(settings: Settings, job: str) -> DrillSettings:
+    """The drill settings of `job`; the defaults for a job that is not configured."""
+    found = settings.jobs.get(job)
+    return found.drill if found else DrillSettings()
+
+
+def drills_of(settings: Settings, job: str, *, chosen: str = "") -> Drills:
+    """The records of the drills of `job`."""
+    store = repository_settings(settings, store_name(settings, job, chosen=chosen))
+    return DrillRecords(repository(store), job).all()
+
+
+def open_server(manifest: Manifest, room: DrillRoom) -> DrillServer:
+    """Obeys `ports.drill.OpenServer`."""
+    opens = SERVERS.get(manifest.server.kind)
+    if opens is None:
+        raise Unsupported(
+            f"cannot drill '{manifest.backup_id}': there is no throw-away server for a backup of"
+            f" kind '{manifest.server.kind}'",
+            hint="restore it by hand into a server of its own",
+        )
+    return opens(manifest, room)
+
+
+def _postgres(manifest: Manifest, room: DrillRoom) -> DrillServer:
+    from holdfast.sources.postgres.drill.logical import LogicalDrillServer
+
+    return LogicalDrillServer(manifest, room)
+
+
+SERVERS: dict[str, Callable[[Manifest, DrillRoom], DrillServer]] = {"postgres": _postgres}
+
+
+def _version() -> str:
+    """The version of holdfast; a source tree that nobody installed has none."""
+    try:
+        return version("holdfast")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _user(asked: DrillSettings, manifest: Manifest) -> str:
+    """The user who runs the server: another one only for root, as servers refuse root."""
+    if os.geteuid() != 0:
+        return ""
+    is_postgres = manifest.server.kind in ("postgres", POSTGRES_CLUSTER)
+    return asked.user or ("postgres" if is_postgres else "mysql")

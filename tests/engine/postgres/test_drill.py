@@ -1,0 +1,294 @@
+"""Drills of databases: a backup that is right passes, and every kind of wrong one is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import zstandard
+
+from holdfast.model.errors import CheckRefused, DeadlineExceeded, RunInFlight
+from holdfast.runtime.events import Failpoint
+from holdfast.runtime.processes_below import end_processes_below, processes_below
+from tests.support.clusters import Cluster
+from tests.support.drills import bad_rows, drill_folder, failed, left_in
+from tests.support.installation import Installation
+from tests.support.pgbench_cluster import PgbenchCluster
+from tests.support.postgres_server import PostgresServer
+from tests.support.waiting import WAIT_SECONDS
+
+SHOP = """
+CREATE TABLE orders (id bigint PRIMARY KEY, at timestamptz NOT NULL, note text);
+INSERT INTO orders SELECT n, now() - n * interval '1 minute', md5(n::text)
+FROM generate_series(1, 5000) n;
+CREATE INDEX ON orders (note);
+CREATE TABLE items (id int PRIMARY KEY, of bigint REFERENCES orders);
+INSERT INTO items SELECT n, n FROM generate_series(1, 300) n;
+CREATE SEQUENCE numbers;
+"""
+
+
+@pytest.fixture
+def shop(server: PostgresServer, tmp_path: Path) -> Iterator[Installation]:
+    """A job with one backup; its drills have a folder of their own."""
+    database = server.database(SHOP)
+    source = {"kind": "postgres", "dsn": server.conninfo(database)}
+    installation = Installation(tmp_path, source)
+    with drill_folder(installation):
+        installation.run("backup", "shop")
+        yield installation
+
+
+def rooms(shop: Installation) -> Path:
+    return Path(shop.job["drill"]["folder"])
+
+
+@pytest.mark.parametrize("engine", ["native", "tools"])
+def test_a_good_backup_passes_and_its_restore_is_measured(shop: Installation, engine: str) -> None:
+    shop.job["source"]["engine"] = engine
+    shop.run("backup", "shop")
+    shop.job["drill"]["checks"] = [
+        {"sql": "SELECT count(*) FROM orders", "equals": 5000},
+        {"sql": "SELECT max(at) FROM orders", "newer_than": "26h", "name": "fresh orders"},
+        {"sql": "SELECT id FROM items"},
+    ]
+    document = shop.run("drill", "shop", "--check", "SELECT count(*) > 1000 FROM orders")
+    (drill,) = document["drills"]
+    assert (drill["outcome"], bad_rows(drill), drill["problem"]) == ("passed", [], None)
+    names = {row["name"] for row in drill["rows"]}
+    assert {"fingerprints", "check: fresh orders"} <= names
+    assert any(name.startswith("amcheck of ") for name in names)
+    if engine == "native":
+        orders = next(row for row in drill["rows"] if row["name"] == "rows of public.orders")
+        assert orders["expected"].startswith("5000 rows, checksum ")
+    seconds = drill["seconds"]
+    split = sum(seconds[name] for name in ("fetch", "load", "indexes", "recovery"))
+    assert drill["restore_seconds"] == pytest.approx(split, abs=0.01)
+    assert seconds["load"] > 0
+    (newest, _) = shop.backups()
+    assert drill["reached"] == newest["snapshot_at"]
+    assert newest["last_drill"]["drill"] == drill["drill"]
+    assert shop.run("status")["jobs"][0]["last_drill"]["backup"] == newest["backup"]
+    assert drill["server"].split(".")[0] == newest["server"]["version"].split(".")[0]
+
+
+def test_a_flipped_bit_in_a_part_fails_the_drill(shop: Installation) -> None:
+    path = next(each for each in shop.files() if "data" in str(each))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(content)
+    drill = failed(shop)
+    assert bad_rows(drill) == ["fingerprints"]
+    assert "cannot trust part" in drill["problem"]
+
+
+def test_rows_that_the_manifest_counts_otherwise_fail_the_drill(shop: Installation) -> None:
+    def one_less(part: dict[str, Any]) -> None:
+        for piece in [part, *part.get("members", [])]:
+            relation = piece.get("relation") or {}
+            if relation.get("name") == "items" and piece.get("rows"):
+                piece["rows"] -= 1
+
+    changed_manifest(shop, one_less)
+    drill = failed(shop)
+    assert bad_rows(drill) == ["restore"]
+    assert "public.items" in drill["problem"]
+
+
+def changed_manifest(shop: Installation, change: Any) -> None:
+    """Write the manifest as an attacker would who may write to the repository."""
+    (path,) = shop.repository.glob("shop/*/manifest.json")
+    document = json.loads(path.read_text())
+    for part in document["manifest"]["parts"]:
+        change(part)
+    body = json.dumps(
+        document["manifest"], ensure_ascii=False, separators=(",", ":"), sort_keys=True
+    )
+    document["sha256"] = hashlib.sha256(body.encode()).hexdigest()
+    path.chmod(0o600)
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def test_a_stale_column_and_a_wrong_answer_fail_the_drill_by_name(shop: Installation) -> None:
+    shop.job["drill"]["checks"] = [
+        {"sql": "SELECT min(at) FROM orders", "newer_than": "5m", "name": "fresh orders"},
+        {"sql": "SELECT count(*) FROM items", "equals": 299, "name": "items"},
+        {"sql": "SELECT count(*) FROM items", "equals": 300, "name": "all items"},
+        {"sql": "SELECT 1 FROM items WHERE id = 0", "name": "item 0"},
+        {"sql": "SELECT 1 FROM nowhere", "name": "nowhere"},
+    ]
+    drill = failed(shop)
+    names = ["check: fresh orders", "check: items", "check: item 0", "check: nowhere"]
+    assert bad_rows(drill) == names
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "WITH gone AS (DELETE FROM orders RETURNING id) SELECT count(*) FROM gone",
+        "SELECT 1; SELECT 2",
+        "SELECT nextval('numbers')",
+        "SELECT pg_sleep(600)",
+    ],
+)
+def test_a_check_changes_nothing_and_does_not_last(shop: Installation, statement: str) -> None:
+    if "pg_sleep" in statement:
+        shop.job["drill"]["budget"] = "20s"
+        shop.run("drill", "shop", "--check", statement, code=DeadlineExceeded.exit_code)
+        return
+    drill = failed(shop, "--check", statement, "--check", "SELECT count(*) = 5000 FROM orders")
+    assert bad_rows(drill) == [f"check: {statement}"]
+
+
+def test_a_check_that_is_no_select_is_refused_before_anything_is_done(shop: Installation) -> None:
+    error = shop.run("drill", "shop", "--check", "DROP TABLE orders", code=CheckRefused.exit_code)
+    assert "it is no SELECT" in error["error"]
+    assert shop.run("drills", "shop")["drills"] == []
+
+
+def test_a_missing_extension_is_named_before_the_load(shop: Installation) -> None:
+    """The definitions are those of a host that had it."""
+    with_first_statement(shop, "CREATE EXTENSION IF NOT EXISTS made_up;\n")
+    drill = failed(shop)
+    (finding,) = [each for each in drill["findings"] if each["blocks"]]
+    assert finding["subject"] == "extension 'made_up'"
+    assert "apt install postgresql-" in finding["hint"]
+    assert (drill["seconds"]["prepare"], drill["seconds"]["load"]) == (0, 0)
+    assert drill["problem"].startswith("extension 'made_up': ")
+
+
+def with_first_statement(shop: Installation, statement: str) -> None:
+    """Put a statement in front of the backup's definitions."""
+    (manifest,) = shop.manifests()
+    (part,) = [each for each in manifest["parts"] if each["kind"] == "pre-data"]
+    path = shop.repository / part["key"]
+    plain = zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read()
+    stored = zstandard.ZstdCompressor().compress(statement.encode() + plain)
+    path.chmod(0o600)
+    path.write_bytes(stored)
+
+    def change(each: dict[str, Any]) -> None:
+        if each["name"] == part["name"]:
+            each["plain_bytes"] += len(statement)
+            each["stored_bytes"] = len(stored)
+            each["stored_fingerprint"] = f"sha256:{hashlib.sha256(stored).hexdigest()}"
+
+    changed_manifest(shop, change)
+
+
+def test_a_second_drill_is_skipped_while_a_backup_goes_on_beside_it(shop: Installation) -> None:
+    environment = os.environ | {"HOLDFAST_FAILPOINT": "drill-restored:1:stop"}
+    with subprocess.Popen(
+        shop.argv("drill", "shop", "--json"),
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as first:
+        try:
+            _, status = os.waitpid(first.pid, os.WUNTRACED)
+            assert os.WIFSTOPPED(status)
+            error = shop.run("drill", "shop", code=RunInFlight.exit_code)
+            assert "cannot drill job 'shop'" in error["error"]
+            shop.run("backup", "shop")
+        finally:
+            first.send_signal(signal.SIGCONT)
+        assert first.wait(WAIT_SECONDS) == 0
+    assert len(shop.backups()) == 2
+
+
+def test_a_drill_ends_at_its_budget_and_leaves_nothing(shop: Installation) -> None:
+    shop.job["drill"]["budget"] = "1s"
+    shop.run("drill", "shop", code=DeadlineExceeded.exit_code)
+    (drill,) = shop.run("drills", "shop")["drills"]
+    assert "longer than its budget of 1s" in drill["problem"]
+
+
+DRILL_FAILPOINTS = [name for name in get_args(Failpoint) if name.startswith("drill-")]
+
+
+@pytest.mark.parametrize("failpoint", DRILL_FAILPOINTS)
+def test_a_killed_drill_leaves_nothing_after_the_next_one(
+    shop: Installation, failpoint: str
+) -> None:
+    killed = subprocess.run(
+        shop.argv("drill", "shop"),
+        env=os.environ | {"HOLDFAST_FAILPOINT": failpoint},
+        capture_output=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    document = shop.run("drill", "shop")
+    assert document["drills"][0]["outcome"] == "passed"
+    assert left_in(rooms(shop)) == []
+
+
+def test_a_kept_server_runs_until_its_operator_ends_it(shop: Installation) -> None:
+    (drill,) = shop.run("drill", "shop", "--keep")["drills"]
+    (room,) = rooms(shop).glob("shop/*")
+    command = shlex.split(drill["kept"].partition(" (in ")[0])
+    try:
+        said = subprocess.run(
+            [*command, "-XAtc", "SELECT count(*) FROM orders"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert said.stdout == "5000\n"
+        shop.run("drill", "shop")
+        assert processes_below(room)
+    finally:
+        end_processes_below(room)
+        shutil.rmtree(room)
+
+
+def test_a_drill_beside_a_busy_server_changes_nothing_there(
+    pgbench: PgbenchCluster, tmp_path: Path
+) -> None:
+    """The server archives, has a tablespace and a publication, and the drill runs as its user."""
+    server, archive = pgbench.server, tmp_path / "archive"
+    archive.mkdir()
+    server.configure(
+        f"archive_mode = on\narchive_command = 'cp %p {archive}/%f'\nautovacuum = off\n"
+        "log_connections = on"
+    )
+    server.stop()
+    server.start()
+    server.ask("CREATE PUBLICATION all_of_it FOR ALL TABLES")
+    installation = Installation(tmp_path, {"kind": "postgres", "dsn": server.dsn})
+    with drill_folder(installation):
+        with pgbench.under_load():
+            installation.run("backup", "shop")
+            settings, told = settings_of(server), server.log.stat().st_size
+            (drill,) = installation.run("drill", "shop")["drills"]
+            assert drill["outcome"] == "passed", drill["problem"]
+            assert "connection received" not in server.log.read_text()[told:]
+            assert settings_of(server) == settings
+        server.ask("SELECT pg_switch_wal()")
+        server.ask("CHECKPOINT")
+        before = files_of(server.data, pgbench.space, archive)
+        installation.run("drill", "shop")
+        assert files_of(server.data, pgbench.space, archive) == before
+
+
+def settings_of(server: Cluster) -> list[tuple[object, ...]]:
+    return server.ask("SELECT name, setting, source FROM pg_settings ORDER BY name")
+
+
+def files_of(*folders: Path) -> dict[str, tuple[int, int]]:
+    """The size and the time of change of each file."""
+    return {
+        str(path): (path.lstat().st_size, path.lstat().st_mtime_ns)
+        for folder in folders
+        for path in folder.rglob("*")
+        if not path.is_dir()
+    }

@@ -1,0 +1,51 @@
+"""Drills as an operator runs them, and what they leave on this host."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from holdfast.model.errors import DrillFailed
+from holdfast.operations.drill.rooms import SOCKETS_BELOW, SOCKETS_PREFIX
+from holdfast.runtime.processes_below import processes_below
+from tests.support.installation import Installation
+
+
+@contextmanager
+def drill_folder(installation: Installation) -> Iterator[Path]:
+    """A folder for the rooms of the installation's drills; none may be left in it afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="hfd-"))
+    installation.job["drill"] = {"folder": str(folder / "rooms")}
+    try:
+        yield folder / "rooms"
+        assert left_in(folder / "rooms") == []
+    finally:
+        shutil.rmtree(folder)
+
+
+def left_in(folder: Path) -> list[str]:
+    """The rooms, sockets and processes that drills left."""
+    if not folder.exists():
+        return []
+    rooms = [str(path.relative_to(folder)) for path in folder.glob("*/*")]
+    sockets = [str(path) for path in SOCKETS_BELOW.glob(f"{SOCKETS_PREFIX}*")]
+    return [*rooms, *sockets, *(str(pid) for pid in processes_below(folder))]
+
+
+def failed(installation: Installation, *arguments: str) -> dict[str, Any]:
+    """The one drill of a call, which must fail, and whose record must be kept."""
+    document = installation.run("drill", "shop", *arguments, code=DrillFailed.exit_code)
+    (drill,) = document["drills"]
+    kept = installation.run("drills", "shop")["drills"][0]
+    assert kept == {name: value for name, value in drill.items() if name != "kept"}
+    assert drill["outcome"] == "failed"
+    return dict(drill)
+
+
+def bad_rows(drill: dict[str, Any]) -> list[str]:
+    """The names of the proofs that failed."""
+    return [row["name"] for row in drill["rows"] if row["outcome"] == "failed"]
