@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.kernel import start
 
 LOOK_SECONDS = 5.0
 # What may be sent at once after a pause: enough to keep a pipe full, too little to be a burst.
@@ -68,7 +69,7 @@ class Throttle:
         watcher = threading.Thread(target=self._watch, name="pace", daemon=True)
         if self._limits:
             self.look()
-            watcher.start()
+            start(watcher)
         with afterwards(self._end_with, watcher):
             yield
 

@@ -18,6 +18,7 @@ from holdfast.ports.host_state import Gauges
 from holdfast.ports.notify import Message, Outbox, Receiver
 from holdfast.ports.run import Clock
 from holdfast.runtime import events
+from holdfast.runtime.kernel import start
 
 # What a receiver that hangs may cost a run.
 GRACE_SECONDS = 1.0
@@ -116,7 +117,7 @@ class Deliveries:
             longest = max(longest, receiver.timeout_seconds * len(messages))
             self._threads.append(thread)
             self._last[receiver] = thread
-            thread.start()
+            start(thread)
         return longest
 
     def end(self, *, seconds: float) -> list[Delivery]:
@@ -226,7 +227,7 @@ def sent_tests(context: NotifyContext, messages: Iterable[Message]) -> list[Deli
         _Sending(receiver, each, sent, goes_on=True) for receiver, each in by_receiver.items()
     ]
     for thread in threads:
-        thread.start()
+        start(thread)
     longest = max(
         (each.timeout_seconds * len(by_receiver[each]) for each in by_receiver), default=0
     )

@@ -24,6 +24,7 @@ from typing import IO, TYPE_CHECKING
 
 from holdfast.repositories.object_errors import TlsFault, tls_fault_of
 from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.kernel import start
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -59,7 +60,7 @@ class TlsRelay:
             asyncio.start_server(self._serve, _LOOPBACK, 0, limit=_CHUNK_BYTES)
         )
         self.port: int = server.sockets[0].getsockname()[1]
-        threading.Thread(target=self._loop.run_forever, name="tls relay", daemon=True).start()
+        start(threading.Thread(target=self._loop.run_forever, name="tls relay", daemon=True))
 
     def fault(self) -> TlsFault | None:
         """Why the last connection to the store failed in TLS; None if it did not."""

@@ -15,6 +15,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from holdfast.model.errors import BackupFailed, HoldfastError, Interrupted
+from holdfast.runtime.kernel import start
 
 
 class Afterwards:
@@ -202,6 +203,6 @@ def periodically(
                 return
 
     ticker = threading.Thread(target=tick, name=name, daemon=True)
-    ticker.start()
+    start(ticker)
     with afterwards(ticker.join), afterwards(over.set):
         yield

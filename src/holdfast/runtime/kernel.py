@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 
 from holdfast.model.errors import (
     HoldfastError,
@@ -75,6 +76,19 @@ def foreseen(error: Exception) -> HoldfastError | None:
     if hasattr(error, "sqlite_errorcode"):
         return disk_error(error, doing)
     return None
+
+
+def start(thread: threading.Thread) -> None:
+    """Start `thread`; raises `TasksRefused` if the kernel refuses it."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        if not is_refusal(error):
+            raise
+        raise TasksRefused(
+            f"cannot start thread '{thread.name}': the kernel refused another process or thread",
+            hint="raise TasksMax= of the service, or give the job fewer processes",
+        ) from error
 
 
 def is_refusal(error: BaseException) -> bool:

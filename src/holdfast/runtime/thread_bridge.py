@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from holdfast.model.backup import Buffer
+from holdfast.runtime.kernel import start
 
 
 class ReadsFrom(Protocol):
@@ -95,7 +96,7 @@ class ThreadBridge:
         if self._thread is None:
             thread = threading.Thread(target=self._run, daemon=True, name="lockstep")
             # A refused thread is not joined: the refusal stays the error.
-            thread.start()
+            start(thread)
             self._thread = thread
             self._our_turn.acquire()
         elif not self._ended:

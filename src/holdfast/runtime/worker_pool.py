@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from holdfast.model.errors import Interrupted, TasksRefused
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, noted_on
-from holdfast.runtime.kernel import is_refusal
+from holdfast.runtime.kernel import start
 
 LOOK_SECONDS = 1.0
 # How long a signal may wait that another thread was given.
@@ -121,7 +121,7 @@ class WorkerPool:
         ]
         failed: BaseException | None = None
         try:
-            _start(threads)
+            _start(threads, crew.has_item_for)
             crew.wait()
         except BaseException as error:  # noqa: BLE001 - raised again below, after the work has ended
             failed = error
@@ -135,18 +135,21 @@ class WorkerPool:
 def is_started(thread: threading.Thread, *, otherwise: str) -> bool:
     """Start `thread`; False if the host refuses it. `otherwise` says what happens to its work."""
     try:
-        thread.start()
-    except RuntimeError as error:
-        if not is_refusal(error):
-            raise
-        events.warning("thread_refused", thread=thread.name, problem=str(error), then=otherwise)
+        start(thread)
+    except TasksRefused as error:
+        events.warning("thread_refused", thread=thread.name, problem=error.message, then=otherwise)
         return False
     return True
 
 
-def _start(threads: Sequence[threading.Thread]) -> None:
-    """Start all threads, or as many as the host allows; raises `TasksRefused` if it allows none."""
+def _start(threads: Sequence[threading.Thread], has_item_for: Callable[[int], bool]) -> None:
+    """Start each thread once there is an item for it, or as many as the host allows.
+
+    Raises `TasksRefused` if it allows none.
+    """
     for number, thread in enumerate(threads):
+        if not has_item_for(number):
+            return
         if not is_started(thread, otherwise=f"{number} of {len(threads)} workers do the work"):
             if number == 0:
                 raise TasksRefused(
@@ -158,6 +161,9 @@ def _start(threads: Sequence[threading.Thread]) -> None:
 
 class _Crew(Generic[Item]):
     """The state that the threads share; each takes its next item itself, so nothing queues up.
+
+    An item may come from far away. It is taken outside the lock of this state, by one thread at a
+    time, so that others can end their work, and a signal can end all of it, in the meantime.
 
     Waiting depends on this state, not on joining threads. An error from a signal handler may leave
     `Thread.start` before we know whether the thread runs, and CPython takes a thread for ended if
@@ -180,8 +186,11 @@ class _Crew(Generic[Item]):
         self._tries = tries
         self._again: deque[_Task[Item]] = deque()
         self._changed = threading.Condition()
+        self._taking = threading.Lock()
         self._no_more = False
+        # Threads with an item, and those that are about to take one.
         self._working = 0
+        self._with_item = 0
         self._cause: BaseException | None = None
 
     def serve(self) -> None:
@@ -203,6 +212,15 @@ class _Crew(Generic[Item]):
         with self._changed:
             while not self._changed.wait_for(self._is_over, timeout=SIGNAL_SECONDS):
                 pass
+
+    def has_item_for(self, started: int) -> bool:
+        """Wait until all `started` threads have an item; False if no other item is left."""
+        with self._changed:
+            while not self._changed.wait_for(
+                lambda: self._no_more or self._with_item >= started, timeout=SIGNAL_SECONDS
+            ):
+                pass
+            return not self._no_more
 
     def _is_over(self) -> bool:
         waiting = self._again and self._cause is None
@@ -253,29 +271,42 @@ class _Crew(Generic[Item]):
         try:
             # The limit is read outside the lock, so that no thread waits for the kernel.
             allowed = self._limit.allowed(working=self._working)
-            with self._changed:
-                self._changed.wait_for(lambda: self._no_more or self._working < allowed)
-                task = self._next()
-                if task is None:
-                    self._no_more = True
-                    self._changed.notify_all()
-                else:
-                    self._working += 1
-        except BaseException as error:  # noqa: BLE001 - the items may come from afar; raised again in the caller
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             self.fail(error)
             return None
-        return task
+        with self._changed:
+            self._changed.wait_for(lambda: self._no_more or self._working < allowed)
+            if self._cause is not None or (self._no_more and not self._again):
+                return None
+            self._working += 1
+            if self._again:
+                self._with_item += 1
+                return self._again.popleft()
+        return self._taken()
 
-    def _next(self) -> _Task[Item] | None:
-        if self._cause is not None:
-            return None
-        if self._again:
-            return self._again.popleft()
-        return None if self._no_more else next(self._items, None)
+    def _taken(self) -> _Task[Item] | None:
+        """The next item; None if there is none, or if the work has failed in the meantime."""
+        task: _Task[Item] | None = None
+        try:
+            with self._taking:
+                if not self._no_more:
+                    task = next(self._items, None)
+        except BaseException as error:  # noqa: BLE001 - the items may come from afar; raised again in the caller
+            self.fail(error)
+        with self._changed:
+            self._no_more = self._no_more or task is None
+            if task is None or self._cause is not None:
+                self._working -= 1
+                task = None
+            else:
+                self._with_item += 1
+            self._changed.notify_all()
+        return task
 
     def _end(self) -> None:
         with self._changed:
             self._working -= 1
+            self._with_item -= 1
             self._changed.notify_all()
 
 

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from holdfast.model.errors import TasksRefused
 from holdfast.runtime.thread_bridge import ReadsFrom, ThreadBridge, WritesTo
 from tests.support.threads import refuse_threads
 
@@ -83,5 +84,5 @@ def test_a_thread_that_the_host_refuses_is_the_error_that_is_raised(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     refuse_threads(monkeypatch, "lockstep")
-    with pytest.raises(RuntimeError, match="can't start new thread"), ThreadBridge(upper) as stage:
+    with pytest.raises(TasksRefused, match="'lockstep'"), ThreadBridge(upper) as stage:
         stage.feed(b"abc")

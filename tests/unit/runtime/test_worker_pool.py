@@ -12,6 +12,7 @@ from types import FrameType
 import pytest
 
 from holdfast.model.errors import BackupFailed, Interrupted, SnapshotLost, TasksRefused
+from holdfast.runtime.thread_bridge import ReadsFrom, ThreadBridge, WritesTo
 from holdfast.runtime.worker_pool import AdaptiveLimit, WorkerPool
 from tests.support.events import capture_logs
 from tests.support.threads import refuse_threads, threads_named
@@ -107,6 +108,52 @@ def test_an_error_of_the_items_themselves_is_an_error_of_the_run() -> None:
     with pytest.raises(BackupFailed, match="cannot list"):
         WorkerPool(2, abort=aborted.set).map(items(), lambda item: item)
     assert aborted.is_set()
+
+
+def test_few_items_need_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    both_work = threading.Barrier(2)
+    # The third one finds that no item is left.
+    refuse_threads(monkeypatch, r"slot-([4-9]|\d\d)")
+    with capture_logs() as logs:
+        WorkerPool(50).each(iter([1, 2]), lambda _: both_work.wait(WAIT_SECONDS))
+    assert logs == []
+
+
+def test_an_error_ends_the_work_while_the_next_item_is_still_on_its_way() -> None:
+    asked, aborted = threading.Event(), threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        asked.set()
+        assert aborted.wait(WAIT_SECONDS)
+        yield 2
+
+    def work(item: int) -> None:
+        begun.append(item)
+        assert asked.wait(WAIT_SECONDS)
+        raise SnapshotLost("cannot read")
+
+    begun: list[int] = []
+    with pytest.raises(SnapshotLost):
+        WorkerPool(2, abort=aborted.set).each(items(), work)
+    assert begun == [1]
+
+
+def test_an_item_whose_own_thread_was_refused_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def upper(source: ReadsFrom, sink: WritesTo) -> None:
+        sink.write(source.read(9).upper())
+
+    def work(item: bytes) -> bytes:
+        try:
+            with ThreadBridge(upper) as stage:
+                return b"".join(bytes(each) for each in [*stage.feed(item), *stage.finish()])
+        finally:
+            monkeypatch.undo()
+
+    refuse_threads(monkeypatch, "lockstep")
+    assert WorkerPool(1).map([b"a"], work) == [b"A"]
 
 
 def test_items_that_end_in_an_interruption_end_the_run() -> None:
@@ -211,8 +258,15 @@ def test_where_the_host_gives_few_threads_these_do_all_the_work_and_it_is_told_o
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     refuse_threads(monkeypatch, "slot-[3-5]")
+
+    def work(item: int) -> int:
+        # A third thread is wanted only while both others have an item.
+        if item < 2:
+            until(lambda: bool(logs))
+        return item * 10
+
     with capture_logs() as logs:
-        assert WorkerPool(5).map(range(20), lambda item: item * 10) == list(range(0, 200, 10))
+        assert WorkerPool(5).map(range(20), work) == list(range(0, 200, 10))
     told = [each["then"] for each in logs if each["event"] == "thread_refused"]
     assert told == ["2 of 5 workers do the work"]
     assert threads_named("slot-") == []

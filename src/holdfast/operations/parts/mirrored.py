@@ -14,6 +14,7 @@ from holdfast.ports.repository import Repository, Stored
 from holdfast.ports.run import Hold
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.kernel import start
 
 # How many chunks a slow store may lag behind the fastest one; a chunk has about a MiB at most.
 CHUNKS_BEHIND = 4
@@ -189,9 +190,9 @@ class _Put:
     def begin(self) -> None:
         """Start the thread; not in a pool, as all puts of one part must run at the same time.
 
-        Raises `RuntimeError` if the kernel refuses the thread.
+        Raises `TasksRefused` if the kernel refuses the thread.
         """
-        self._thread.start()
+        start(self._thread)
 
     def give(self, chunk: bytes | _SourceBroke | None) -> None:
         """Queue `chunk`, or None for the end; waits for space unless this put has ended."""

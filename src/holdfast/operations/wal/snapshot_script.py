@@ -22,6 +22,7 @@ from holdfast.runtime.cleanup import (
     periodically,
 )
 from holdfast.runtime.files import PRIVATE_FOLDER, make_folder
+from holdfast.runtime.kernel import start
 from holdfast.runtime.process import Child, ChildFailed, running
 
 LOOK_SECONDS = 5.0
@@ -96,7 +97,7 @@ def _in_time(request: SnapshotRequest) -> Iterator[None]:
     with endable() as end:
         timer = threading.Timer(request.timeout.total_seconds(), end)
         timer.daemon = True
-        timer.start()
+        start(timer)
         with afterwards(timer.cancel):
             try:
                 yield

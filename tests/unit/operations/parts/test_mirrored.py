@@ -15,6 +15,7 @@ from holdfast.model.errors import (
     RepositoryFull,
     RepositoryUnreachable,
     RunInFlight,
+    TasksRefused,
 )
 from holdfast.operations.backup.job import RunReport, backup
 from holdfast.operations.context import BackupContext, Mirror
@@ -253,7 +254,7 @@ def test_a_put_that_gets_no_thread_leaves_none_of_the_others_waiting(
     together = Mirrored(
         [Member(name="main", repository=two.main), Member(name="offsite", repository=two.offsite)]
     )
-    with pytest.raises(RuntimeError, match="can't start new thread"):
+    with pytest.raises(TasksRefused, match="cannot start thread 'put-offsite'"):
         together.put("shop/key", [b"x"] * MANY)
     assert threads_named("put-") == []
     assert "shop/key" not in {*two.main.objects, *two.offsite.objects}

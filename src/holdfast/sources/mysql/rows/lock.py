@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from holdfast.model.errors import BackupFailed, HoldfastError
 from holdfast.runtime.cleanup import afterwards, on_failure, waiting_for
+from holdfast.runtime.kernel import start
 from holdfast.sources.mysql.server.connection import LOCK_TIMEOUT, StatementFailed
 from holdfast.sources.mysql.server.options import DdlPolicy
 from holdfast.sources.mysql.server.session import ServerVersion, Session
@@ -112,7 +113,7 @@ def locked(
         with afterwards(watchdog.cancel), on_failure(_release, session, kind, lock):
             began = _take(session, kind, lock, wait_seconds=wait_seconds, hindrance=hindrance)
             session.configure(lock_wait_timeout=METADATA_WAIT_SECONDS)
-            watchdog.start()
+            start(watchdog)
             yield lock
     except HoldfastError as error:
         if lock.expired:

@@ -20,6 +20,7 @@ from holdfast.model.backup import Buffer, PartKind, PartPlan
 from holdfast.model.errors import BackupFailed, HoldfastError
 from holdfast.ports.source import PartStream
 from holdfast.runtime.cleanup import Cancellation
+from holdfast.runtime.kernel import start
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.postgres.server import catalog_queries, failures
 from holdfast.sources.postgres.server.catalog_queries import Facts
@@ -117,7 +118,7 @@ class Schema:
                 self._failed = error
 
         self._thread = threading.Thread(target=run, name="schema")
-        self._thread.start()
+        start(self._thread)
         wait_for_locks(held, self._login, is_running=self._thread.is_alive)
         if self._failed is not None:
             raise self._failed
