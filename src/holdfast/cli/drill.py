@@ -22,6 +22,7 @@ from holdfast.cli.context import (
 from holdfast.cli.documents import Document, of_drill
 from holdfast.cli.progress import Meter, watched
 from holdfast.cli.tables import BAD, GOOD, WARN, Cell, Coloured, Table, key, time_of, words
+from holdfast.cli.telling import Outcome as Ended
 from holdfast.model.drill import Check, DrillRecord, Outcome, ProofRow
 from holdfast.model.recovery import moment_of
 from holdfast.model.units import counted, size
@@ -121,6 +122,7 @@ def drill(
     report = _drilled(
         session, job, replace(request, database=database, keep=keep), identity=identity
     )
+    session.told.outcomes.append(_ended(report))
     if as_json:
         print_document("drill-report", _document(report))
     else:
@@ -184,6 +186,20 @@ def _drilled(
     give_way()
     with watched(meter, f"drill {job}"):
         return drill_job(context, request)
+
+
+def _ended(report: DrillReport) -> Ended:
+    """The outcome for receivers of notifications."""
+    records = [each.record for each in report.drilled]
+    problems = [each.told_problem for each in records if not each.passed]
+    left = f"the budget was too short for: {', '.join(report.left)}"
+    return Ended(
+        job=report.job,
+        exit_code=report.exit_code,
+        error="; ".join(problems),
+        backups=tuple(each.backup for each in records),
+        warnings=(left,) if report.left else (),
+    )
 
 
 def _show(session: Session, report: DrillReport) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SILENT = frozenset(
     {
         *("plan", "list", "show", "du", "check", "status", "restore", "repair", "snapshot"),
+        "drills",
         *("config check", "keys identity", "keys signing"),
         *("session begin", "session join", "session heartbeat", "session end", "session abort"),
         *("session list", "keys public"),

@@ -17,7 +17,8 @@ TIMEOUT = timedelta(seconds=10)
 LONGEST_TIMEOUT = timedelta(minutes=1)
 ENDS = frozenset({Topic.FAILURE, Topic.WARNING, Topic.OVERDUE})
 PINGS = frozenset({Topic.START, Topic.SUCCESS, Topic.WARNING, Topic.FAILURE})
-COMMANDS = ("backup", "prune", "verify", "copy", "drill", "wal receive")
+Told = Literal["backup", "prune", "verify", "copy", "drill", "wal receive"]
+"""The commands whose start and end can be told."""
 
 
 def _address(value: Any) -> Any:
@@ -51,7 +52,7 @@ class _Receiver(Strict):
     on: Annotated[On, Field(min_length=1)] | None = None
     after: Annotated[int, Field(ge=1, le=1000)] = 1
     commands: Annotated[
-        tuple[Literal["backup", "prune", "verify", "copy", "drill", "wal receive"], ...] | None,
+        tuple[Told, ...] | None,
         Field(strict=False, min_length=1),
     ] = None
     include_log: bool = False

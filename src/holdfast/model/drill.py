@@ -143,6 +143,20 @@ class DrillRecord:
                 return f"{row.name}: {row.detail or told}"
         return self.error
 
+    @property
+    def told_problem(self) -> str:
+        """The same as it may leave the host: neither statements of checks nor what was found."""
+        if self.passed:
+            return ""
+        blocking = [each.problem for each in self.findings if each.blocks]
+        bad = [each.name for each in self.rows if each.is_bad]
+        named = next((name for name in bad if not name.startswith(CHECK)), "a check of the job")
+        proofs = f"{len(bad)} of {len(self.rows)} proofs failed, among them: {named}" if bad else ""
+        return f"drill of {self.backup} failed: {next(iter(blocking), '') or proofs or self.error}"
+
+
+CHECK = "check: "
+
 
 def is_backup_of(job: str, backup_id: str) -> bool:
     """Whether `backup_id` can name a backup of `job`."""
@@ -193,7 +207,7 @@ class Check:
     def title(self) -> str:
         """The name of the row: the statement itself unless the job names it."""
         words = " ".join((self.name or self.sql).split())
-        return f"check: {words[:200]}"
+        return f"{CHECK}{words[:200]}"
 
     def judged(self, answer: Answer, *, taken_at: datetime) -> ProofRow:
         """The row for `answer`, about a backup that was taken at `taken_at`."""

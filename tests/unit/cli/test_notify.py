@@ -6,11 +6,13 @@ import hashlib
 import hmac
 import time
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 
 from holdfast.cli import telling
 from holdfast.cli.program import COMMANDS
+from holdfast.config.notify import Told
 from holdfast.host_state.outbox import FileOutbox
 from holdfast.locking.host_lock import FlockGuard
 from holdfast.model.errors import AccessDenied, DatabaseUnreachable
@@ -275,7 +277,8 @@ def test_every_command_is_either_told_or_known_to_be_silent() -> None:
         found |= {f"{name} {each}" for each in below} if below else {name}
     assert set(COMMANDS) >= {each.split()[0] for each in found}
     assert found >= telling.SILENT
-    assert found - telling.SILENT >= {"backup", "prune", "verify", "copy", "wal receive"}
+    told = {"backup", "prune", "verify", "copy", "drill", "wal receive"}
+    assert found - telling.SILENT == told == set(get_args(Told))
 
 
 def test_check_reads_what_receivers_need_and_sends_nothing(

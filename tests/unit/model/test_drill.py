@@ -108,3 +108,17 @@ def test_the_database_that_was_not_drilled_for_longest_comes_first() -> None:
         replace(RECORD, database="a", began=AT + timedelta(days=1)),
     ]
     assert least_recently_drilled(["a", "b", "new"], records) == ["new", "b", "a"]
+
+
+def test_what_is_told_of_a_failed_drill_holds_neither_statements_nor_values() -> None:
+    bad = {"outcome": Outcome.FAILED, "expected": "4111", "found": "hunter2"}
+    check = ProofRow(name="check: select card from cards", **bad)  # type: ignore[arg-type]
+    failed = replace(RECORD, outcome=Outcome.FAILED, rows=(check,))
+    start = f"drill of {RECORD.backup} failed: "
+    assert failed.told_problem == f"{start}1 of 1 proofs failed, among them: a check of the job"
+    rows = ProofRow(name="rows of public.orders", **bad)  # type: ignore[arg-type]
+    failed = replace(failed, rows=(check, rows))
+    assert failed.told_problem == f"{start}2 of 2 proofs failed, among them: rows of public.orders"
+    failed = replace(RECORD, outcome=Outcome.FAILED, error="cannot load 'orders'")
+    assert failed.told_problem == f"{start}cannot load 'orders'"
+    assert RECORD.told_problem == ""
