@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from hashlib import sha256
 
 from holdfast.model.backup import Buffer, Consistency, Part, PartKind, PartPlan, Relation, Server
 from holdfast.model.errors import HoldfastError, RestoreFailed, SnapshotLost, TargetNotEmpty
+from holdfast.model.fingerprints import SHA256, fingerprint_of
 from holdfast.model.part_details import CopiedRows
 from holdfast.model.proof import Proof
 from holdfast.model.restore import FailedObject, Restored, RestoredTable, StoredParts, Streamed
@@ -185,6 +185,7 @@ class FakeSource(Source):
         self.others: list[FakeSource] = []
         self.held = ""
         self.values: set[bytes] = set()
+        self.large_objects: set[bytes] = set()
         self.lag: float | None = None
         self.last: tuple[FakeTable, ...] = ()
         self.closing_fails_with: HoldfastError | None = None
@@ -247,7 +248,10 @@ class FakeSource(Source):
         self.snapshots.append(snapshot)
         if blobs is not None:
             for value in self.values:
-                blobs.keep(sha256(value).hexdigest(), len(value), [value].copy)
+                # A server names some of its values itself, as PostgreSQL does within rows.
+                blobs.keep(fingerprint_of(value, SHA256), len(value), [value].copy)
+            for value in self.large_objects:
+                blobs.take([value].copy)
         try:
             yield snapshot
         finally:

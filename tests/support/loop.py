@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.model.backup import Buffer, Codec, Part, PartPlan, Relation
-from holdfast.model.fingerprints import of_sha256
+from holdfast.model.fingerprints import algorithm_of, fingerprint_of, of_sha256
 from holdfast.model.restore import Restored, RestoredTable
 from holdfast.ports.source import Snapshot, Source
 from holdfast.ports.target import RestoreOptions, RestoreRequest, Target
@@ -30,25 +30,32 @@ class Unwatched:
 
 
 class FolderBlobs:
-    """Obeys `ports.source.Blobs`: blobs as files named by their SHA-256."""
+    """Obeys `ports.source.Blobs`: blobs as files named by their fingerprint."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(exist_ok=True)
         self.read = 0
 
-    def keep(self, sha256: str, size_bytes: int, read: Callable[[], Iterable[Buffer]]) -> None:
-        path = self._folder / sha256
+    def keep(self, fingerprint: str, size_bytes: int, read: Callable[[], Iterable[Buffer]]) -> None:
+        path = self._folder / fingerprint
         if path.exists():
             return
         self.read += 1
         value = b"".join(bytes(chunk) for chunk in read())
-        assert (len(value), hashlib.sha256(value).hexdigest()) == (size_bytes, sha256)
+        found = fingerprint_of(value, algorithm_of(fingerprint))
+        assert (len(value), found) == (size_bytes, fingerprint)
         path.write_bytes(value)
 
+    def take(self, read: Callable[[], Iterable[Buffer]]) -> tuple[str, int]:
+        value = b"".join(bytes(chunk) for chunk in read())
+        fingerprint = fingerprint_of(value)
+        self.keep(fingerprint, len(value), lambda: [value])
+        return fingerprint, len(value)
+
     @contextmanager
-    def open(self, sha256: str) -> Iterator[Iterator[bytes]]:
-        with (self._folder / sha256).open("rb") as file:
+    def open(self, fingerprint: str) -> Iterator[Iterator[bytes]]:
+        with (self._folder / fingerprint).open("rb") as file:
             yield iter(lambda: file.read(CHUNK_BYTES), b"")
 
 

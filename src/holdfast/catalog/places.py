@@ -111,6 +111,6 @@ def part_key(backup_id: str, name: str) -> str:
     return f"{backup_id}/{PARTS}/{name}"
 
 
-def blob_key(job: str, sha256: str, suffix: str) -> str:
+def blob_key(job: str, name: str, suffix: str) -> str:
     """The key of a blob, which all backups of a job share; many folders keep each folder small."""
-    return f"{job}/{BLOBS}/{sha256[:2]}/{sha256}{suffix}"
+    return f"{job}/{BLOBS}/{name.rpartition('-')[2][:2]}/{name}{suffix}"

@@ -77,18 +77,32 @@ class Budget:
 # of its pipe and its read, and a share of the schema dumps (docs/benchmarks.md).
 PROGRAM_BYTES = 80 << 20
 SLOT_BYTES = 8 << 20
+# Large objects that are read once are held in this, by all workers together.
+BLOB_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryBudget:
-    """The memory that a run may use, and that one compressor needs, in bytes."""
+    """The memory that a run may use, and that one compressor needs, in bytes.
+
+    If it stores blobs (`has_blobs`), `blob_bytes` of it hold them while they are named.
+    """
 
     limit_bytes: int
     compressor_bytes: int
+    has_blobs: bool = False
 
     @property
     def slots(self) -> int:
-        return (self.limit_bytes - PROGRAM_BYTES) // (SLOT_BYTES + self.compressor_bytes)
+        free_bytes = self.limit_bytes - PROGRAM_BYTES - self.blob_bytes
+        return free_bytes // (SLOT_BYTES + self.compressor_bytes)
+
+    @property
+    def blob_bytes(self) -> int:
+        """At most a quarter of what one worker leaves: without memory, values are read twice."""
+        if not self.has_blobs:
+            return 0
+        return max(0, min(BLOB_BYTES, (self.limit_bytes - self.least_bytes) // 4))
 
     @property
     def least_bytes(self) -> int:

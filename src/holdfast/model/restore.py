@@ -61,7 +61,7 @@ class Proven:
 
 
 OpenBlob = Callable[[str], AbstractContextManager[Iterator[bytes]]]
-"""Opens the blob with that SHA-256, proven as parts are; raises `VerifyFailed`."""
+"""Opens the blob with that fingerprint, proven as parts are; raises `VerifyFailed`."""
 
 OpenPart = Callable[[Part], AbstractContextManager[Iterator[bytes]]]
 """Opens the plain bytes of a stored part, proven against its fingerprint.

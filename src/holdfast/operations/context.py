@@ -32,12 +32,16 @@ from holdfast.runtime.worker_pool import AdaptiveLimit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredForm:
-    """How the parts of a job are stored; they are sealed if there are `recipients`."""
+    """How the parts of a job are stored; they are sealed if there are `recipients`.
+
+    Blobs are held in `blob_memory_bytes`, of all workers together, while they are named.
+    """
 
     codec: Codec
     level: int
     recipients: tuple[str, ...] = ()
     fingerprints: Algorithms = FAST
+    blob_memory_bytes: int = 0
 
     @property
     def encryption(self) -> Encryption:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 from holdfast.model.backup import Buffer
-from holdfast.model.fingerprints import digest, told
+from holdfast.model.fingerprints import algorithm_of, digest, told
 
 
 class CorruptStream(Exception):
@@ -63,6 +63,11 @@ class Fingerprint(Size):
         super().__init__(advance=advance)
         self.algorithm = algorithm
         self._digest = digest(algorithm)
+
+    @classmethod
+    def like(cls, fingerprint: str, *, advance: Callable[[int], None] = lambda _: None) -> Self:
+        """By the algorithm of `fingerprint`, to compare with it."""
+        return cls(algorithm_of(fingerprint), advance=advance)
 
     @property
     def fingerprint(self) -> str:

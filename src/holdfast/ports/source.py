@@ -115,14 +115,21 @@ class ForwardingStream(PartStream):
 
 
 class Blobs(Protocol):
-    """Stores long values beside the parts, each once, under its SHA-256."""
+    """Stores long values beside the parts, each once, under the fingerprint of its content."""
 
-    def keep(self, sha256: str, size_bytes: int, read: Callable[[], Iterable[Buffer]]) -> None:
-        """Store the value; `read` is called only where the value is not stored yet.
+    def keep(self, fingerprint: str, size_bytes: int, read: Callable[[], Iterable[Buffer]]) -> None:
+        """Store the value of this fingerprint, which is cryptographic.
 
-        A value that is stored already is read back and verified first. Called from worker
-        threads. Raises what `Repository.put` raises, and `BackupFailed` where `read` returns
-        other bytes.
+        `read` is called only where the value is not stored yet. A value that is stored already is
+        read back and verified first. Called from worker threads. Raises what `Repository.put`
+        raises, and `BackupFailed` where `read` returns other bytes.
+        """
+        ...
+
+    def take(self, read: Callable[[], Iterable[Buffer]]) -> tuple[str, int]:
+        """Store the value like `keep`; returns its fingerprint and size.
+
+        `read` is called once, or twice for a value that is too long for the memory of a run.
         """
         ...
 

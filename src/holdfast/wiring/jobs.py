@@ -90,6 +90,7 @@ class Configured:
                 level=job.compression.effective_level,
                 recipients=self.store.encryption.everybody if self.store.encryption else (),
                 fingerprints=_ALGORITHMS[job.fingerprint or self.settings.fingerprint],
+                blob_memory_bytes=limits.blob_memory_bytes(job),
             ),
             rules=RunRules(
                 timeout=job.timeout,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 
 from holdfast.config.settings import JobSettings, Settings
+from holdfast.config.sources import PostgresSettings
 from holdfast.limits.budget import (
+    BLOB_BYTES,
     Budget,
     MemoryBudget,
     live_limits,
@@ -79,4 +81,19 @@ def _memory(job: JobSettings) -> MemoryBudget | None:
     return MemoryBudget(
         limit_bytes=job.memory_limit_mb << 20,
         compressor_bytes=context_bytes(job.compression.codec, level),
+        has_blobs=_has_blobs(job),
     )
+
+
+def blob_memory_bytes(job: JobSettings) -> int:
+    """The memory that holds large objects while they are named, of all workers together."""
+    memory = _memory(job)
+    if memory is not None:
+        return memory.blob_bytes
+    return BLOB_BYTES if _has_blobs(job) else 0
+
+
+def _has_blobs(job: JobSettings) -> bool:
+    source = job.source
+    is_ours = isinstance(source, PostgresSettings) and source.engine == "native"
+    return is_ours and source.method == "logical"

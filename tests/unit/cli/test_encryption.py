@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.catalog.manifest import decode, encode
+from holdfast.model.fingerprints import fingerprint_of
 from tests.support.command_line import Answer, CommandLine
 
 MANUAL = Path(__file__).resolve().parents[3] / "docs/encryption.md"
@@ -205,9 +206,13 @@ def test_the_stock_tools_alone_read_a_part(sealed: CommandLine) -> None:
 
 
 @pytest.mark.stock("age", "jq", "python3", "zstd")
-def test_the_way_of_the_manual_to_a_long_value_leads_there(sealed: CommandLine) -> None:
+@pytest.mark.parametrize("kind", ["values", "large_objects"])
+def test_the_way_of_the_manual_to_a_long_value_leads_there(sealed: CommandLine, kind: str) -> None:
     value = b"a scanned contract" * 1000
-    sealed.source.values = {value}
+    setattr(sealed.source, kind, {value})
+    fingerprint = fingerprint_of(value)
+    if kind == "values":
+        fingerprint = sha256(value).hexdigest()
     backup_id = sealed.holdfast("backup", "shop", "--json").document["backup"]
     blocks = MANUAL.read_text().split("```sh\n")
     (recipe,) = [block.partition("```")[0] for block in blocks if "hmac" in block]
@@ -217,7 +222,7 @@ def test_the_way_of_the_manual_to_a_long_value_leads_there(sealed: CommandLine) 
         env={
             "PATH": os.environ["PATH"],
             "identity": str(sealed.folder / "identity"),
-            "sha256": sha256(value).hexdigest(),
+            "fingerprint": fingerprint,
         },
         capture_output=True,
         check=True,

@@ -304,3 +304,17 @@ def test_refused_tasks_are_counted_in_our_group_and_above(
     events = {f"{base}{UNIT}/pids.events": "max 3\n", f"{base}/system.slice/pids.events": "max 4\n"}
     write(tmp_path, events)
     assert refused_tasks(root=tmp_path) == 7
+
+
+@pytest.mark.parametrize(
+    ("limit_mb", "blob_mb", "slots"),
+    [(90, 0, 1), (98, 2, 1), (130, 10, 4), (1000, 32, 88)],
+)
+def test_values_are_held_in_a_share_of_the_memory_that_costs_no_run_its_only_worker(
+    limit_mb: int, blob_mb: int, slots: int
+) -> None:
+    memory = MemoryBudget(limit_bytes=limit_mb * MIB, compressor_bytes=2 * MIB, has_blobs=True)
+    assert (memory.blob_bytes // MIB, memory.slots) == (blob_mb, slots)
+    without = MemoryBudget(limit_bytes=limit_mb * MIB, compressor_bytes=2 * MIB)
+    assert without.blob_bytes == 0
+    assert without.slots >= slots

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,10 @@ from holdfast.model.fingerprints import (
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.job import backup
 from holdfast.operations.copy.backups import CopyContext, copy
+from holdfast.operations.prune import prune
 from holdfast.operations.verify.backup import verify
 from holdfast.operations.wal.push import push
+from holdfast.pipeline.encryption import Identities
 from tests.fakes.progress import FakeProgress
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import table
@@ -33,6 +36,7 @@ from tests.support.memory_cluster import CLUSTER, DataDirectory, archiving
 from tests.support.memory_job import MemoryJob
 from tests.support.older_schemas import kept_in_schema_1
 
+OURS = Identities.generate()
 ONE = "000000010000000000000001"
 
 
@@ -103,6 +107,111 @@ def test_a_run_goes_on_with_parts_of_another_algorithm(first: Algorithms, then: 
         then.stored,
     }
     assert not verify(job.reader, made.backup_id, workers=1).bad
+
+
+VALUE = b"a long value" * 1000
+
+
+def with_value(kind: str) -> MemoryJob:
+    """A job that stored one value with a SHA-256, and finds it again with today's algorithms."""
+    job = MemoryJob(table("orders", "1"))
+    setattr(job.source, kind, {VALUE})
+    job.fingerprints = ONLY_SHA256
+    backup(job.context)
+    job.fingerprints = FAST
+    backup(job.context)
+    return job
+
+
+def blob_keys(job: MemoryJob) -> list[str]:
+    return sorted(key for key in job.repository.objects if "/blobs/" in key)
+
+
+def test_a_value_that_its_server_names_is_stored_once_across_algorithms() -> None:
+    job = with_value("values")
+    assert len(blob_keys(job)) == 1
+    newer, older = Catalog(job.repository).survey("shop").manifests
+    assert newer.blobs[0].plain_fingerprint == older.blobs[0].plain_fingerprint
+    assert newer.blobs[0].stored_fingerprint == fingerprint_of(
+        job.repository.objects[newer.blobs[0].key], BLAKE3
+    )
+    assert older.blobs[0].stored_fingerprint.startswith("sha256:")
+
+
+def test_a_large_object_is_stored_once_more_under_its_new_name_and_the_old_one_goes() -> None:
+    job = with_value("large_objects")
+    new, old = sorted(blob_keys(job), key=lambda key: "/blake3-" not in key)
+    assert "/blake3-" in new
+    assert "/blake3-" not in old
+    for each in Catalog(job.repository).survey("shop").manifests:
+        assert not verify(job.reader, each.backup_id, workers=1).bad
+    backup(job.context)
+    prune(job.prune_context, dry_run=False)
+    assert blob_keys(job) == [new]
+
+
+@pytest.mark.parametrize("is_sealed", [False, True])
+@pytest.mark.parametrize("kind", ["values", "large_objects"])
+def test_a_value_that_was_stored_anew_is_right_for_backups_of_either_algorithm(
+    kind: str, is_sealed: bool
+) -> None:
+    """Each backup knows the stored bytes by its own algorithm, and the older ones have changed."""
+    job = MemoryJob(table("orders", "1"))
+    job.recipients = OURS.recipients if is_sealed else ()
+    setattr(job.source, kind, {VALUE})
+    job.fingerprints = ONLY_SHA256
+    backup(job.context)
+    if kind == "large_objects":
+        job.fingerprints = FAST
+        backup(job.context)
+        job.fingerprints = ONLY_SHA256
+        backup(job.context)
+    for key in blob_keys(job):
+        # Its bytes are stored otherwise from now on; where they are encrypted, in the same size.
+        job.repository.flip_bit(key, at=-1)
+    for fingerprints in (FAST, ONLY_SHA256):
+        job.fingerprints = fingerprints
+        backup(job.context)
+    reader = replace(job.reader, identities=OURS)
+    found = Catalog(job.repository).survey("shop").manifests
+    for each in found:
+        assert not verify(reader, each.backup_id, workers=1).bad
+        assert not verify(job.reader, each.backup_id, workers=1).bad
+    offsite = MemoryRepository()
+    context = CopyContext(
+        source=job.repository, target=offsite, believed=job.repository, guard=job.guard, at_once=1
+    )
+    assert copy("shop", context, FakeProgress()).exit_code == 0
+    assert offsite.objects == job.repository.objects
+
+
+def beside(note: bytes, frame: bytes) -> bytes:
+    """The same value in other stored bytes, in the same size: a frame of zstd that is skipped."""
+    return (0x184D2A50).to_bytes(4, "little") + len(note).to_bytes(4, "little") + note + frame
+
+
+def test_stored_bytes_that_differ_in_nothing_but_algorithm_and_content_are_told_apart() -> None:
+    job = MemoryJob(table("orders", "1"))
+    job.source.values = {VALUE}
+    Catalog(job.repository).drop(backup(job.context).manifest)
+    (key,) = blob_keys(job)
+    frame = job.repository.objects[key]
+    for note, fingerprints in ((b"one", ONLY_SHA256), (b"two", FAST)):
+        job.repository.objects[key] = beside(note, frame)
+        job.fingerprints = fingerprints
+        backup(job.context)
+    newest, older = Catalog(job.repository).survey("shop").manifests
+    assert newest.blobs[0].stored_bytes == older.blobs[0].stored_bytes
+    for each in (newest, older):
+        assert not verify(job.reader, each.backup_id, workers=1).bad
+    offsite = MemoryRepository()
+    context = CopyContext(
+        source=job.repository, target=offsite, believed=job.repository, guard=job.guard, at_once=1
+    )
+    assert copy("shop", context, FakeProgress()).exit_code == 0
+    assert offsite.objects == job.repository.objects
+    job.repository.objects[key] = beside(b"six", frame)
+    assert [bad.name for bad in verify(job.reader, older.backup_id, workers=1).bad] == [key]
 
 
 def recorded_in_schema_1(store: MemoryRepository, path: Path) -> None:

@@ -12,10 +12,16 @@ import pytest
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import BackupFailed, IdentityNeeded, VerifyFailed
-from holdfast.model.fingerprints import XXH3, fingerprint_of, of_sha256
+from holdfast.model.fingerprints import (
+    BLAKE3,
+    CRYPTOGRAPHIC,
+    SHA256,
+    XXH3,
+    fingerprint_of,
+)
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.job import backup
-from holdfast.operations.parts.blobs import proven_blob
+from holdfast.operations.parts.blob_read import proven_blob
 from holdfast.operations.parts.read import proven
 from holdfast.operations.prune import prune
 from holdfast.operations.restore.backup import restore
@@ -218,36 +224,56 @@ def blob_keys(job: MemoryJob) -> list[str]:
     return [key for key in job.repository.objects if "/blobs/" in key]
 
 
-def with_value() -> tuple[MemoryJob, Manifest]:
-    job = sealed_job()
-    job.source.values = {VALUE}
-    return job, backup(job.context).manifest
+@pytest.fixture(params=["values", "large_objects"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Whether a value is named by its server, by SHA-256, or by us."""
+    return str(request.param)
 
 
-def test_a_sealed_value_is_stored_once_and_reveals_nothing() -> None:
+Made = Callable[[], tuple[MemoryJob, Manifest]]
+
+
+@pytest.fixture
+def with_value(kind: str) -> Made:
+    def made() -> tuple[MemoryJob, Manifest]:
+        job = sealed_job()
+        setattr(job.source, kind, {VALUE})
+        return job, backup(job.context).manifest
+
+    return made
+
+
+def test_a_sealed_value_is_stored_once_and_reveals_nothing(
+    with_value: Made,
+) -> None:
     job, first = with_value()
     second = backup(job.context).manifest
     assert first.blobs == second.blobs
     assert (first.metrics["blobs_stored"], second.metrics["blobs_stored"]) == (1, 0)
-    digest = sha256(VALUE).hexdigest()
     everything = b"".join(job.repository.objects.values()) + "".join(blob_keys(job)).encode()
-    assert digest.encode() not in everything
+    for algorithm in CRYPTOGRAPHIC:
+        digits = fingerprint_of(VALUE, algorithm).partition(":")[2]
+        assert digits.encode() not in everything
     assert base64.b64encode(b"of this host") not in everything
 
 
-def test_a_sealed_value_comes_back_by_the_name_of_its_content() -> None:
+def test_a_sealed_value_comes_back_by_the_name_of_its_content(with_value: Made, kind: str) -> None:
     job, _ = with_value()
     target = FakeTarget()
     restore(job.repository, target, "shop/latest", progress=FakeProgress(), identities=OURS)
     open_blob = target.requests[0].open_blob
     assert open_blob is not None
-    with open_blob(sha256(VALUE).hexdigest()) as chunks:
+    algorithm = SHA256 if kind == "values" else BLAKE3
+    with open_blob(fingerprint_of(VALUE, algorithm)) as chunks:
         assert b"".join(chunks) == VALUE
-    with pytest.raises(VerifyFailed, match="does not list it"), open_blob("0" * 64) as chunks:
+    wrong = fingerprint_of(b"", algorithm)
+    with pytest.raises(VerifyFailed, match="does not list it"), open_blob(wrong) as chunks:
         list(chunks)
 
 
-def test_new_recipients_get_a_copy_of_their_own() -> None:
+def test_new_recipients_get_a_copy_of_their_own(
+    with_value: Made,
+) -> None:
     job, _ = with_value()
     job.recipients = NEW.recipients
     manifest = backup(job.context).manifest
@@ -271,6 +297,7 @@ def _drop(repository: MemoryRepository, key: str) -> None:
 @pytest.mark.parametrize("damage", [_flip, _cut, _drop])
 def test_a_damaged_sealed_value_is_found_and_replaced(
     damage: Callable[[MemoryRepository, str], None],
+    with_value: Made,
 ) -> None:
     job, _ = with_value()
     (key,) = blob_keys(job)
@@ -281,7 +308,9 @@ def test_a_damaged_sealed_value_is_found_and_replaced(
     assert verified(job, OURS).bad == ()
 
 
-def test_what_no_finished_backup_vouches_for_is_not_believed() -> None:
+def test_what_no_finished_backup_vouches_for_is_not_believed(
+    with_value: Made,
+) -> None:
     job, manifest = with_value()
     (key,) = blob_keys(job)
     Catalog(job.repository).drop(manifest)
@@ -291,9 +320,11 @@ def test_what_no_finished_backup_vouches_for_is_not_believed() -> None:
     assert verified(job, OURS).bad == ()
 
 
-def test_another_value_under_its_name_is_found_though_the_manifest_agrees_with_it() -> None:
+def test_another_value_under_its_name_is_found_though_the_manifest_agrees_with_it(
+    with_value: Made, kind: str
+) -> None:
     job, manifest = with_value()
-    job.source.values = {VALUE + b"!"}
+    setattr(job.source, kind, {VALUE + b"!"})
     other = backup(job.context).manifest.blobs[0]
     (blob,) = manifest.blobs
     objects = job.repository.objects
@@ -303,31 +334,37 @@ def test_another_value_under_its_name_is_found_though_the_manifest_agrees_with_i
         list(proven_blob(job.repository, forged, identities=OURS))
 
 
-def test_prune_drops_what_no_backup_refers_to_sealed_or_not() -> None:
+def test_prune_drops_what_no_backup_refers_to_sealed_or_not(with_value: Made, kind: str) -> None:
     job, _ = with_value()
-    job.source.values = set()
+    setattr(job.source, kind, set())
     for _ in range(2):
         backup(job.context)
     prune(job.prune_context, dry_run=False)
     assert blob_keys(job) == []
 
 
-def test_what_a_foreign_manifest_says_of_a_value_costs_no_other_backup_that_value() -> None:
+@pytest.mark.parametrize("algorithm", CRYPTOGRAPHIC)
+def test_what_a_foreign_manifest_says_of_a_value_costs_no_other_backup_that_value(
+    with_value: Made, algorithm: str
+) -> None:
     """The next backup once removed a value for which one manifest had another fingerprint."""
     job, good = with_value()
     (blob,) = good.blobs
-    wrong = replace(blob, stored_fingerprint=of_sha256("0" * 64))
+    wrong = replace(blob, stored_fingerprint=f"{algorithm}:{'0' * 64}")
     name = "99981231T000000Z-ffffffff"
     foreign = replace(good, name=name, parts=(), blobs=(wrong,))
     Catalog(job.repository).commit(foreign)
     kept = job.repository.objects[blob.key]
     again = backup(job.context).manifest
     assert job.repository.objects[blob.key] == kept
-    assert again.blobs == (blob,)
+    assert [each.key for each in again.blobs] == [blob.key]
+    assert verify(replace(job.reader, identities=OURS), again.backup_id, workers=1).bad == ()
     assert verify(replace(job.reader, identities=OURS), good.backup_id, workers=1).bad == ()
 
 
-def test_a_value_that_an_unreadable_backup_may_need_stays_and_is_kept_once_more() -> None:
+def test_a_value_that_an_unreadable_backup_may_need_stays_and_is_kept_once_more(
+    with_value: Made,
+) -> None:
     """It was once removed, because no readable manifest named it."""
     job, manifest = with_value()
     (key,) = blob_keys(job)

@@ -259,3 +259,19 @@ def test_a_chunk_size_is_refused_where_no_table_is_split(settings: Settings, nam
     job = repositories.job_settings(settings, name)
     with pytest.raises(Unsupported, match="cannot set the size of table ranges"):
         wiring_sources.source_of(job, wiring_sources.SourceOptions(chunk_bytes=4096))
+
+
+@pytest.mark.parametrize(
+    ("job", "limit_mb", "expected_mb"),
+    [("shop", 0, 32), ("shop", 100, 2), ("shop", 1000, 32), ("cluster", 0, 0), ("stock", 0, 0)],
+)
+def test_large_objects_get_memory_within_the_limit_of_the_job(
+    tmp_path: Path, job: str, limit_mb: int, expected_mb: int
+) -> None:
+    text = TEXT.format(folder=tmp_path)
+    if limit_mb:
+        text = text.replace("    retention:", f"    memory_limit_mb: {limit_mb}\n    retention:", 1)
+    path = tmp_path / "holdfast.yaml"
+    path.write_text(text)
+    made = wiring.backup_context(load(path), job, progress=FakeProgress())
+    assert made.job.form.blob_memory_bytes >> 20 == expected_mb

@@ -20,7 +20,8 @@ from holdfast.operations.backup.attempt import Attempt, BackupChoice, begun, giv
 from holdfast.operations.backup.earlier import Reusable, following, offer_list, require_parents
 from holdfast.operations.backup.plan import require_room
 from holdfast.operations.context import BackupContext
-from holdfast.operations.parts.blobs import BlobNames, BlobWriter, KnownBlobs
+from holdfast.operations.parts.blob_read import BlobNames
+from holdfast.operations.parts.blobs import BlobWriter, KnownBlobs
 from holdfast.operations.parts.write import store_part, tell_stored
 from holdfast.operations.wal.list import require_cluster_of_backups
 from holdfast.ports.host_state import Unfinished
@@ -252,6 +253,8 @@ def _blobs(attempt: Attempt, catalog: Catalog) -> BlobWriter:
         advance=attempt.advance,
         names=BlobNames(secret, job.form.recipients),
         known=known,
+        fingerprints=job.form.fingerprints,
+        memory_bytes=job.form.blob_memory_bytes,
     )
 
 

@@ -20,7 +20,6 @@ from holdfast.model.errors import (
     ObjectMissing,
     VerifyFailed,
 )
-from holdfast.model.fingerprints import algorithm_of
 from holdfast.model.proof import Proof
 from holdfast.operations.context import BackupContext
 from holdfast.operations.parts.read import proven
@@ -138,7 +137,7 @@ class Reusable:
         )
 
     def _is_whole(self, part: Part, advance: Callable[[int], None]) -> bool:
-        stored = Fingerprint(algorithm_of(part.stored_fingerprint), advance=advance)
+        stored = Fingerprint.like(part.stored_fingerprint, advance=advance)
         try:
             with self._repository.open(part.key) as chunks:
                 for _ in flow(chunks, [stored]):
@@ -250,7 +249,7 @@ def _same_as(part: Part, known: Iterator[bytes]) -> Iterator[bytes]:
 
     Raises `VerifyFailed` at the end if the copy differs from the part.
     """
-    seen = Fingerprint(algorithm_of(part.plain_fingerprint))
+    seen = Fingerprint.like(part.plain_fingerprint)
     yield from (bytes(chunk) for chunk in flow(known, [seen]))
     if (seen.size_bytes, seen.fingerprint) != (part.plain_bytes, part.plain_fingerprint):
         raise VerifyFailed(

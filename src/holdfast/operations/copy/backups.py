@@ -20,7 +20,7 @@ from holdfast.model.part_gaps import require_complete
 from holdfast.model.stored_json import MANIFEST
 from holdfast.operations.append_only import AppendOnly, Leftovers
 from holdfast.operations.copy.objects import CopyItem, Tally, upload
-from holdfast.operations.parts.blobs import stored_fingerprint
+from holdfast.operations.parts.blob_read import stored_fingerprint
 from holdfast.operations.parts.read import BlobRecords
 from holdfast.ports.repository import Repository, read_document
 from holdfast.ports.run import Guard, Progress
@@ -201,16 +201,11 @@ def _walk(
 
 def _blob_item(blob: Blob, source: Repository, records: BlobRecords) -> CopyItem:
     """The item for a blob; never replaceable, as other backups in the target refer to it."""
-    if blob.is_recorded and not records.disagree(blob.key):
-        return CopyItem(
-            key=blob.key,
-            size_bytes=blob.stored_bytes,
-            fingerprint=blob.stored_fingerprint,
-            replaceable=False,
-        )
+    is_known = blob.is_recorded and not records.disagree(blob.key)
     return CopyItem(
         key=blob.key,
-        size_bytes=source.stat(blob.key).size_bytes,
+        size_bytes=blob.stored_bytes if is_known else source.stat(blob.key).size_bytes,
+        fingerprint=blob.stored_fingerprint if is_known else "",
         learn=lambda: stored_fingerprint(source, blob, records=records).fingerprint,
         replaceable=False,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from holdfast.model.backup import Buffer
@@ -30,7 +30,8 @@ class CopyItem:
     """One object to be copied.
 
     Without `fingerprint` the object is read first to learn it. `learn` does that if given, and
-    raises `VerifyFailed` for wrong content. An object that other backups may refer to is not
+    raises `VerifyFailed` for wrong content. It is also asked if the object has another fingerprint
+    than this one. An object that other backups may refer to is not
     `replaceable`, even if its content is wrong.
     """
 
@@ -97,6 +98,14 @@ class _Copying:
 
     def bring(self, item: CopyItem) -> None:
         """Put the item if it is missing in the target, or to replace an object that differs."""
+        try:
+            self._bring(item)
+        except (VerifyFailed, AlreadyStored):
+            if not item.fingerprint or item.learn is None:
+                raise
+            self._bring(replace(item, fingerprint=""))
+
+    def _bring(self, item: CopyItem) -> None:
         content = self._content(item)
         if not self._is_fresh and self._is_there(item, content):
             self._progress.advance(item.size_bytes)

@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
 import secrets
 import threading
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from holdfast.catalog.places import blob_key
-from holdfast.model.backup import Blob, Buffer, Codec, Manifest
+from holdfast.model.backup import Blob, Buffer, Codec
 from holdfast.model.errors import (
     AlreadyStored,
     BackupFailed,
-    IdentityNeeded,
     ObjectMissing,
     VerifyFailed,
 )
-from holdfast.model.fingerprints import SHA256, algorithm_of, of_sha256, sha256_of
+from holdfast.model.fingerprints import (
+    FAST,
+    Algorithms,
+    algorithm_of,
+    digest,
+    told,
+)
+from holdfast.operations.parts.blob_read import BlobNames, stored_fingerprint
 from holdfast.operations.parts.mirrored import complete
 from holdfast.operations.parts.read import (
-    HINT,
-    IDENTITY_HINT,
     BlobRecords,
-    Opens,
-    called,
-    not_for,
-    proven_bytes,
-    require_stored,
     stored_suffix,
 )
 from holdfast.pipeline.compression import COMPRESSORS
-from holdfast.pipeline.encryption import CannotOpen, Identities, encryption, sealed
-from holdfast.pipeline.flow import CorruptStream, Fingerprint, Stage, flow
+from holdfast.pipeline.encryption import encryption
+from holdfast.pipeline.flow import Fingerprint, Stage, flow
 from holdfast.ports.repository import Repository
 from holdfast.runtime import events
+from holdfast.runtime.cleanup import afterwards
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +49,7 @@ class KnownBlobs:
 
 
 Known = Callable[[], KnownBlobs]
+Read = Callable[[], Iterable[Buffer]]
 
 
 class BlobWriter:
@@ -71,7 +69,10 @@ class BlobWriter:
         advance: Callable[[int], None],
         names: BlobNames | None = None,
         known: Known = KnownBlobs,
+        fingerprints: Algorithms = FAST,
+        memory_bytes: int = 0,
     ) -> None:
+        """Values that `take` reads are held in `memory_bytes`, of all workers together."""
         self._repository = repository
         self._job = job
         self._codec = codec
@@ -79,6 +80,8 @@ class BlobWriter:
         self._advance = advance
         self._names = names or BlobNames()
         self._records = BlobRecords(repository)
+        self._fingerprints = fingerprints
+        self._free_bytes = memory_bytes
         self._look_up = known
         self._known: KnownBlobs | None = None
         self._lock = threading.Lock()
@@ -98,28 +101,51 @@ class BlobWriter:
         """The sealed secret of the names, for the manifest; empty if this run has no blobs."""
         return self._names.sealed_secret() if self._kept else ""
 
-    def keep(self, sha256: str, size_bytes: int, read: Callable[[], Iterable[Buffer]]) -> None:
+    def keep(self, fingerprint: str, size_bytes: int, read: Read) -> None:
         # Two tables may hold the same value: the second worker waits and finds it stored.
-        with self._turn(sha256):
-            if sha256 not in self._kept:
-                blob = self._blob(sha256, size_bytes)
-                self._kept[sha256] = self._found(blob) or self._store(blob, sha256, read)
+        with self._turn(fingerprint):
+            if fingerprint not in self._kept:
+                blob = self._blob(fingerprint, size_bytes)
+                self._kept[fingerprint] = self._found(blob) or self._store(blob, fingerprint, read)
+
+    def take(self, read: Read) -> tuple[str, int]:
+        algorithm = self._fingerprints.stored
+        found, size_bytes = digest(algorithm), 0
+        held = _Held(self._reserve, self._give_back)
+        with afterwards(held.drop):
+            for chunk in read():
+                found.update(chunk)
+                size_bytes += len(chunk)
+                held.add(chunk)
+            fingerprint = told(algorithm, found)
+            self.keep(fingerprint, size_bytes, held.chunks if held.is_whole else read)
+        return fingerprint, size_bytes
+
+    def _reserve(self, size_bytes: int) -> bool:
+        with self._lock:
+            has_room = size_bytes <= self._free_bytes
+            self._free_bytes -= size_bytes if has_room else 0
+        return has_room
+
+    def _give_back(self, size_bytes: int) -> None:
+        with self._lock:
+            self._free_bytes += size_bytes
 
     @contextmanager
-    def _turn(self, sha256: str) -> Iterator[None]:
+    def _turn(self, fingerprint: str) -> Iterator[None]:
         with self._lock:
-            turn = self._turns.setdefault(sha256, threading.Lock())
+            turn = self._turns.setdefault(fingerprint, threading.Lock())
         with turn:
             yield
         with self._lock:
-            self._turns.pop(sha256, None)
+            self._turns.pop(fingerprint, None)
 
-    def _blob(self, sha256: str, size_bytes: int) -> Blob:
+    def _blob(self, fingerprint: str, size_bytes: int) -> Blob:
         is_sealed = bool(self._names.recipients)
         suffix = stored_suffix(self._codec, "age" if is_sealed else "none")
         return Blob(
-            key=blob_key(self._job, self._names.name_of(sha256), suffix),
-            plain_fingerprint="" if is_sealed else of_sha256(sha256),
+            key=blob_key(self._job, self._names.name_of(fingerprint), suffix),
+            plain_fingerprint="" if is_sealed else fingerprint,
             plain_bytes=size_bytes,
             encryption="age" if is_sealed else "none",
         )
@@ -180,24 +206,29 @@ class BlobWriter:
         return _recorded(
             blob,
             stored_fingerprint(
-                self._repository, blob, advance=self._advance, records=self._records
+                self._repository,
+                blob,
+                advance=self._advance,
+                records=self._records,
+                algorithm=self._fingerprints.stored,
             ),
         )
 
-    def _store(self, blob: Blob, sha256: str, read: Callable[[], Iterable[Buffer]]) -> Blob:
+    def _store(self, blob: Blob, fingerprint: str, read: Read) -> Blob:
         try:
-            return self._put(blob, sha256, read)
+            return self._put(blob, fingerprint, read)
         except AlreadyStored:
             # An append-only store still has an unusable object under that key.
             name, dot, suffix = blob.key.partition(".")
             other = f"{name}.{secrets.token_hex(4)}{dot}{suffix}"
-            return self._put(replace(blob, key=other), sha256, read)
+            return self._put(replace(blob, key=other), fingerprint, read)
 
-    def _put(self, blob: Blob, sha256: str, read: Callable[[], Iterable[Buffer]]) -> Blob:
-        plain, stored = Fingerprint(SHA256, advance=self._advance), Fingerprint(SHA256)
+    def _put(self, blob: Blob, fingerprint: str, read: Read) -> Blob:
+        plain = Fingerprint(algorithm_of(fingerprint), advance=self._advance)
+        stored = Fingerprint(self._fingerprints.stored)
         with encryption(self._names.recipients) as encrypt:
             stages: list[Stage] = [plain, COMPRESSORS[self._codec](self._level), encrypt, stored]
-            self._repository.put(blob.key, _as_named(flow(read(), stages), plain, sha256))
+            self._repository.put(blob.key, _as_named(flow(read(), stages), plain, fingerprint))
         self.stored += 1
         events.reached("blob-stored")
         return _recorded(blob, stored)
@@ -207,119 +238,38 @@ def _recorded(blob: Blob, stored: Fingerprint) -> Blob:
     return replace(blob, stored_bytes=stored.size_bytes, stored_fingerprint=stored.fingerprint)
 
 
-def _as_named(chunks: Iterator[Buffer], plain: Fingerprint, sha256: str) -> Iterator[Buffer]:
-    """Raise at the end if the content is not `sha256`: the repository then stores nothing."""
+class _Held:
+    """The chunks of one value, as long as `reserve` has memory for them."""
+
+    def __init__(self, reserve: Callable[[int], bool], give_back: Callable[[int], None]) -> None:
+        self._reserve = reserve
+        self._give_back = give_back
+        self._chunks: list[bytes] = []
+        self._size_bytes = 0
+        self.is_whole = True
+
+    def add(self, chunk: Buffer) -> None:
+        if self.is_whole and self._reserve(len(chunk)):
+            self._chunks.append(bytes(chunk))
+            self._size_bytes += len(chunk)
+        else:
+            self.is_whole = False
+            self.drop()
+
+    def chunks(self) -> Iterable[Buffer]:
+        return self._chunks
+
+    def drop(self) -> None:
+        self._chunks.clear()
+        self._give_back(self._size_bytes)
+        self._size_bytes = 0
+
+
+def _as_named(chunks: Iterator[Buffer], plain: Fingerprint, fingerprint: str) -> Iterator[Buffer]:
+    """Raise at the end if the content is not that of the name: nothing is stored then."""
     yield from chunks
-    if plain.fingerprint != of_sha256(sha256):
+    if plain.fingerprint != fingerprint:
         raise BackupFailed(
-            f"cannot store blob '{sha256}': its content was read as '{plain.fingerprint}'",
+            f"cannot store blob '{fingerprint}': its content was read as '{plain.fingerprint}'",
             hint="run the backup again; if the error returns, check the server's storage",
         )
-
-
-def stored_fingerprint(
-    repository: Repository,
-    blob: Blob,
-    *,
-    records: BlobRecords,
-    advance: Callable[[int], None] = lambda _: None,
-) -> Fingerprint:
-    """The fingerprint of the stored bytes of `blob`.
-
-    An unsealed blob is verified by its content, which its name states. Raises what `proven_blob`
-    raises.
-    """
-    if blob.encryption != "none":
-        return require_stored(repository, blob, advance=advance, records=records)
-    stored, bare = Fingerprint(SHA256), replace(blob, stored_bytes=0, stored_fingerprint="")
-    for chunk in proven_blob(repository, bare, stored=stored):
-        advance(len(chunk))
-    return stored
-
-
-def proven_blob(
-    repository: Opens,
-    blob: Blob,
-    *,
-    names: BlobNames | None = None,
-    identities: Identities | None = None,
-    records: BlobRecords | None = None,
-    stored: Fingerprint | None = None,
-) -> Generator[bytes, None, None]:
-    """The plain bytes of `blob`; the last chunk is yielded only after everything has matched.
-
-    The content must match the blob's name. The stored bytes must match this backup's record or
-    another one in `records`. `stored` has then seen all stored bytes. Raises `VerifyFailed`, whose
-    cause is `ObjectMissing` for a missing blob. Raises `IdentityNeeded` if the blob is whole but
-    sealed for other recipients.
-    """
-    plain = Fingerprint(SHA256)
-    stored = stored or Fingerprint(algorithm_of(blob.stored_fingerprint or SHA256))
-
-    def require(_: Fingerprint) -> None:
-        name = (names or BlobNames()).name_of(sha256_of(plain.fingerprint))
-        if name != blob_name(blob):
-            raise VerifyFailed(
-                f"cannot trust {called(blob)}: its content belongs to blob '{name}'", hint=HINT
-            )
-
-    return proven_bytes(
-        repository,
-        blob,
-        plain,
-        stored=stored,
-        identities=identities,
-        require=require,
-        records=records,
-    )
-
-
-def blob_name(blob: Blob) -> str:
-    """The name of a blob, which is derived from its content."""
-    return sha256_of(blob.plain_fingerprint) or blob.key.rpartition("/")[2].partition(".")[0]
-
-
-@dataclass(frozen=True, slots=True)
-class BlobNames:
-    """The names of the blobs of one backup: a SHA-256, or an HMAC-SHA-256 for sealed blobs.
-
-    The plain SHA-256 would let anybody who has the same document see that it is stored here. The
-    HMAC covers the recipients, too: a backup for new recipients must never refer to a blob that
-    only the old ones can open.
-    """
-
-    secret: bytes = b""
-    recipients: tuple[str, ...] = ()
-
-    def name_of(self, sha256: str) -> str:
-        if not self.recipients:
-            return sha256
-        text = "\n".join([*sorted(self.recipients), sha256])
-        return hmac.new(self.secret, text.encode(), "sha256").hexdigest()
-
-    def sealed_secret(self) -> str:
-        """The secret as a manifest holds it, sealed for the recipients; empty if there are none."""
-        if not self.recipients:
-            return ""
-        return base64.b64encode(sealed(self.secret, self.recipients)).decode()
-
-    def __repr__(self) -> str:
-        return f"BlobNames(***, {self.recipients})"
-
-
-def names_in(manifest: Manifest, identities: Identities | None) -> BlobNames:
-    """The names that `manifest` uses; raises `IdentityNeeded`, `VerifyFailed`."""
-    if not manifest.blob_secret:
-        return BlobNames()
-    what = f"the blob names of backup '{manifest.backup_id}'"
-    if identities is None:
-        raise IdentityNeeded(
-            f"cannot open {what}: they are encrypted, and no identity is given", hint=IDENTITY_HINT
-        )
-    try:
-        secret = identities.opened(base64.b64decode(manifest.blob_secret, validate=True))
-    except (CorruptStream, binascii.Error) as error:
-        raise VerifyFailed(f"cannot trust {what}: {error}", hint=HINT) from error
-    except CannotOpen as error:
-        raise not_for(identities, what, manifest.recipients) from error
-    return BlobNames(secret, manifest.recipients)

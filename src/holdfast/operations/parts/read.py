@@ -11,7 +11,7 @@ from typing import Protocol
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import AGE_SUFFIX, SUFFIXES, Blob, Codec, Encryption, Manifest, Part
 from holdfast.model.errors import IdentityNeeded, ObjectMissing, VerifyFailed
-from holdfast.model.fingerprints import algorithm_of, sha256_of
+from holdfast.model.fingerprints import algorithm_of
 from holdfast.pipeline.compression import Pass, decompress
 from holdfast.pipeline.encryption import CannotOpen, Identities
 from holdfast.pipeline.flow import CorruptStream, Fingerprint, Size, Stage, flow
@@ -92,7 +92,7 @@ def proven_bytes(
     `ObjectMissing` for a missing piece. Raises `IdentityNeeded` if the piece is whole but sealed
     for other recipients.
     """
-    stored = stored or Fingerprint(algorithm_of(piece.stored_fingerprint))
+    stored = stored or Fingerprint.like(piece.stored_fingerprint)
     last = b""
     try:
         for chunk in opened(repository, piece, stored=stored, identities=identities):
@@ -127,7 +127,7 @@ def proven(
     `IdentityNeeded` if the part is whole but sealed for other recipients.
     """
     plain = (
-        Fingerprint(algorithm_of(part.plain_fingerprint), advance=advance)
+        Fingerprint.like(part.plain_fingerprint, advance=advance)
         if both and _is_changed(part)
         else Size(advance=advance)
     )
@@ -155,7 +155,7 @@ def require_stored(
     records: BlobRecords | None = None,
 ) -> Fingerprint:
     """Verify the stored bytes without opening them; raises `VerifyFailed` naming the piece."""
-    stored = Fingerprint(algorithm_of(piece.stored_fingerprint), advance=advance)
+    stored = Fingerprint.like(piece.stored_fingerprint, advance=advance)
     try:
         with repository.open(piece.key) as chunks:
             for _ in flow(chunks, [stored]):
@@ -199,7 +199,7 @@ def compare(piece: Part | Blob, what: str, *, found: int | str, expected: int | 
 def called(piece: Part | Blob) -> str:
     if isinstance(piece, Part):
         return f"part '{piece.name}'"
-    return f"blob '{sha256_of(piece.plain_fingerprint) or piece.key}'"
+    return f"blob '{piece.plain_fingerprint or piece.key}'"
 
 
 def require_identity(manifest: Manifest, identities: Identities | None) -> None:
@@ -271,13 +271,31 @@ class BlobRecords:
         self._known: dict[str, Records] = {}
 
     def know(self, key: str, *, size_bytes: int, fingerprint: str = "") -> bool:
-        """Whether a backup records `key` with this size, and with `fingerprint` if one is given."""
-        found = self._of(key)
-        return any(size_bytes == size and fingerprint in ("", told) for size, told in found)
+        """Whether a backup records `key` with this size, and with `fingerprint` if one is given.
+
+        Reads the object again for records of other algorithms.
+        """
+        recorded = [told for size, told in self._of(key) if size == size_bytes]
+        if not fingerprint or fingerprint in recorded:
+            return bool(recorded)
+        others = {algorithm_of(told) for told in recorded} - {algorithm_of(fingerprint)}
+        return any(self._read_by(key, each) in recorded for each in others)
 
     def disagree(self, key: str) -> bool:
-        """Whether backups record different stored bytes for `key`."""
-        return len(self._of(key)) > 1
+        """Whether backups record different stored bytes for `key`.
+
+        They may, without being seen to, where their fingerprints are of different algorithms.
+        """
+        found = self._of(key)
+        algorithms = {algorithm_of(told) for _, told in found}
+        return len({size for size, _ in found}) > 1 or len(found) > len(algorithms)
+
+    def _read_by(self, key: str, algorithm: str) -> str:
+        stored = Fingerprint(algorithm)
+        with self._repository.open(key) as chunks:
+            for _ in flow(chunks, [stored]):
+                pass
+        return stored.fingerprint
 
     def _of(self, key: str) -> set[tuple[int, str]]:
         job = key.partition("/")[0]

@@ -18,7 +18,7 @@ from holdfast.model.errors import (
 )
 from holdfast.model.restore import FailedObject, FailedStatements, OpenBlob, Restored, RestoredTable
 from holdfast.operations.backup.earlier import chain_of
-from holdfast.operations.parts.blobs import blob_name, names_in, proven_blob
+from holdfast.operations.parts.blob_read import blob_name, names_in, proven_blob
 from holdfast.operations.parts.proof import RepositoryParts
 from holdfast.operations.parts.read import HINT, BlobRecords, require_identity
 from holdfast.pipeline.encryption import Identities
@@ -248,11 +248,11 @@ def _blob_opener(
     blobs = {blob_name(blob): blob for blob in manifest.blobs}
 
     @contextmanager
-    def open_blob(sha256: str) -> Iterator[Iterator[bytes]]:
-        blob = blobs.get(names.name_of(sha256))
+    def open_blob(fingerprint: str) -> Iterator[Iterator[bytes]]:
+        blob = blobs.get(names.name_of(fingerprint))
         if blob is None:
             raise VerifyFailed(
-                f"cannot find blob '{sha256}': the manifest of '{manifest.backup_id}' does not"
+                f"cannot find blob '{fingerprint}': the manifest of '{manifest.backup_id}' does not"
                 " list it",
                 hint=HINT,
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.model.errors import WalUnfit
-from holdfast.model.fingerprints import digest, told
+from holdfast.model.fingerprints import algorithm_of, digest, told
 from holdfast.model.wal import HEADER_BYTES, SegmentHeader, WalKind, WalName
 from holdfast.model.wal_archive import Switch, switches_in
 from holdfast.model.wal_records import TablespaceMade
@@ -35,8 +35,9 @@ class WalFile:
         except OSError as error:
             raise _unreadable(self.path, error) from error
 
-    def fingerprint(self, algorithm: str) -> str:
-        return fingerprint_of(self.chunks(), algorithm)
+    def has(self, fingerprint: str) -> bool:
+        """Whether the file's content has this fingerprint."""
+        return is_of(self.chunks(), fingerprint)
 
     def switches(self) -> tuple[Switch, ...]:
         """The timeline switches in a history file; empty for other files."""
@@ -75,11 +76,13 @@ def chunks_of(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def fingerprint_of(chunks: Iterable[bytes], algorithm: str) -> str:
+def is_of(chunks: Iterable[bytes], fingerprint: str) -> bool:
+    """Whether `chunks` have this fingerprint, by its own algorithm."""
+    algorithm = algorithm_of(fingerprint)
     found = digest(algorithm)
     for chunk in chunks:
         found.update(chunk)
-    return told(algorithm, found)
+    return told(algorithm, found) == fingerprint
 
 
 def _is_text(location: str) -> bool:

@@ -19,14 +19,13 @@ from holdfast.model.errors import (
     TasksRefused,
     WalUnfit,
 )
-from holdfast.model.fingerprints import algorithm_of
 from holdfast.model.wal import WalKind, WalName, numbered_name
 from holdfast.model.wal_archive import ArchivedFile
 from holdfast.model.wal_records import PAGE_BYTES
 from holdfast.operations.context import ArchiveContext
 from holdfast.operations.parts.read import proven
 from holdfast.operations.retry import Retries
-from holdfast.operations.wal.files import chunks_of, fingerprint_of
+from holdfast.operations.wal.files import chunks_of, is_of
 from holdfast.pipeline.encryption import Identities
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, on_failure
@@ -187,8 +186,7 @@ def _is_spooled(wanted: Getting, file: ArchivedFile) -> bool:
     """Move the file from the spool to its destination; returns whether it was there, unaltered."""
     try:
         path = _spooled(wanted, file)
-        expected = file.part.plain_fingerprint
-        if fingerprint_of(chunks_of(path), algorithm_of(expected)) != expected:
+        if not is_of(chunks_of(path), file.part.plain_fingerprint):
             path.unlink()
             return False
     except OSError:

@@ -33,7 +33,7 @@ from holdfast.operations.wal.files import (
     wal_file,
 )
 from holdfast.operations.wal.list import require_cluster_of_wal
-from holdfast.operations.wal.unfinished_segment import is_same, make_way, require_same
+from holdfast.operations.wal.unfinished_segment import make_way, require_same
 from holdfast.pipeline.compression import compressor
 from holdfast.pipeline.encryption import Identities
 from holdfast.ports.repository import Repository
@@ -195,7 +195,7 @@ def _put(putting: _Putting, repository: Repository, file: WalFile) -> _Kept:
     except ObjectMissing:
         known = None
     if known is not None:
-        if is_same(known, file):
+        if file.has(known.part.plain_fingerprint):
             return _Kept(repository=repository)
         make_way(repository, known, file, identities=putting.identities)
     began = time.monotonic()

@@ -15,7 +15,6 @@ from holdfast.model.errors import (
     TasksRefused,
     WalConflict,
 )
-from holdfast.model.fingerprints import algorithm_of
 from holdfast.model.wal import WalKind
 from holdfast.model.wal_archive import ArchivedFile
 from holdfast.model.wal_records import Segment
@@ -33,15 +32,9 @@ TWO_SERVERS = (
 )
 
 
-def is_same(known: ArchivedFile, file: WalFile) -> bool:
-    """Whether `file` is the archived one, by the algorithm of its record."""
-    expected = known.part.plain_fingerprint
-    return file.fingerprint(algorithm_of(expected)) == expected
-
-
 def require_same(known: ArchivedFile, file: WalFile, *, hint: str = TWO_SERVERS) -> None:
     """Raises `WalConflict` unless `file` is the archived one."""
-    if not is_same(known, file):
+    if not file.has(known.part.plain_fingerprint):
         raise WalConflict(
             f"cannot archive '{known.name}': the archive of job '{known.job}' holds another file of"
             f" that name, from host '{known.host}' at {known.archived_at:%Y-%m-%d %H:%M:%SZ}",

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 from hashlib import sha256
 
 import pytest
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.model.backup import Blob, Codec
-from holdfast.model.errors import BackupFailed, VerifyFailed
-from holdfast.model.fingerprints import of_sha256
+from holdfast.model.backup import Blob, Buffer, Codec
+from holdfast.model.errors import BackupFailed, RepositoryFull, VerifyFailed
+from holdfast.model.fingerprints import FAST, ONLY_SHA256, Algorithms, fingerprint_of, of_sha256
 from holdfast.operations.backup.job import backup
-from holdfast.operations.parts.blobs import BlobWriter, proven_blob
+from holdfast.operations.parts.blob_read import proven_blob
+from holdfast.operations.parts.blobs import BlobWriter
 from holdfast.operations.prune import prune
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import table
 from tests.support.memory_job import MemoryJob
 
 VALUE = b"a long value" * 100_000
-NAME = sha256(VALUE).hexdigest()
+DIGITS = sha256(VALUE).hexdigest()
+NAME = of_sha256(DIGITS)
 
 
 def keeper(repository: MemoryRepository) -> BlobWriter:
@@ -43,7 +47,7 @@ def test_a_value_is_stored_once_whichever_run_brings_it() -> None:
     assert (first.stored, second.stored) == (1, 0)
     assert first.kept == second.kept
     (blob,) = first.kept
-    assert blob.key == f"shop/blobs/{NAME[:2]}/{NAME}.zst"
+    assert blob.key == f"shop/blobs/{DIGITS[:2]}/{DIGITS}.zst"
     assert b"".join(proven_blob(repository, blob)) == VALUE
 
 
@@ -70,11 +74,7 @@ def test_a_damaged_value_is_replaced_when_it_comes_again() -> None:
     (key,) = repository.objects
     repository.flip_bit(key, at=20)
     with pytest.raises(VerifyFailed):
-        list(
-            proven_blob(
-                repository, Blob(key=key, plain_fingerprint=of_sha256(NAME), plain_bytes=len(VALUE))
-            )
-        )
+        list(proven_blob(repository, Blob(key=key, plain_fingerprint=NAME, plain_bytes=len(VALUE))))
     again = keeper(repository)
     again.keep(NAME, len(VALUE), read)
     assert (again.stored, again.healed) == (1, 1)
@@ -112,3 +112,98 @@ def test_while_a_manifest_is_damaged_no_blob_is_dropped() -> None:
     job.repository.flip_bit(f"{first.backup_id}/manifest.json", at=200)
     prune(job.prune_context, dry_run=False)
     assert any("/blobs/" in key for key in job.repository.objects)
+
+
+MIB = 1 << 20
+LONG = bytes(range(256)) * (MIB // 256)
+ROOM = 4 * MIB
+
+
+def taker(repository: MemoryRepository, fingerprints: Algorithms = FAST) -> BlobWriter:
+    return BlobWriter(
+        repository,
+        job="shop",
+        codec=Codec.NONE,
+        level=0,
+        advance=lambda _: None,
+        fingerprints=fingerprints,
+        memory_bytes=ROOM,
+    )
+
+
+@dataclass
+class Server:
+    """A value of `mebibytes`, in chunks, and how often it was read."""
+
+    mebibytes: int
+    reads: int = 0
+
+    def read(self) -> Iterator[Buffer]:
+        self.reads += 1
+        buffer = bytearray(MIB)
+        for number in range(self.mebibytes):
+            # The next chunk comes in the same buffer.
+            buffer[:] = LONG[number:] + LONG[:number]
+            yield memoryview(buffer)
+
+    def value(self) -> bytes:
+        return b"".join(bytes(chunk) for chunk in Server(self.mebibytes).read())
+
+
+@pytest.mark.parametrize(("mebibytes", "reads"), [(0, 1), (1, 1), (4, 1), (5, 2)])
+def test_a_value_is_read_once_where_it_has_room_in_memory(mebibytes: int, reads: int) -> None:
+    repository, server = MemoryRepository(free_bytes=1 << 30), Server(mebibytes)
+    kept = taker(repository)
+    fingerprint, size_bytes = kept.take(server.read)
+    assert server.reads == reads
+    assert (fingerprint, size_bytes) == (fingerprint_of(server.value()), mebibytes * MIB)
+    (blob,) = kept.kept
+    assert b"".join(proven_blob(repository, blob)) == server.value()
+
+
+def test_the_memory_of_a_value_is_given_back_also_after_an_error() -> None:
+    repository = MemoryRepository(free_bytes=1 << 30)
+    kept = taker(repository)
+    repository.refuse_puts_with = RepositoryFull("cannot store it")
+    for _ in range(3):
+        with pytest.raises(RepositoryFull):
+            kept.take(Server(4).read)
+        with pytest.raises(RepositoryFull):
+            kept.take(Server(5).read)
+    repository.refuse_puts_with = None
+    for mebibytes in (1, 4, 3):
+        server = Server(mebibytes)
+        kept.take(server.read)
+        assert server.reads == 1
+
+
+def test_workers_share_the_memory_and_read_twice_what_has_no_room() -> None:
+    repository = MemoryRepository(free_bytes=1 << 30)
+    kept, other = taker(repository), Server(2)
+
+    class Reading(Server):
+        def read(self) -> Iterator[Buffer]:
+            yield from super().read()
+            if not other.reads:
+                # Another worker begins while three of four MiB are held.
+                kept.take(other.read)
+
+    first = Reading(3)
+    kept.take(first.read)
+    assert (first.reads, other.reads) == (1, 2)
+
+
+def test_a_value_has_the_name_of_its_content_by_the_algorithm_of_the_job() -> None:
+    for algorithms, name in ((FAST, "blake3-"), (ONLY_SHA256, "")):
+        repository, server = MemoryRepository(free_bytes=1 << 30), Server(1)
+        fingerprint, _ = taker(repository, algorithms).take(server.read)
+        digits = fingerprint.partition(":")[2]
+        assert [*repository.objects] == [f"shop/blobs/{digits[:2]}/{name}{digits}"]
+
+
+def test_a_value_that_changes_while_it_is_read_twice_is_not_kept() -> None:
+    repository = MemoryRepository(free_bytes=1 << 30)
+    chunks = iter([[LONG] * 5, [LONG] * 4 + [b"x" * MIB]])
+    with pytest.raises(BackupFailed, match="its content was read as 'blake3:"):
+        taker(repository).take(lambda: next(chunks))
+    assert repository.objects == {}

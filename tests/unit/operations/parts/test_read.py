@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -12,11 +11,11 @@ import pytest
 from holdfast.catalog.manifest import encode
 from holdfast.catalog.places import manifest_key
 from holdfast.model.backup import Blob, Codec, Manifest
-from holdfast.model.fingerprints import of_sha256
+from holdfast.model.fingerprints import fingerprint_of
 from holdfast.operations.backup.job import backup
 from holdfast.operations.context import BackupContext
 from holdfast.operations.copy.backups import CopyContext, copy
-from holdfast.operations.parts.blobs import proven_blob
+from holdfast.operations.parts.blob_read import proven_blob
 from holdfast.operations.verify.backup import VerifyReport, quick, verify
 from holdfast.pipeline.encryption import Identities
 from tests.fakes.progress import FakeProgress
@@ -93,7 +92,7 @@ def test_how_a_value_is_stored_is_noted_and_found_as_noted(codec: Codec, is_seal
         content = job.repository.objects[blob.key]
         assert (blob.stored_bytes, blob.stored_fingerprint) == (
             len(content),
-            of_sha256(sha256(content).hexdigest()),
+            fingerprint_of(content),
         )
         assert job.quick(manifest).bad == job.full(manifest).bad == ()
 

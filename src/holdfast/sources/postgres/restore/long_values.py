@@ -11,6 +11,7 @@ import psycopg
 
 from holdfast.model.backup import Part, PartKind
 from holdfast.model.errors import RestoreFailed, VerifyFailed
+from holdfast.model.fingerprints import of_sha256
 from holdfast.model.restore import FailedObject, OpenBlob
 from holdfast.sources.packing import StreamCutter
 from holdfast.sources.postgres.restore.selection import RestoreContext
@@ -31,7 +32,7 @@ _FIELDS = struct.Struct("!h")
 # Three fields, each after its length: oid, offset, and the length of the bytes.
 _ROW = struct.Struct("!iIiqi")
 END = -1
-_INDEXED = re.compile(rb"(?P<oid>[0-9]{1,10}) (?P<sha256>[0-9a-f]{64}) [0-9]{1,19}")
+_INDEXED = re.compile(rb"(?P<oid>[0-9]{1,10}) (?P<name>(?:blake3:)?[0-9a-f]{64}) [0-9]{1,19}")
 
 SHA256_BYTES = 32
 
@@ -118,7 +119,8 @@ def put_blobs(session: psycopg.Connection, lines: Iterable[bytes], open_blob: Op
             raise VerifyFailed(
                 f"cannot trust an index of large objects: invalid line '{line[:80]!r}'"
             )
-        with open_blob(named["sha256"].decode()) as pieces:
+        name = named["name"].decode()
+        with open_blob(name if ":" in name else of_sha256(name)) as pieces:
             start = 0
             for piece in pieces:
                 _lo_put(session, int(named["oid"]), start=start, data=piece)
@@ -195,6 +197,6 @@ def with_values(
 
 
 def _value(sha256: str, open_blob: OpenBlob) -> Iterator[bytes]:
-    with open_blob(sha256) as pieces:
+    with open_blob(of_sha256(sha256)) as pieces:
         for piece in pieces:
             yield piece.hex().encode()

@@ -7,7 +7,6 @@ blob is named by its SHA-256 and read in pieces.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from functools import partial
 import psycopg
 
 from holdfast.model.backup import Buffer
+from holdfast.model.fingerprints import of_sha256, sha256_of
 from holdfast.ports.source import Blobs
 from holdfast.sources.postgres.server.catalog_queries import Facts
 from holdfast.sources.postgres.server.sql_text import identifier, literal, qualified
@@ -191,13 +191,14 @@ def _label(oid: int, provider: str, label: str) -> str:
 def of_table(session: psycopg.Connection, table: TablePart, blobs: Blobs) -> Iterator[Buffer]:
     """Store the table's long values as blobs; yields a line `SHA256 BYTES` for each.
 
-    The server computes the SHA-256, so a value that is stored already is never sent again.
+    The server names them, as it does within the rows: it knows SHA-256, not BLAKE3. A value that is
+    stored already is never sent again.
     """
     session.execute(f"DECLARE {CURSOR} NO SCROLL CURSOR FOR {_listing(table)}".encode())
     while rows := session.execute(f"FETCH {VALUES_PER_FETCH} FROM {CURSOR}".encode()).fetchall():
         for place, column, sha256, size_bytes in rows:
             read = partial(_value, session, table, column=table.columns[column], place=place)
-            blobs.keep(sha256, size_bytes, read)
+            blobs.keep(of_sha256(sha256), size_bytes, read)
         yield "".join(f"{row[2]} {row[3]}\n" for row in rows).encode()
     session.execute(f"CLOSE {CURSOR}".encode())
 
@@ -205,17 +206,13 @@ def of_table(session: psycopg.Connection, table: TablePart, blobs: Blobs) -> Ite
 def of_large_objects(
     session: psycopg.Connection, oids: Sequence[int], blobs: Blobs
 ) -> Iterator[Buffer]:
-    """Store the objects as blobs; yields a line `OID SHA256 BYTES` for each.
+    """Store the objects as blobs; yields a line `OID FINGERPRINT BYTES` for each.
 
-    An object is read once for its SHA-256, and again only if that blob is not stored yet.
+    A SHA-256 stands there as its digits alone, as the first release wrote it.
     """
     for oid in oids:
-        digest, size_bytes = hashlib.sha256(), 0
-        for piece in _large_object(session, oid):
-            digest.update(piece)
-            size_bytes += len(piece)
-        blobs.keep(digest.hexdigest(), size_bytes, partial(_large_object, session, oid))
-        yield f"{oid} {digest.hexdigest()} {size_bytes}\n".encode()
+        fingerprint, size_bytes = blobs.take(partial(_large_object, session, oid))
+        yield f"{oid} {sha256_of(fingerprint) or fingerprint} {size_bytes}\n".encode()
 
 
 def _listing(table: TablePart) -> str:

@@ -6,6 +6,7 @@ from hashlib import sha256
 
 from hypothesis import given, strategies as st
 
+from holdfast.model.fingerprints import sha256_of
 from holdfast.sources.postgres.restore.long_values import with_values
 from holdfast.sources.postgres.server.table_part import External
 
@@ -16,7 +17,7 @@ EXTERNAL = External(columns=("body",), size_bytes=10, marker=b"holdfast blob 012
 
 @contextmanager
 def open_blob(name: str) -> Iterator[Iterator[bytes]]:
-    value = BY_NAME[name]
+    value = BY_NAME[sha256_of(name)]
     yield iter([value[:3], value[3:]])
 
 
