@@ -1,4 +1,4 @@
-"""`holdfast notify ...`: test the receivers of notifications, and send what waits."""
+"""`holdfast notify ...`: test the receivers of notifications, and send waiting messages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 commands = typer.Typer(
     name="notify",
-    help="Test who is told about runs, and send what waits (docs/notifications.md).",
+    help="Test the receivers of notifications, and send waiting messages (docs/notifications.md).",
     no_args_is_help=True,
 )
 
@@ -59,7 +59,7 @@ def send_tests(context: typer.Context, job: SomeJob = None, *, as_json: JsonOpti
     if as_json:
         print_document("notify-test", {"messages": [_document(each) for each in done]})
     elif not messages:
-        session.say("nobody is told: the configuration has no receivers (docs/notifications.md)")
+        session.say("the configuration has no receivers of notifications (docs/notifications.md)")
     else:
         _show(session, done)
     _end(done)
@@ -102,7 +102,7 @@ def _test_of(topic: Topic, job: str, commands: Iterable[str]) -> Event:
 
 
 SEND_EXAMPLES = """\
-# Send what could not be sent before
+# Send messages that could not be sent before
 holdfast notify send
 
 # The same; print the result as JSON
@@ -112,10 +112,10 @@ holdfast notify send --json
 
 @commands.command(cls=CommandWithExamples, epilog=SEND_EXAMPLES)
 def send(context: typer.Context, *, as_json: JsonOption = False) -> None:
-    """Send what waits in the outbox, and tell about runs that were killed.
+    """Send waiting messages, and report runs that were killed.
 
     The units of backups call this when they end, also after a run that was killed. A receiver has
-    its whole timeout here. If a message cannot be sent, it stays, and the exit code is 45.
+    its whole timeout here. A message that cannot be sent stays, and the exit code is 45.
     """
     from holdfast.operations.notify import GRACE_SECONDS, Deliveries, queue
     from holdfast.wiring.notify import notify_context
@@ -133,7 +133,7 @@ def send(context: typer.Context, *, as_json: JsonOption = False) -> None:
     elif done:
         _show(session, done)
     else:
-        session.say("nothing waits to be sent")
+        session.say("no message is waiting")
     _end(done)
 
 

@@ -1,7 +1,7 @@
-"""The seam where every command passes: its start and its end are told to the receivers of `notify`.
+"""Every command passes here, and its start and end are sent to the receivers of `notify`.
 
-A command that is not named in `SILENT` is told, so a new command cannot forget it. Telling never
-fails a command, and costs it at most a second: what is not sent by then stays in the outbox.
+This covers each command that `SILENT` does not name, so a new command cannot forget it. It never
+fails a command, and delays it by at most a second: unsent messages stay in the outbox.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ SILENT = frozenset(
         *("session begin", "session join", "session heartbeat", "session end", "session abort"),
         *("session list", "keys public"),
         *("notify test", "notify send"),
-        # A server calls them for each segment and again after a failure; `check` tells of those.
+        # A server calls them for each segment and again after a failure; `check` reports those.
         *("wal push", "wal get", "wal list"),
     }
 )
 LOG_LINES, LINE_CHARACTERS = 50, 2000
 SKIPPED = (RunInFlight.exit_code, RepositoryBusy.exit_code)
 NEVER_ENDED = 1
-# What a receiver that hangs may cost a command.
+# The longest delay of a command by a receiver that hangs.
 GRACE_SECONDS = 1.0
 
 
@@ -69,12 +69,12 @@ class Outcome:
 
 
 def _nothing() -> None:
-    """Nobody is told about starts."""
+    """Sends nothing about starts."""
 
 
 @dataclass(kw_only=True)
 class Told:
-    """What a command says about itself while it runs.
+    """What a command reports about itself while it runs.
 
     `begun` is called once the job is locked. A job without an outcome here ends as the command
     does.
@@ -97,7 +97,7 @@ class Caller(Protocol):
 
 @contextmanager
 def told(caller: Caller, command: str, arguments: Mapping[str, Any]) -> Iterator[None]:
-    """Tell how the command in the block began and ended."""
+    """Send the start and the end of the command in the block."""
     if command in SILENT or arguments.get("dry_run"):
         yield
         return
@@ -132,7 +132,7 @@ def _telling(caller: Caller, command: str, arguments: Mapping[str, Any]) -> list
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """An error of telling becomes a warning in the log."""
+    """Log an error of a notification as a warning."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 - telling never fails what it tells about
@@ -170,12 +170,12 @@ class Telling:
             self._remember()
 
     def end(self) -> None:
-        """Tell how the command ended; an interruption is an end like any other."""
+        """Send the end of the command; an interruption is an end like any other."""
         with afterwards(self._forget), afterwards(events.send_to, self._before), _quietly():
             self._end()
 
     def _remember(self) -> None:
-        """Keep a record of the run while it lasts; an earlier one that never ended is told."""
+        """Keep a record of the run while it lasts; an earlier one that never ended is reported."""
         from holdfast.ports.notify import Begun
 
         for job in self._jobs:
@@ -203,7 +203,7 @@ class Telling:
 
     def _end(self) -> None:
         if isinstance(self.cause, typer.TyperException | typer.Abort):
-            # The command line was wrong: its author reads that, and nothing has begun.
+            # The command line was wrong: its caller sees the message, and nothing has begun.
             return
         outcomes = {each.job: each for each in self._said.outcomes}
         ended = [outcomes.get(job) or Outcome.of(job, self.cause) for job in self._jobs]
@@ -241,7 +241,7 @@ class Telling:
 
 
 def never_ended(begun: Begun, context: NotifyContext, because: str = "") -> Event:
-    """The failure of a run whose process is gone without a word."""
+    """The failure of a run whose process ended without a report."""
     from holdfast.model.notification import Event, Topic
 
     at = begun.at.isoformat(timespec="seconds")

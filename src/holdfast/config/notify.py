@@ -1,4 +1,4 @@
-"""Who is told about runs: one model for each kind of receiver, selected by `kind`."""
+"""Receivers of notifications: one model for each kind, selected by `kind`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def _address(value: Any) -> Any:
     if isinstance(value, str | dict):
         return value
     raise problem(
-        f"{shown(value)} is no address", hint="write it in quotes, or name its place: {file: PATH}"
+        f"{shown(value)} is not an address",
+        hint="write it in quotes, or name its place: {file: PATH}",
     )
 
 
@@ -39,10 +40,10 @@ On = Annotated[frozenset[Annotated[Topic, Field(strict=False)]], BeforeValidator
 
 
 class _Receiver(Strict):
-    """What every kind of receiver has.
+    """The settings of every kind of receiver.
 
-    `after` is the number of failures in a row from which failures are told. `commands` limits the
-    commands whose start and end are told. `timeout` is for one message.
+    `after` is the number of failures in a row from which failures are sent. `commands` limits the
+    commands whose start and end are sent. `timeout` is for one message.
     """
 
     default_on: ClassVar[frozenset[Topic]] = ENDS
@@ -82,7 +83,7 @@ class _Receiver(Strict):
 
 
 class _HttpReceiver(_Receiver):
-    """What receivers behind a URL have; `ca_file` holds a private certificate authority."""
+    """The settings of receivers behind a URL; `ca_file` holds a private certificate authority."""
 
     ca_file: AbsolutePath | None = None
     plain_http: bool = False
@@ -97,7 +98,7 @@ class _HttpReceiver(_Receiver):
         except ValueError:
             is_address = False
         if not is_address:
-            raise problem("its url is no address", hint="write https://HOST/PATH")
+            raise problem("its url is not an address", hint="write https://HOST/PATH")
         if url.scheme == "http" and url.hostname not in LOOPBACK and not self.plain_http:
             raise problem(
                 "http sends notifications in the clear",
@@ -107,7 +108,7 @@ class _HttpReceiver(_Receiver):
 
 
 class PingSettings(_HttpReceiver):
-    """A service that expects a sign of life of each run, in the way of Healthchecks."""
+    """A service that expects a ping from each run, with the protocol of Healthchecks."""
 
     default_on: ClassVar[frozenset[Topic]] = PINGS
     default_commands: ClassVar[tuple[str, ...]] = ("backup",)
@@ -138,7 +139,7 @@ Receivers = dict[Name, ReceiverSettings]
 def _none_or_receiver(value: Any) -> Any:
     if value is True or (isinstance(value, str | int) and value is not False):
         raise problem(
-            f"{shown(value)} is no receiver", hint="write its settings, or false to leave it out"
+            f"{shown(value)} is not a receiver", hint="write its settings, or false to leave it out"
         )
     return value
 

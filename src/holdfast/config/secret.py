@@ -65,11 +65,11 @@ def require_private(path: Path) -> None:
         raise NotPrivate(f"'{path}' is not a regular file", _HINT)
     if found.st_mode & FORBIDDEN_BITS:
         mode = stat.S_IMODE(found.st_mode)
-        raise NotPrivate(f"'{path}' is accessible to others (mode {mode:04o})", _mend(path))
+        raise NotPrivate(f"'{path}' is accessible to others (mode {mode:04o})", _command_for(path))
     if found.st_mode & stat.S_IRGRP and found.st_gid not in _own_groups():
         raise NotPrivate(
             f"'{path}' can be read by group {found.st_gid}, to which this user does not belong",
-            _mend(path),
+            _command_for(path),
         )
 
 
@@ -111,7 +111,7 @@ def write_private(path: Path, content: bytes) -> None:
         raise ConfigInvalid(f"cannot write key '{path}': {cause}", hint=hint) from error
 
 
-def _mend(path: Path) -> str:
+def _command_for(path: Path) -> str:
     return f"chown root:{GROUP} {path} && chmod 0640 {path}"
 
 

@@ -1,4 +1,4 @@
-"""What is told about the runs of a job, and to which receiver: values and pure decisions."""
+"""Notifications about the runs of a job, and who receives which: values and pure decisions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Event:
 
     @property
     def topics(self) -> frozenset[Topic]:
-        """A drill is told to those who ask for drills, and its failure to those of failures."""
+        """A drill is sent to receivers of drills, and its failure to receivers of failures too."""
         drilled = self.command == DRILL and self.topic is not Topic.START
         return frozenset({self.topic, Topic.DRILL} if drilled else {self.topic})
 
@@ -130,9 +130,9 @@ def told_safely(event: Event) -> Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What one receiver is told.
+    """The events that one receiver gets.
 
-    `commands` are those whose starts and ends it is told; empty means all of them.
+    `commands` limits the commands whose start and end it gets; empty means all of them.
     """
 
     receiver: str
@@ -145,7 +145,7 @@ class Rule:
         wanted = self.on & event.topics
         if event.topic is Topic.FAILURE and not self._is_due(event):
             return False
-        # A drill that was asked for as such is told whatever the commands are.
+        # A receiver that asks for drills gets them, whatever its commands are.
         if wanted <= {Topic.DRILL, Topic.OVERDUE}:
             return bool(wanted)
         return not self.commands or event.command in self.commands

@@ -36,7 +36,7 @@ CLUSTER = matching(_CLUSTER)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof(Facts):
-    """What any backup may record.
+    """The facts about its snapshot that any backup may record.
 
     `snapshot` is the name by which a later run can rejoin it, `parent` the id of the parent backup.
     `resumed_parts` counts the parts that an earlier run had stored. `mixed` names those of them

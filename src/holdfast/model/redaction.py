@@ -37,7 +37,7 @@ _KNOWN_SECRET = re.compile(r"AGE-SECRET-KEY-\S+|\bAKIA[A-Z0-9]{12,}")
 
 
 def sanitized(text: str) -> str:
-    """The first line of `text` without what must not leave the host."""
+    """The first line of `text`, without secrets, statements and values of rows."""
     line = next((each for each in map(str.strip, text.splitlines()) if each), "")
     line = "".join(each if each.isprintable() else " " for each in line[: 8 * LONGEST])
     for pattern, instead in (

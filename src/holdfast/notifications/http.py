@@ -116,7 +116,7 @@ def require_address(url: str, door: Door) -> SplitResult:
     except ValueError:
         usable = False
     if not usable or not url.isascii() or not url.isprintable() or " " in url:
-        raise failed("", "its URL is no address: write https://HOST/PATH")
+        raise failed("", "its URL is not an address: write https://HOST/PATH")
     if found.scheme == "http" and found.hostname not in LOOPBACK and not door.plain_http:
         raise failed(url, "http sends it in the clear: write https://, or add plain_http: true")
     return found

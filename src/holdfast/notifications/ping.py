@@ -48,7 +48,7 @@ class PingReceiver(Receiver):
         try:
             found = urlsplit(base)
         except ValueError as error:
-            raise failed("", "its URL is no address") from error
+            raise failed("", "its URL is not an address") from error
         # The run's id is a UUID without its dashes; the protocol wants them.
         rid = urlencode({"rid": str(UUID(hex=event.run_id))}) if _is_uuid(event.run_id) else ""
         query = "&".join(each for each in (found.query, rid) if each)

@@ -1,7 +1,7 @@
-"""Tell the receivers of a job what happened: who is told, kept until it is sent, never in the way.
+"""Notify the receivers of a job: messages are stored until they are sent, and block no run.
 
 A message is written into the outbox before anything is sent. So a receiver that fails or hangs, and
-a host that loses its power, only delay it: what waits is sent with the next event.
+a host that loses its power, only delay it: waiting messages are sent with the next event.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from holdfast.ports.run import Clock
 from holdfast.runtime import events
 from holdfast.runtime.kernel import start
 
-# What a receiver that hangs may cost a run.
+# The longest delay of a run by a receiver that hangs.
 GRACE_SECONDS = 1.0
 KEPT_FOR = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyContext:
-    """The dependencies of telling.
+    """The dependencies of notifications.
 
     `rules` are those of a job, `receiver` the one of that name that a job has (None if it has none
     any more); building it may raise, as its secret may be missing.
@@ -42,7 +42,7 @@ class NotifyContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """What became of one message; `problem` is empty if it was sent."""
+    """The result of one message; `problem` is empty if it was sent."""
 
     message: Message
     kind: str = ""

@@ -1,4 +1,4 @@
-"""Ports to the people and programs that are told about runs, and to what is still to be told."""
+"""Ports to receivers of notifications, and to the messages that still have to be sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from holdfast.ports.port import Port
 
 
 class Receiver(Port):
-    """Somebody who is told, behind a network that may fail or hang."""
+    """A receiver behind a network that may fail or hang."""
 
     @property
     @abstractmethod
@@ -33,7 +33,7 @@ class Receiver(Port):
 
     @abstractmethod
     def send(self, event: Event) -> None:
-        """Tell it once; raises `NotificationFailed` with a reason that holds no secret."""
+        """Send it once; raises `NotificationFailed` with a reason that holds no secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Begun:
 
 
 class Outbox(Protocol):
-    """What is still to be told, and what telling needs to remember; survives the process."""
+    """Unsent messages, and the memory of earlier ends; survives the process."""
 
     def add(self, message: Message) -> None:
         """Keep a message until it is removed; the oldest ones make room for it."""

@@ -137,7 +137,7 @@ class Configured:
 
     @property
     def state(self) -> HostState:
-        """What this host remembers of the job's runs."""
+        """This host's records of the job: run history, journal, file lists, verification log."""
         folder = self.settings.state_directory
         return HostState(
             history=FileRunHistory(folder / "runs"),

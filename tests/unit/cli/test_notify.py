@@ -1,4 +1,4 @@
-"""Who is told how a command ended, by the command line and over real sockets."""
+"""Notifications about the end of a command, by the command line and over real sockets."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_notify_test_sends_one_of_each_and_marks_it_as_a_test(
 def test_notify_test_without_receivers_says_so(cli: CommandLine) -> None:
     answer = cli.holdfast("notify", "test")
     assert answer.exit_code == 0
-    assert "nobody is told" in answer.stdout
+    assert "no receivers" in answer.stdout
 
 
 def test_a_secret_that_is_missing_fails_the_test_and_no_run(
@@ -270,7 +270,7 @@ def test_a_job_that_is_not_configured_is_told_to_nobody(
 
 
 def test_every_command_is_either_told_or_known_to_be_silent() -> None:
-    """A new command is told; one that should not be is named, and no name outlives its command."""
+    """New commands send notifications; silent ones are named, and no name outlives its command."""
     found: set[str] = set()
     for name, command in commands().commands.items():
         below = getattr(command, "commands", None)

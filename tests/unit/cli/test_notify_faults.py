@@ -125,7 +125,7 @@ def test_the_unit_of_a_killed_run_tells_it_at_once(
     assert answer.exit_code == 0
     (told,) = listener.documents
     assert told["error"].endswith("never ended: systemd says oom-kill")
-    assert cli.holdfast("notify", "send").stdout == "nothing waits to be sent\n"
+    assert cli.holdfast("notify", "send").stdout == "no message is waiting\n"
 
 
 def test_what_waits_is_sent_by_notify_send_with_the_whole_timeout(

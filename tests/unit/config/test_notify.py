@@ -63,8 +63,8 @@ def test_a_job_replaces_adds_and_leaves_out_by_name(tmp_path: Path) -> None:
         (f'kind: webhook, url: "{URL}", after: 0', ".after", "must be at least 1", ""),
         (f'kind: webhook, url: "{URL}", on_: [start]', "on_", "unknown key", "'on'"),
         ('kind: webhook, url: "http://hc.example.net/u"', "ops", "in the clear", "plain_http"),
-        ('kind: webhook, url: "hc.example.net"', "ops", "no address", "https://"),
-        ("kind: webhook, url: 5", ".url", "5 is no address", "quotes"),
+        ('kind: webhook, url: "hc.example.net"', "ops", "not an address", "https://"),
+        ("kind: webhook, url: 5", ".url", "5 is not an address", "quotes"),
         (f'kind: webhook, url: "{URL}", timeout: 5m', "ops", "too long", "1m"),
         (f'kind: webhook, url: "{URL}", commands: [list]', "commands", "'list' is not one of", ""),
         ("kind: webhook, url: {file: secret}", "url", "not an absolute path", ""),
@@ -85,6 +85,6 @@ def test_a_url_that_is_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     secret.write_text(URL)
     secret.chmod(0o644)
     told, _ = refused(tmp_path, notify(f"{{ops: {{kind: ping, url: {{file: {secret}}}}}}}"))
-    assert "open to others" in told
+    assert "accessible to others" in told
     secret.chmod(0o600)
     load(written(tmp_path, notify(f"{{ops: {{kind: ping, url: {{file: {secret}}}}}}}")))

@@ -98,9 +98,9 @@ def test_nobody_listens_and_no_such_name() -> None:
 @pytest.mark.parametrize(
     ("url", "cause"),
     [
-        ("ftp://127.0.0.1/hunter2", "its URL is no address"),
-        ("http://[::1/hunter2", "its URL is no address"),
-        ("https://127.0.0.1/hunter2\r\nX: y", "its URL is no address"),
+        ("ftp://127.0.0.1/hunter2", "its URL is not an address"),
+        ("http://[::1/hunter2", "its URL is not an address"),
+        ("https://127.0.0.1/hunter2\r\nX: y", "its URL is not an address"),
         ("http://192.0.2.1/hunter2", "in the clear"),
     ],
 )

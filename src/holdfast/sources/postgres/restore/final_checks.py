@@ -51,8 +51,8 @@ Columns = Mapping[Relation, Mapping[str, str]]
 class Summed:
     """Tables with a checksum in the backup: together they must hold the `expected` rows.
 
-    That is one table. If rows are routed again on load, it is all partitions of `relation` that
-    they may have reached.
+    Usually one table. If rows are routed again on load, all partitions of `relation` that they may
+    have reached.
     """
 
     relation: Relation

@@ -264,7 +264,7 @@ class DatabaseSnapshot(Snapshot):
 
     @abstractmethod
     def _with_evidence(self, proof: PostgresProof) -> PostgresProof:
-        """`proof` with the engine's additions: which sessions read inside the snapshot."""
+        """`proof` with the engine's additions, such as the sessions inside the snapshot."""
 
     @property
     def server(self) -> Server:
