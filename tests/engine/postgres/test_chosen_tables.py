@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from holdfast.model.backup import Relation
 from holdfast.model.errors import RestoreFailed, TargetNotEmpty
+from holdfast.ports.source import Source
+from holdfast.sources.postgres.dump.source import PostgresToolsSource
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.target import PostgresTarget
 from tests.support.loop import bring_back, keep
@@ -76,6 +79,20 @@ def test_chosen_tables_fill_the_empty_ones_of_a_database_in_use(
     bring_back(target, parts, tmp_path, tables=[table("lines")], overwrite=True)
     assert server.ask(database, "SELECT sum(n), count(*) FROM lines") == [(2, 2)]
     assert server.ask(database, "SELECT count(*) FROM orders") == [(3,)]
+
+
+@pytest.mark.parametrize("source", [PostgresSource, PostgresToolsSource])
+@pytest.mark.parametrize("wanted", [{"data_only": True}, {"tables": [table("lines")]}])
+def test_roles_come_back_on_request_with_rows_alone_too(
+    server: PostgresServer, tmp_path: Path, source: Callable[..., Source], wanted: dict[str, Any]
+) -> None:
+    role, database = server.role(), server.database("CREATE TABLE lines AS SELECT 1 AS n")
+    parts = keep(source(dsn=server.conninfo(database)), tmp_path)
+    server.run("postgres", f'DROP ROLE "{role}"')
+    server.run(database, "DELETE FROM lines")
+    target = PostgresTarget(url=server.conninfo(database))
+    bring_back(target, parts, tmp_path, with_globals=True, **wanted)
+    assert server.ask(database, f"SELECT n FROM lines, pg_roles WHERE rolname = '{role}'") == [(1,)]
 
 
 def test_a_table_that_the_backup_does_not_hold_is_named(

@@ -87,6 +87,8 @@ class DatabaseRestore(ABC):
             self._require_version(server)
             if request.options.data_only or (request.tables and content(server, self.login)):
                 request.require_obeyed(self.way_of_rows, into=self.login.described)
+                # First, although rows need no role: rows that are there would refuse a second try.
+                self.definitions.restore_globals(server, maintenance)
                 return self.bring_rows()
             with staged(
                 server,
