@@ -41,7 +41,7 @@ _BACKREST = " ".join(
         f"--lock-path={OUT}/lock --log-path={OUT} --log-level-console=error",
     )
 )
-# Ours collects its own WAL and wants no archive; theirs is not asked for one either.
+# Ours collects its own WAL and needs no archive; the others are not asked for one either.
 _BACKREST_BACKUP = " ".join(
     (
         f"{_BACKREST} --process-max=2 --compress-type=zst --compress-level=1",
