@@ -87,6 +87,10 @@ class CommandLine:
             exit_code=code if isinstance(code, int) else 0, stdout=said.out, stderr=said.err
         )
 
+    def configure(self, line: str) -> None:
+        """Add one line of settings to the job."""
+        self.config.write_text(f"{CONFIG.format(folder=self.folder)}    {line}\n")
+
     def context(self, job: str) -> BackupContext:
         return wiring.backup_context(load(self.config), job, progress=FakeProgress())
 

@@ -23,7 +23,7 @@ ALL_KEYS = (
     "known: attempts, blob_grace, checksums, compression, drill, fingerprint, hooks, "
     "max_concurrent_processes, max_rate, memory_limit_mb, mirrors, notify, overlap, "
     "overlap_alarm, pause_above_lag, pause_above_load, repository, resumable, retention, schedule, "
-    "source, stall_timeout, timeout, wait_at_most"
+    "source, stall_timeout, timeout, verify, wait_at_most"
 )
 
 

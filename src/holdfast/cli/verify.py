@@ -20,7 +20,7 @@ from holdfast.cli.context import (
 )
 from holdfast.cli.documents import Document, moment, of_damaged
 from holdfast.cli.progress import Meter, watched
-from holdfast.cli.tables import BAD, GOOD, Table, key, time_of, words
+from holdfast.cli.tables import BAD, GOOD, WARN, Table, key, time_of, words
 from holdfast.model.units import counted, size
 from holdfast.operations.verify.backup import (
     BackupReader,
@@ -28,7 +28,13 @@ from holdfast.operations.verify.backup import (
     quick,
     verify as verify_backup,
 )
-from holdfast.operations.verify.scrub import RereadReport, reread
+from holdfast.operations.verify.scrub import (
+    JobReport,
+    JobRequest,
+    RereadReport,
+    reread,
+    verify_job,
+)
 from holdfast.pipeline.encryption import Identities
 
 
@@ -40,30 +46,30 @@ class Depth(StrEnum):
     LEDGER = "ledger"
 
 
-BUDGET = timedelta(minutes=30)
 What = Annotated[
     str | None,
     typer.Argument(
         metavar="BACKUP_ID",
         autocompletion=completion.backups,
-        help="JOB/20261120T020000Z-1a2b3c4d or JOB/latest. With --level ledger: JOB, or nothing for"
-        " all jobs.",
+        help="JOB/20261120T020000Z-1a2b3c4d or JOB/latest. JOB: the newest backup of each of its"
+        " databases. With --level ledger: all backups of JOB, or of all jobs.",
     ),
 ]
 LevelOption = Annotated[
-    Depth,
+    Depth | None,
     typer.Option(
         help="quick: the manifest and one list of objects, no data. full: every byte. ledger: as"
-        " many bytes as the budget allows, the least recently read ones first."
+        " many bytes as the budget allows, the least recently read ones first. Default:"
+        " verify.level of JOB, or full."
     ),
 ]
 BudgetOption = Annotated[
-    timedelta,
+    timedelta | None,
     typer.Option(
         metavar="TIME",
         parser=duration_option,
-        show_default=False,
-        help="How long --level ledger may read: 30m, 2h. Default: 30m.",
+        help="With JOB or --level ledger: begin nothing new after this time: 30m, 2h. Default:"
+        " verify.budget of JOB, or 30m.",
     ),
 ]
 
@@ -71,6 +77,9 @@ BudgetOption = Annotated[
 EXAMPLES = """\
 # Read every byte of the newest backup of 'shop'
 holdfast verify shop/latest
+
+# What the timer of 'shop' does: level and budget as configured in verify
+holdfast verify shop
 
 # Only the manifest and the sizes: one list, no data
 holdfast verify shop/latest --level quick
@@ -87,8 +96,8 @@ def verify(
     context: typer.Context,
     backup_id: What = None,
     *,
-    level: LevelOption = Depth.FULL,
-    budget: BudgetOption = BUDGET,
+    level: LevelOption = None,
+    budget: BudgetOption = None,
     database: Database = "",
     identity: Identity = None,
     as_json: JsonOption = False,
@@ -100,14 +109,23 @@ def verify(
     """
     session = acting_session_of(context)
     identities = session.identities(identity)
-    if level is Depth.LEDGER:
-        exit_code = _reread(session, backup_id, budget, identities=identities, as_json=as_json)
-    else:
-        if backup_id is None:
-            raise typer.BadParameter("name a backup: JOB/latest")
-        report = _verified(session, backup_id, level, database=database, identities=identities)
+    if backup_id is None and level is not Depth.LEDGER:
+        raise typer.BadParameter("name a job, or a backup: JOB/latest")
+    if backup_id is not None and "/" in backup_id and level is not Depth.LEDGER:
+        depth = level or Depth.FULL
+        report = _verified(session, backup_id, depth, database=database, identities=identities)
         _show(session, report, as_json=as_json)
         exit_code = report.exit_code
+    else:
+        exit_code = _of_settings(
+            session,
+            backup_id,
+            level,
+            budget=budget,
+            database=database,
+            identities=identities,
+            as_json=as_json,
+        )
     if exit_code:
         raise typer.Exit(exit_code)
 
@@ -131,6 +149,57 @@ def _verified(
         return verify_backup(reader, backup_id, workers=slots, database=database)
 
 
+def _of_settings(
+    session: Session,
+    job: str | None,
+    level: Depth | None,
+    *,
+    budget: timedelta | None,
+    database: str,
+    identities: Identities | None,
+    as_json: bool,
+) -> int:
+    """Verify JOB as its settings say where the call does not; without JOB, all jobs."""
+    depth, within = _asked(session, job, level, budget=budget)
+    if depth is Depth.LEDGER:
+        return _reread(session, job, within, identities=identities, as_json=as_json)
+    request = _request(session, job or "", depth, budget=within, database=database)
+    found = _verified_job(session, request, identities=identities)
+    _show_job(session, found, as_json=as_json)
+    return found.exit_code
+
+
+def _asked(
+    session: Session, job: str | None, level: Depth | None, *, budget: timedelta | None
+) -> tuple[Depth, timedelta]:
+    """The level and the budget of the call, or else those of the job's settings."""
+    from holdfast.wiring.reading import verify_settings  # heavy, as in `Session`
+
+    settings = verify_settings(session.settings, job)
+    return level or Depth(settings.level), budget or settings.budget
+
+
+def _request(
+    session: Session, job: str, level: Depth, *, budget: timedelta, database: str
+) -> JobRequest:
+    return JobRequest(
+        job=job,
+        level="quick" if level is Depth.QUICK else "full",
+        budget=budget,
+        workers=session.reading_slots(job),
+        database=database,
+    )
+
+
+def _verified_job(
+    session: Session, request: JobRequest, *, identities: Identities | None
+) -> JobReport:
+    meter = Meter()
+    reader = _reader(session, request.job, meter, identities=identities)
+    with watched(meter, f"verify {request.job}"):
+        return verify_job(reader, request)
+
+
 def _reader(
     session: Session, job: str, meter: Meter, *, identities: Identities | None
 ) -> BackupReader:
@@ -144,6 +213,18 @@ def _reader(
         identities=identities,
         chosen=session.chosen_repository,
     )
+
+
+def _show_job(session: Session, found: JobReport, *, as_json: bool) -> None:
+    if as_json:
+        print_document("verify-job", _of_job(found))
+        return
+    for report in found.reports:
+        _show(session, report, as_json=False)
+    for broken in found.damaged:
+        session.say(f"damaged: {broken.backup_id}: {broken.problem}", BAD)
+    if found.left:
+        session.say(f"the budget was too short for: {', '.join(found.left)}", WARN)
 
 
 def _show(session: Session, report: VerifyReport, *, as_json: bool) -> None:
@@ -232,6 +313,18 @@ def _of_verify(report: VerifyReport) -> Document:
         "stored_bytes": report.stored_bytes,
         "bad": [{"part": each.name, "problem": each.problem} for each in report.bad],
         "exit_code": report.exit_code,
+    }
+
+
+def _of_job(found: JobReport) -> Document:
+    return {
+        "job": found.job,
+        "level": found.level,
+        "verified": not found.exit_code,
+        "backups": [_of_verify(each) for each in found.reports],
+        "left": list(found.left),
+        "damaged": of_damaged(found.damaged),
+        "exit_code": found.exit_code,
     }
 
 

@@ -22,7 +22,7 @@ from holdfast.config.document import (
     parse,
 )
 from holdfast.config.repositories import BucketSettings
-from holdfast.config.settings import Settings
+from holdfast.config.settings import JobSettings, Settings
 from holdfast.config.values import shown
 from holdfast.model.errors import ConfigInvalid
 
@@ -137,17 +137,28 @@ def _wrong_schedules(path: Path, settings: Settings) -> Iterator[Problem]:
 
     lines = parse(path.read_text(encoding="utf-8"))
     for name, job in settings.jobs.items():
-        if job.schedule is None:
-            continue
-        try:
-            output_of([SYSTEMD_ANALYZE, "calendar", "--", job.schedule])
-        except ChildFailed:
-            yield Problem(
-                line=lines.line_of(("jobs", name, "schedule")),
-                where=f"jobs.{name}.schedule",
-                what=f"systemd cannot parse '{job.schedule}'",
-                hint=f"see: {SYSTEMD_ANALYZE} calendar '*-*-* 02:00:00'",
-            )
+        for where, schedule in _schedules(job):
+            try:
+                output_of([SYSTEMD_ANALYZE, "calendar", "--", schedule])
+            except ChildFailed:
+                keys = ("jobs", name, *where)
+                yield Problem(
+                    line=lines.line_of(keys),
+                    where=".".join(keys),
+                    what=f"systemd cannot parse '{schedule}'",
+                    hint=f"see: {SYSTEMD_ANALYZE} calendar '*-*-* 02:00:00'",
+                )
+
+
+def _schedules(job: JobSettings) -> Iterator[tuple[KeyPath, str]]:
+    """The schedules of a job, each with its place below the job."""
+    for where, schedule in (
+        (("schedule",), job.schedule),
+        (("verify", "schedule"), job.verify.schedule),
+        (("drill", "schedule"), job.drill.schedule),
+    ):
+        if schedule is not None:
+            yield where, schedule
 
 
 def explain(errors: Sequence[ErrorDetails], document: Document, known: KnownKeys) -> list[Problem]:

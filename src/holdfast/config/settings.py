@@ -32,6 +32,7 @@ BLOB_GRACE = timedelta(days=1)
 STALL_TIMEOUT = timedelta(minutes=15)
 STATE_DIRECTORY = Path("/var/lib/holdfast-state")
 TIMEOUT = timedelta(hours=2)
+VERIFY_BUDGET = timedelta(minutes=30)
 # Above level 19 zstd needs a window that stock tools refuse by default.
 LEVELS = {Codec.ZSTD: (1, 19), Codec.GZIP: (1, 9), Codec.XZ: (0, 9), Codec.NONE: (0, 0)}
 LEVEL_CAPS = {Codec.ZSTD: 9, Codec.GZIP: 6, Codec.XZ: 6, Codec.NONE: 0}
@@ -119,6 +120,17 @@ class RetentionSettings(Strict):
     yearly: Count = 0
 
 
+class VerifySettings(Strict):
+    """What `holdfast verify JOB` does, and when a timer starts it.
+
+    Nothing new is begun after `budget`: no part for `ledger`, no further database otherwise.
+    """
+
+    schedule: Text | None = None
+    level: Literal["quick", "full", "ledger"] = "full"
+    budget: Duration = VERIFY_BUDGET
+
+
 class JobSettings(Strict):
     """One or several databases, the repository of their backups, and the limits of a run.
 
@@ -135,6 +147,7 @@ class JobSettings(Strict):
     fingerprint: FingerprintKind | None = None
     max_concurrent_processes: Processes = None
     schedule: Text | None = None
+    verify: VerifySettings = VerifySettings()
     retention: RetentionSettings = RetentionSettings()
     overlap: Literal["skip", "wait"] = "skip"
     wait_at_most: Duration = TIMEOUT

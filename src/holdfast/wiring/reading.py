@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.catalog.manifest_index import ManifestIndex
-from holdfast.config.settings import Settings
+from holdfast.config.settings import Settings, VerifySettings
 from holdfast.host_state.kept_files import FileFailedStatements
 from holdfast.host_state.verification_log import FileVerificationLog
 from holdfast.model.restore import FailedStatements
@@ -14,7 +14,12 @@ from holdfast.ports.repository import Repository
 from holdfast.ports.run import Progress
 from holdfast.runtime.clock import now
 from holdfast.wiring.keys import believed_keys
-from holdfast.wiring.repositories import repository, repository_settings, store_name
+from holdfast.wiring.repositories import (
+    job_settings,
+    repository,
+    repository_settings,
+    store_name,
+)
 
 
 def repository_of(settings: Settings, job: str, *, chosen: str = "") -> Repository:
@@ -75,3 +80,8 @@ def reader_of(
 def verification_log(settings: Settings, name: str) -> VerificationLog:
     """What this host has read back from the repository `name`, and restored from it."""
     return FileVerificationLog(settings.state_directory / "proofs" / f"{name}.sqlite")
+
+
+def verify_settings(settings: Settings, job: str | None) -> VerifySettings:
+    """How `job` is verified; the defaults for no job. Raises `UnknownJob`."""
+    return VerifySettings() if job is None else job_settings(settings, job).verify

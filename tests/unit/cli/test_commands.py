@@ -158,6 +158,28 @@ def test_a_backup_can_be_looked_at_quickly_and_be_read_again_bit_by_bit(cli: Com
     assert "public.items" in answer.stdout
 
 
+def test_a_job_is_verified_as_its_settings_say_where_the_call_does_not(cli: CommandLine) -> None:
+    cli.holdfast("backup", "shop")
+    flip_bit(cli.stored("items.copy.zst"))
+    found = cli.holdfast("verify", "shop", "--json")
+    assert (found.exit_code, found.document["schema"]) == (31, "holdfast.verify-job/1")
+    assert [each["level"] for each in found.document["backups"]] == ["full"]
+    cli.configure("verify: {level: quick, budget: 1h}")
+    # Sizes are right, and only those are compared now.
+    quick = cli.holdfast("verify", "shop")
+    assert (quick.exit_code, "2 parts have the right sizes" in quick.stdout) == (0, True)
+    assert cli.holdfast("verify", "shop", "--level", "full").exit_code == 31
+    cli.configure("verify: {level: ledger}")
+    ledger = cli.holdfast("verify", "shop", "--json")
+    assert (ledger.exit_code, ledger.document["schema"]) == (31, "holdfast.verify-ledger/1")
+
+
+def test_a_job_to_verify_that_has_no_backup_or_is_unknown_is_told(cli: CommandLine) -> None:
+    empty = cli.holdfast("verify", "shop")
+    assert (empty.exit_code, "it has no finished backup" in empty.stderr) == (12, True)
+    assert cli.holdfast("verify", "shopp").exit_code == 11
+
+
 @pytest.mark.parametrize(
     "arguments", [["verify"], ["verify", "shop", "--level", "ledger", "--budget", "long"]]
 )

@@ -23,6 +23,7 @@ CALLS = [
     ("verify", ["verify", "shop/latest"]),
     ("restore", ["restore", "shop/latest", "--to", "fake://target"]),
     ("verify", ["verify", "shop/latest", "--level", "quick"]),
+    ("verify-job", ["verify", "shop"]),
     ("verify-ledger", ["verify", "shop", "--level", "ledger", "--budget", "1m"]),
     ("du", ["du"]),
     ("prune", ["prune", "--dry-run"]),

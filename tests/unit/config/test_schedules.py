@@ -46,6 +46,18 @@ def test_a_schedule_that_systemd_understands_passes(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("with_systemd")
+@pytest.mark.parametrize("section", ["verify", "drill"])
+def test_a_schedule_of_a_section_is_checked_too(tmp_path: Path, section: str) -> None:
+    path = written(tmp_path, "*-*-* 02:00:00")
+    path.write_text(path.read_text() + f"    {section}:\n      schedule: sometimes\n")
+    with pytest.raises(ConfigInvalid) as refused:
+        check_file(path)
+    assert refused.value.message.endswith(
+        f"line 9: jobs.shop.{section}.schedule: systemd cannot parse 'sometimes'"
+    )
+
+
+@pytest.mark.usefixtures("with_systemd")
 def test_a_schedule_that_systemd_refuses_is_named_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid) as refused:
         check_file(written(tmp_path, "every night"))

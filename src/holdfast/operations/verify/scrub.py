@@ -1,21 +1,35 @@
-"""Read backups back a little at a time, least recently read first, within a given time."""
+"""Verify a job within a given time, least recently read first.
+
+`reread` reads all backups part by part; `verify_job` verifies the newest one of each database.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from holdfast.catalog.catalog import Catalog, Damaged
 from holdfast.model.backup import BadPart, Manifest
-from holdfast.model.errors import VerifyFailed
+from holdfast.model.errors import BackupNotFound, VerifyFailed
 from holdfast.model.part_gaps import gaps
 from holdfast.operations.backup.earlier import broken_chains
-from holdfast.operations.verify.backup import BackupReader, Piece, home_of, pieces_of
-from holdfast.operations.verify.proofs import Known, known_of
+from holdfast.operations.verify.backup import (
+    BackupReader,
+    Level,
+    Piece,
+    VerifyReport,
+    home_of,
+    pieces_of,
+    quick,
+    verify,
+)
+from holdfast.operations.verify.proofs import Known, known_of, proven_at
 from holdfast.operations.wal.list import missing_wal
 from holdfast.runtime.worker_pool import WorkerPool
+
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,3 +122,75 @@ def _oldest_first(manifests: tuple[Manifest, ...], known: Known) -> list[Due]:
 def _read_at(known: Known, manifest: Manifest, piece: Piece) -> datetime | None:
     found = known.get((home_of(manifest.backup_id, piece), piece.key))
     return found.at if found else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobReport:
+    """What was verified of a job; `left` are databases for which the budget was too short."""
+
+    job: str
+    level: Level
+    reports: tuple[VerifyReport, ...]
+    left: tuple[str, ...]
+    damaged: tuple[Damaged, ...]
+
+    @property
+    def exit_code(self) -> int:
+        bad = any(each.exit_code for each in self.reports)
+        damaged = any(each.is_backup for each in self.damaged)
+        return VerifyFailed.exit_code if bad or damaged else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """How to verify a job: only one `database` of it unless that is empty."""
+
+    job: str
+    level: Level
+    budget: timedelta
+    workers: int
+    database: str = ""
+
+
+def verify_job(
+    reader: BackupReader,
+    request: JobRequest,
+    *,
+    seconds: Callable[[], float] = time.monotonic,
+) -> JobReport:
+    """Verify the newest backup of each database: first those that were not read for longest.
+
+    The first one is always verified, and none is begun after the budget. A bad backup does not stop
+    the others. Raises `BackupNotFound`, and what `verify` raises.
+    """
+    ends = seconds() + request.budget.total_seconds()
+    survey = Catalog(reader.repository).survey(request.job)
+    newest: dict[str, Manifest] = {}
+    for manifest in survey.manifests:
+        if request.database in ("", manifest.server.database):
+            newest.setdefault(manifest.server.database, manifest)
+    if not newest and not survey.damaged:
+        which = f" of database '{request.database}'" if request.database else ""
+        raise BackupNotFound(
+            f"cannot verify job '{request.job}': it has no finished backup{which}",
+            hint=f"make one: holdfast backup {request.job}",
+        )
+    waiting = sorted(
+        newest.values(), key=lambda each: proven_at(each, reader.verification_log) or NEVER
+    )
+    reports: list[VerifyReport] = []
+    while waiting and not (reports and seconds() >= ends):
+        reports.append(_verified(reader, request, waiting.pop(0)))
+    return JobReport(
+        job=request.job,
+        level=request.level,
+        reports=tuple(reports),
+        left=tuple(each.server.database for each in waiting),
+        damaged=survey.damaged,
+    )
+
+
+def _verified(reader: BackupReader, request: JobRequest, manifest: Manifest) -> VerifyReport:
+    if request.level == "quick":
+        return quick(reader.repository, manifest.backup_id)
+    return verify(reader, manifest.backup_id, workers=request.workers)
