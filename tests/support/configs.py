@@ -21,7 +21,7 @@ REPOSITORY = "    repository: main\n"
 JOB = HEAD + SOURCE + REPOSITORY
 ALL_KEYS = (
     "known: attempts, blob_grace, checksums, compression, drill, fingerprint, hooks, "
-    "max_concurrent_processes, max_rate, memory_limit_mb, mirrors, notify, overlap, "
+    "max_concurrent_processes, max_rate, memory_limit_mb, mirrors, notify, overdue_after, overlap, "
     "overlap_alarm, pause_above_lag, pause_above_load, repository, resumable, retention, schedule, "
     "source, stall_timeout, timeout, verify, wait_at_most"
 )

@@ -19,13 +19,14 @@ from holdfast.cli.context import (
     print_document,
 )
 from holdfast.cli.telling import never_ended
-from holdfast.model.errors import NotificationFailed
+from holdfast.model.errors import JobNeedsAttention, NotificationFailed
 from holdfast.runtime.clock import now
 
 if TYPE_CHECKING:
     from holdfast.cli.documents import Document
     from holdfast.model.notification import Event, Topic
-    from holdfast.operations.notify import Delivery
+    from holdfast.operations.notify import Delivery, NotifyContext
+    from holdfast.operations.overdue import Overdue
     from holdfast.ports.notify import Message
 
 commands = typer.Typer(
@@ -112,10 +113,11 @@ holdfast notify send --json
 
 @commands.command(cls=CommandWithExamples, epilog=SEND_EXAMPLES)
 def send(context: typer.Context, *, as_json: JsonOption = False) -> None:
-    """Send waiting messages, and report runs that were killed.
+    """Send waiting messages, and report runs that were killed and jobs that are overdue.
 
-    The units of backups call this when they end, also after a run that was killed. A receiver has
-    its whole timeout here. A message that cannot be sent stays, and the exit code is 45.
+    The units of backups call this when they end, also after a run that was killed, and a timer does
+    every hour. A receiver has its whole timeout here. A message that cannot be sent stays, and the
+    exit code is 45.
     """
     from holdfast.operations.notify import GRACE_SECONDS, Deliveries, queue
     from holdfast.wiring.notify import notify_context
@@ -125,7 +127,8 @@ def send(context: typer.Context, *, as_json: JsonOption = False) -> None:
     killed = [
         never_ended(each, telling, _said_by_systemd()) for each in telling.outbox.never_ended()
     ]
-    unkept = [message for event in killed for message in queue(telling, event)]
+    happened = [*killed, *_overdue(session, telling)]
+    unkept = [message for event in happened for message in queue(telling, event)]
     deliveries = Deliveries(telling)
     done = deliveries.end(seconds=deliveries.begin(unkept) + GRACE_SECONDS)
     if as_json:
@@ -135,6 +138,37 @@ def send(context: typer.Context, *, as_json: JsonOption = False) -> None:
     else:
         session.say("no message is waiting")
     _end(done)
+
+
+def _overdue(session: Session, telling: NotifyContext) -> list[Event]:
+    """The jobs without a good backup for longer than they may be, each told once."""
+    from holdfast.host_state.runs import FileRunHistory
+    from holdfast.operations.overdue import overdue
+
+    history = FileRunHistory(session.settings.state_directory / "runs")
+    found = [
+        overdue(history, telling.outbox, name, after=job.overdue_after, now=telling.clock())
+        for name, job in session.settings.jobs.items()
+        if job.overdue_after is not None
+    ]
+    return [_overdue_event(each, telling) for each in found if each is not None]
+
+
+def _overdue_event(found: Overdue, telling: NotifyContext) -> Event:
+    from holdfast.model.notification import Event, Topic
+
+    since = found.since.isoformat(timespec="seconds")
+    return Event(
+        id=secrets.token_hex(16),
+        topic=Topic.OVERDUE,
+        command="backup",
+        job=found.job,
+        host=socket.gethostname(),
+        at=telling.clock(),
+        exit_code=JobNeedsAttention.exit_code,
+        error=f"this host has made no good backup since {since}",
+        hint=f"holdfast status {found.job} shows the last run, systemctl list-timers its timer",
+    )
 
 
 def _said_by_systemd() -> str:

@@ -49,7 +49,7 @@ MaxAge = Annotated[
     typer.Option(
         metavar="TIME",
         parser=duration_option,
-        help="How old a job's newest backup may be: 26h, 8d.",
+        help="How old a job's newest backup may be: 26h, 8d. Default: the job's overdue_after.",
     ),
 ]
 
@@ -85,7 +85,7 @@ def status(
             status_context(session.settings, name, chosen=session.chosen_repository)
         ),
     )
-    problems = {each.job: each.problem(max_age) for each in found}
+    problems = {each.job: _problem(session, each, max_age) for each in found}
     if as_json:
         jobs = [
             _document(each, next_run(each.job), problem=problems[each.job])
@@ -100,6 +100,13 @@ def status(
         raise typer.Exit(next(iter(errors.values())).exit_code)
     if any(problems.values()):
         raise typer.Exit(JobNeedsAttention.exit_code)
+
+
+def _problem(session: Session, status: JobStatus, max_age: timedelta | None) -> str:
+    """Why the job needs attention; without --max-age its own `overdue_after` counts."""
+    if max_age is not None:
+        return status.problem(max_age)
+    return status.problem(session.settings.jobs[status.job].overdue_after, set_by="overdue_after")
 
 
 def _show_status(session: Session, found: Sequence[JobStatus], problems: Mapping[str, str]) -> None:

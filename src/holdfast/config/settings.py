@@ -165,6 +165,7 @@ class JobSettings(Strict):
     drill: DrillSettings = DrillSettings()
     hooks: HooksSettings = HooksSettings()
     notify: JobReceivers = Field(default_factory=dict)
+    overdue_after: Duration | None = None
 
     @model_validator(mode="after")
     def _suits_mirrors(self) -> Self:

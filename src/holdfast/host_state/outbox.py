@@ -52,7 +52,7 @@ def _counts() -> TypeAdapter[dict[str, int]]:
 
 
 class FileOutbox:
-    """Obeys `ports.notify.Outbox` in `FOLDER`: `waiting/`, `running/` and two files of counts."""
+    """Obeys `ports.notify.Outbox` in `FOLDER`: `waiting/`, `running/` and files of counts."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -92,6 +92,13 @@ class FileOutbox:
         with self._counted("failures.json") as counts:
             counts[key] = counts.get(key, 0) + 1 if failed else 0
             return counts[key]
+
+    def noted(self, name: str, number: int, *, replace: bool) -> int | None:
+        with self._counted("noted.json") as numbers:
+            before = numbers.get(name)
+            if before is None or replace:
+                numbers[name] = number
+            return before
 
     def count_unsent(self, receiver: str) -> dict[str, int]:
         with self._counted("unsent.json") as counts:

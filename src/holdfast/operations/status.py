@@ -59,8 +59,8 @@ class JobStatus:
     drills: Drills = field(default_factory=Drills)
     """The job's drills, newest first."""
 
-    def problem(self, max_age: timedelta | None) -> str:
-        """Why the job needs attention; empty if it needs none."""
+    def problem(self, max_age: timedelta | None, *, set_by: str = "--max-age") -> str:
+        """Why the job needs attention; empty if it needs none. `set_by` names what set the age."""
         if self.finished_run and self.finished_run.outcome == "failed":
             return "the last run failed"
         if self.damaged:
@@ -72,7 +72,7 @@ class JobStatus:
         if max_age is not None and self.age is None:
             return "it has no backup"
         if max_age is not None and self.age is not None and self.age > max_age:
-            return "its newest backup is older than --max-age allows"
+            return f"its newest backup is older than {set_by} allows"
         return ""
 
 

@@ -82,6 +82,13 @@ class Outbox(Protocol):
         """Count one more end of a command: how many failed in a row up to it."""
         ...
 
+    def noted(self, name: str, number: int, *, replace: bool) -> int | None:
+        """Note `number` under `name`, unless one is there that is not to be replaced.
+
+        Returns what was noted before.
+        """
+        ...
+
     def count_unsent(self, receiver: str) -> dict[str, int]:
         """Count one more message that could not be sent; the totals by receiver."""
         ...

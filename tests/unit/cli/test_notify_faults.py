@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -153,3 +154,24 @@ def test_a_full_state_directory_still_tells(
     configure(cli, webhook(listener, ", on: [success]"))
     assert cli.holdfast("backup", "shop").exit_code == 0
     assert [each["event"] for each in listener.documents] == ["success"]
+
+
+def test_an_overdue_job_is_told_once_and_status_shows_it(
+    cli: CommandLine, listener: Listener
+) -> None:
+    configure(cli, webhook(listener), job="    overdue_after: 26h\n")
+    cli.holdfast("backup", "shop")
+    assert cli.holdfast("notify", "send").stdout == "no message is waiting\n"
+    (path,) = (cli.folder / "state/runs").glob("*.jsonl")
+    run = json.loads(path.read_text())
+    path.write_text(json.dumps(run | {"finished_at": "2020-01-01T00:00:00Z"}) + "\n")
+    for _ in range(2):
+        assert cli.holdfast("notify", "send").exit_code == 0
+    (told,) = listener.documents
+    assert (told["event"], told["command"], told["job"]) == ("overdue", "backup", "shop")
+    assert "no good backup since 2020-01-01T00:00:00+00:00" in told["error"]
+    # The data in it is as old as the fake server says, and that is what counts there.
+    answer = cli.holdfast("status")
+    assert answer.exit_code == 44
+    assert "older than overdue_after allows" in answer.stdout
+    assert cli.holdfast("status", "--max-age", "9999d").exit_code == 0

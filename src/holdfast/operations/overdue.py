@@ -1,0 +1,41 @@
+"""Notice a job whose backups have stopped, from what this host remembers of its runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from holdfast.ports.host_state import RunHistory
+from holdfast.ports.notify import Outbox
+
+RUNS_SEEN = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overdue:
+    """A job without a good backup since then."""
+
+    job: str
+    since: datetime
+
+
+def overdue(
+    history: RunHistory, outbox: Outbox, job: str, *, after: timedelta, now: datetime
+) -> Overdue | None:
+    """The job if its last good run ended longer than `after` ago, once for each good run.
+
+    A job that never had one counts from the first time that this was asked. It is not the
+    repository that is asked, so the answer also comes while that is down.
+    """
+    runs = history.last(job, count=RUNS_SEEN)
+    good = next((run for run in runs if run.outcome == "ok"), None)
+    first = outbox.noted(f"{job}/first-seen", int(now.timestamp()), replace=False)
+    if good is not None:
+        since = good.finished_at
+    else:
+        since = datetime.fromtimestamp(first, UTC) if first is not None else now
+    if now - since <= after:
+        return None
+    number = int(since.timestamp())
+    told = outbox.noted(f"{job}/overdue", number, replace=True)
+    return None if told == number else Overdue(job=job, since=since)
