@@ -94,9 +94,20 @@ class ManifestIndex:
         )
 
     def remembered(self, job: str) -> list[str]:
-        """The ids of the backups of `job` at the last overview, newest first."""
-        places = [place_of(key) for key in self._known(job)]
+        """The ids of the backups of `job` at the last overview, newest first; changes no file."""
+        try:
+            database = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
+            with afterwards(database.close):
+                keys = [str(key) for (key,) in database.execute("SELECT key FROM summary")]
+        except sqlite3.Error:
+            return []
+        places = [place_of(key) for key in keys if key.startswith(f"{job}/")]
         return sorted((each.backup_id for each in places if each is not None), reverse=True)
+
+    def present(self, job: str) -> list[str]:
+        """The ids of the backups of `job` in the repository, newest first; reads no manifest."""
+        manifests, _ = self._ends(job)
+        return sorted(manifests, reverse=True)
 
     def _whole(self, backup_id: str) -> Manifest:
         """Raises `VerifyFailed` if the manifest does not list all that the backup must restore."""

@@ -333,7 +333,8 @@ def print_document(command: str, content: dict[str, Any]) -> None:
     """Print the one JSON document of a call; its schema names the version of its fields."""
     streams.output_is_the_answer()
     document = {"schema": f"holdfast.{command}/1", **content}
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    sys.stdout.write(streams.printable_json(text) + "\n")
 
 
 def end_unseen(unseen: Mapping[str, HoldfastError]) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 
 from holdfast.cli.command_line import code_for_server
 from holdfast.runtime import streams
@@ -34,6 +33,7 @@ def _run(arguments: list[str]) -> int:
         return run(arguments)
     except Exception as error:  # noqa: BLE001 - the outermost frame: told, and never swallowed
         if "--verbose" in arguments or "-v" in arguments:
-            traceback.print_exception(error)
-        sys.stderr.write(f"error: cannot run holdfast: {type(error).__name__}: {error}\n")
+            streams.print_trace(error)
+        problem = streams.printable(f"{type(error).__name__}: {error}")
+        sys.stderr.write(f"error: cannot run holdfast: {problem}\n")
         return UNFORESEEN

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -193,7 +192,7 @@ def _told(arguments: list[str], error: Reported, raised: BaseException) -> int:
     """Report the error once, as text or JSON; returns its exit code."""
     notes = notes_of(raised)
     if "--verbose" in arguments or "-v" in arguments:
-        traceback.print_exception(raised)
+        streams.print_trace(raised)
     if "--json" in arguments:
         content = {"error": error.message, "hint": error.hint, "exit_code": error.exit_code}
         print_document("error", content | {"notes": notes})

@@ -110,7 +110,8 @@ def _to_stderr(render: Render, *, least: str) -> Receive:
 def _as_json(level: str, event: str, fields: Mapping[str, object]) -> str:
     """Time, level and event before the other fields: people read the journal too."""
     first = {"timestamp": _now(), "level": level, "event": event}
-    return json.dumps({**first, **fields}, ensure_ascii=False, default=repr)
+    line = json.dumps({**first, **fields}, ensure_ascii=False, default=repr)
+    return streams.printable_json(line)
 
 
 def _as_line(level: str, event: str, fields: Mapping[str, object]) -> str:

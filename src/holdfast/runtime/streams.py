@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import select
 import sys
 from contextlib import suppress
@@ -20,6 +21,7 @@ from holdfast.model.errors import OutputLost
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 FALLBACK_COLUMNS = 80
+_SPECIAL = re.compile(r"[^\n -~]")
 
 
 class Outlet(io.RawIOBase):
@@ -129,6 +131,24 @@ def printable(text: str) -> str:
         char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
         for char in text
     )
+
+
+def printable_json(document: str) -> str:
+    """JSON with control and invisible characters as `\\uXXXX`, which means the same to a parser."""
+    return _SPECIAL.sub(_escaped, document)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    from json import dumps  # this module is read first, also where no JSON is written
+
+    return found[0] if found[0].isprintable() else dumps(found[0])[1:-1]
+
+
+def print_trace(error: BaseException) -> None:
+    """Print where `error` came from to stderr; its text may come from a store or a server."""
+    from traceback import format_exception
+
+    sys.stderr.write(printable("".join(format_exception(error))))
 
 
 def folded(text: str, stream: TextIO) -> str:

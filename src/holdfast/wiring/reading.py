@@ -50,11 +50,14 @@ def index_of(settings: Settings, job: str, *, chosen: str = "") -> ManifestIndex
 
 
 def known_backups(settings: Settings, job: str, *, chosen: str = "") -> list[str]:
-    """The ids of the backups of `job` that are known without a network request."""
+    """The ids of the backups of `job`, without a network request and without reading a manifest.
+
+    For a store elsewhere they are those of the last overview.
+    """
     name = store_name(settings, job, chosen=chosen)
     index = index_of(settings, job, chosen=chosen)
     if repository_settings(settings, name).kind == "local":
-        return [each.backup_id for each in index.overview(job).summaries]
+        return index.present(job)
     return index.remembered(job)
 
 

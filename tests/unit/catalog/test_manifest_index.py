@@ -141,6 +141,19 @@ def test_a_damaged_manifest_is_never_remembered(room: Room) -> None:
         assert len(found.summaries) == 2
 
 
+def test_names_for_a_shell_change_no_file_and_read_no_manifest(room: Room) -> None:
+    index = ManifestIndex(room.repository, room.path)
+    assert index.remembered("shop") == []
+    assert index.present("shop") == sorted(room.truth, reverse=True)
+    assert (room.repository.opened, room.path.parent.exists()) == ([], False)
+    room.overview()
+    before = room.path.stat()
+    room.path.parent.chmod(0o500)
+    assert index.remembered("shop") == sorted(room.truth, reverse=True)
+    assert room.path.stat() == before
+    assert index.remembered("sho") == []
+
+
 def test_usage_adds_up_what_is_stored() -> None:
     job = MemoryJob()
     made = [backup(job.context).manifest for _ in range(2)]

@@ -108,10 +108,37 @@ def test_a_wrong_command_line_ends_with_2_and_shows_the_usage(cli: CommandLine) 
     assert "Missing argument" in answer.stderr
 
 
-def test_control_characters_of_an_error_do_not_reach_the_terminal(cli: CommandLine) -> None:
-    answer = cli.holdfast("backup", "\x1b[31mshop")
-    assert "\x1b" not in answer.stderr
-    assert "\\x1b[31mshop" in answer.stderr
+# An escape sequence, the same in one character (C1), and one that turns the direction of writing.
+@pytest.mark.parametrize("hostile", ["\x1b[31m", "\x9b31m", "\u202e"])
+@pytest.mark.parametrize("options", [(), ("-v",)])
+def test_control_characters_of_an_error_do_not_reach_the_terminal(
+    cli: CommandLine, hostile: str, options: tuple[str, ...]
+) -> None:
+    answer = cli.bare(*options, "--config", str(cli.config), "backup", f"{hostile}shop")
+    assert hostile[0] not in answer.stderr
+    assert hostile.encode("unicode_escape").decode() in answer.stderr
+    assert ("Traceback" in answer.stderr) == bool(options)
+
+
+@pytest.mark.parametrize("hostile", ["\x1b[31m", "\x9b31m", "\u202e", "\U000e0001"])
+def test_a_document_has_them_escaped_and_means_the_same(cli: CommandLine, hostile: str) -> None:
+    answer = cli.holdfast("backup", f"{hostile}shöp", "--json")
+    assert hostile[0] not in answer.stdout
+    assert f"{hostile}shöp" in answer.document["error"]
+    assert "shöp" in answer.stdout
+
+
+def test_a_program_that_cannot_be_loaded_says_why_without_them(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.cli.program.run", refuse)
+    answer = cli.bare("-v")
+    assert (answer.exit_code, "\x9b" in answer.stderr) == (1, False)
+    assert answer.stderr.endswith("error: cannot run holdfast: ImportError: \\x9b31m\n")
+
+
+def refuse(_arguments: list[str]) -> int:
+    raise ImportError("\x9b31m")
 
 
 def test_the_version_is_said(cli: CommandLine) -> None:

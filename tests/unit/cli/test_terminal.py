@@ -147,6 +147,17 @@ def test_the_shell_completes_jobs_and_backups(shop: Shop, line: str, told: list[
     assert completed(shop, line) == told
 
 
+def test_completion_reads_no_manifest_and_leaves_nothing(shop: Shop) -> None:
+    with terminal(shop.program("backup", "shop"), columns=80) as shown:
+        shown.finish()
+    for manifest in shop.config.parent.rglob("manifest.json"):
+        manifest.write_text("{")
+    state = shop.config.parent / "state"
+    shutil.rmtree(state)
+    assert completed(shop, "show shop/2") == ["shop/20261120T020000Z-00010001"]
+    assert not state.exists()
+
+
 def test_with_a_broken_configuration_the_shell_completes_nothing(shop: Shop) -> None:
     shop.config.write_text("jobs: [")
     assert completed(shop, "backup ") == []
