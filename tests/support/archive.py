@@ -42,6 +42,15 @@ class Archive:
         self.server.start()
         self.server.ask(POINTS)
 
+    def continued_by(self, promoted: Cluster) -> Archive:
+        """The same archive, into which a restored and promoted server archives from now on."""
+        command = subprocess.list2cmdline(self.installation.argv("wal", "push", "shop"))
+        promoted.configure("archive_command = '{} %p'".format(command.replace("'", "''")))
+        promoted.ask("ALTER SYSTEM SET archive_mode = on")
+        promoted.stop()
+        promoted.start()
+        return self.on(promoted)
+
     def mark(self, number: int) -> str:
         """Insert a row that shows how far a recovery went; returns the LSN after it."""
         self.server.ask(f"INSERT INTO points VALUES ({number})")

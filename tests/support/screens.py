@@ -48,6 +48,7 @@ def screens(folder: Path, columns: int) -> Iterator[tuple[str, str, Terminal]]:
     for name, line, hours in (
         ("list", "list shop", 50),
         ("show", "show shop/latest", 50),
+        ("windows", "windows shop", 50),
         ("status", "status", 50),
     ):
         with terminal(_run(shop, line, hours), columns=columns) as shown:

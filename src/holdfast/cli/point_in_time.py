@@ -17,7 +17,7 @@ import typer
 from holdfast.cli.context import Session, duration_option, grouped
 from holdfast.cli.documents import Document
 from holdfast.model.backup import POSTGRES_CLUSTER, Manifest
-from holdfast.model.errors import Unsupported
+from holdfast.model.errors import HoldfastError, Unsupported
 from holdfast.model.recovery import (
     ASIDE,
     Action,
@@ -28,7 +28,8 @@ from holdfast.model.recovery import (
     moment_of,
 )
 from holdfast.model.wal import Position
-from holdfast.operations.restore.recovery import WayAhead, require_reachable
+from holdfast.model.windows import Forecast
+from holdfast.operations.restore.recovery import Way, WayAhead, require_reachable
 from holdfast.runtime import events
 from holdfast.runtime.tablespaces import WhenInUse
 
@@ -155,11 +156,12 @@ class Recovered:
     plan: Recovery | None = None
     notes: Sequence[str] = ()
     reached: Reached | None = None
+    forecast: Forecast | None = None
 
     @property
     def document(self) -> Document:
         """The JSON of the recovery target, and of how far a started server has come."""
-        plan, reached = self.plan, self.reached
+        plan, reached, forecast = self.plan, self.reached, self.forecast
         if plan is None and reached is None:
             return {}
         return {
@@ -171,6 +173,9 @@ class Recovered:
                 "lsn": (reached.lsn or None) if reached else None,
                 "log": reached.log if reached else None,
                 "notes": list(self.notes),
+                "wal_bytes": forecast.wal_bytes if forecast else None,
+                "expected_seconds": forecast.expected.seconds if forecast else None,
+                "measured_by": (forecast.expected.drill or None) if forecast else None,
             }
         }
 
@@ -206,14 +211,36 @@ class PointInTime:
             action=self.asked.action,
             restore_command=wiring_wal.restore_command(_program(), arguments),
         )
-        notes = self._notes(recovery, is_renamed=spaces is not None)
-        return Recovered(settings=recovery.settings, plan=recovery, notes=notes)
+        way = self._way(recovery)
+        notes = self._notes(recovery, way, is_renamed=spaces is not None)
+        return Recovered(
+            settings=recovery.settings,
+            plan=recovery,
+            notes=notes,
+            forecast=self._forecast(recovery, way),
+        )
 
-    def _notes(self, recovery: Recovery, *, is_renamed: bool) -> list[str]:
+    def _way(self, recovery: Recovery) -> Way:
         from holdfast.runtime import clock
 
         repository = self.session.repository(self.manifest.job)
-        way = require_reachable(repository, self.manifest, recovery, clock=clock.now)
+        return require_reachable(repository, self.manifest, recovery, clock=clock.now)
+
+    def _forecast(self, recovery: Recovery, way: Way) -> Forecast | None:
+        from holdfast.operations.restore.windows import forecast
+        from holdfast.wiring.drill import windows_context
+
+        settings, chosen = self.session.settings, self.session.chosen_repository
+        try:
+            context = windows_context(settings, self.manifest.job, chosen=chosen)
+            return forecast(context, self.manifest, recovery, way=way)
+        except HoldfastError as error:
+            # A restore needs no forecast.
+            events.debug("recovery_not_estimated", problem=error.message)
+            return None
+
+    def _notes(self, recovery: Recovery, way: Way, *, is_renamed: bool) -> list[str]:
+        repository = self.session.repository(self.manifest.job)
         notes = list(way.notes)
         if way.wal is not None and not is_renamed:
             ahead = WayAhead(

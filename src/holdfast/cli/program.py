@@ -36,6 +36,7 @@ COMMANDS = {
     "restore": "holdfast.cli.restore:restore",
     "drill": "holdfast.cli.drill:drill",
     "drills": "holdfast.cli.drills:drills",
+    "windows": "holdfast.cli.windows:windows",
     "copy": "holdfast.cli.copy:copy",
     "du": "holdfast.cli.du:du",
     "prune": "holdfast.cli.prune:prune",

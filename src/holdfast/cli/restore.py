@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,7 @@ from holdfast.cli.progress import Meter, watched
 from holdfast.cli.tables import BAD, GOOD, WARN, Cell, Coloured, Table, number, words
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import HoldfastError
-from holdfast.model.units import counted, size
+from holdfast.model.units import counted, size, span
 from holdfast.operations.restore.backup import (
     RestoreReport,
     Step,
@@ -182,12 +183,28 @@ def restore(
         session=session, manifest=manifest, to=to, asked=recovery, identity=identity
     )
     planned = recovering.planned()
+    _tell_forecast(session, planned, is_quiet=as_json)
     report = _restore(
         session, manifest, target, options=options, identity=identity, settings=planned.settings
     )
     _show(session, report, recovering.started(planned, is_quiet=as_json), as_json=as_json)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
+
+
+def _tell_forecast(session: Session, planned: Recovered, *, is_quiet: bool) -> None:
+    """Say before a recovery begins how much WAL it replays, and how long that takes."""
+    forecast = planned.forecast
+    if forecast is None:
+        return
+    seconds, drill = forecast.expected.seconds, forecast.expected.drill
+    if is_quiet:
+        events.info("recovery_expected", wal_bytes=forecast.wal_bytes, seconds=seconds, drill=drill)
+        return
+    time = "no drill measured how long that takes"
+    if seconds is not None:
+        time = f"restore and replay take about {span(timedelta(seconds=seconds))}, by drill {drill}"
+    session.say(f"the recovery replays at most {size(forecast.wal_bytes)} of WAL; {time}")
 
 
 def _restore(

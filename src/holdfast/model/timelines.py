@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from holdfast.model.wal import Position, numbered_name
 from holdfast.model.wal_archive import Switch
@@ -66,7 +66,7 @@ class ClusterWal:
         The end is the last archived segment of each timeline that continues from the backup's.
         """
         start = self.segment_at(lsn)
-        found = [self.path(timeline, start, end) for end in self._ends_after(timeline, lsn)]
+        found = [self.path(timeline, start, end) for end in self.ends_after(timeline, lsn)]
         return sorted({each for path in found for each in path}, key=lambda each: each.first)
 
     def path(self, timeline: int, start: int, end: int) -> list[Stretch]:
@@ -82,13 +82,34 @@ class ClusterWal:
         # A history file may claim anything, also that a timeline was left before it began.
         return [each for each in path if each.first <= each.last]
 
-    def _ends_after(self, timeline: int, lsn: str) -> Iterator[int]:
+    def ends_after(self, timeline: int, lsn: str) -> Iterator[int]:
+        """The timelines that continue from position `lsn` of `timeline`, itself included."""
         for number, line in self.timelines.items():
             if number == timeline and line.segments:
                 yield number
             for switch in line.switches:
                 if switch.timeline == timeline and Position.parse(switch.at) >= Position.parse(lsn):
                     yield number
+
+    def is_contained(self, timeline: int, others: Sequence[int]) -> bool:
+        """Whether a later one of the timelines `others` holds all the WAL that `timeline` has."""
+        last = max(self.timelines[timeline].segments, default=-1)
+        return any(
+            switch.timeline == timeline and last < self.segment_at(switch.at)
+            for other in others
+            if other > timeline
+            for switch in self.timelines[other].switches
+        )
+
+    def archived_of(self, path: Iterable[Stretch]) -> list[tuple[int, int]]:
+        """The archived segments of `path` in its order, each as timeline and number."""
+        return [
+            (each.timeline, number)
+            for each in path
+            if each.timeline in self.timelines
+            for number in range(each.first, each.last + 1)
+            if number in self.timelines[each.timeline].segments
+        ]
 
     def _branches(self, timeline: int) -> Iterator[str]:
         for line in self.timelines.values():
@@ -109,6 +130,25 @@ def missing(wanted: Iterable[Stretch], there: Mapping[int, Iterable[range]]) -> 
     for timeline, ranges in sorted(asked.items()):
         for gap in _without(_joined(ranges), _joined(there.get(timeline, ()))):
             yield Stretch(timeline=timeline, first=gap.start, last=gap.stop - 1)
+
+
+def up_to_gap(
+    path: Iterable[Stretch], gaps: Iterable[Stretch]
+) -> tuple[list[Stretch], Stretch | None]:
+    """`path` up to the first of the `gaps` in it, and that one."""
+    first: dict[int, Stretch] = {}
+    for each in gaps:
+        first.setdefault(each.timeline, each)
+    whole: list[Stretch] = []
+    for each in path:
+        gap = first.get(each.timeline)
+        if gap is None:
+            whole.append(each)
+            continue
+        if gap.first > each.first:
+            whole.append(replace(each, last=gap.first - 1))
+        return whole, gap
+    return whole, None
 
 
 def runs(numbers: Iterable[int]) -> list[range]:

@@ -16,9 +16,12 @@ from holdfast.model.backup import POSTGRES_CLUSTER, Manifest
 from holdfast.model.errors import ConfigInvalid, Unsupported
 from holdfast.operations.drill.database import DrillContext, DrillHost
 from holdfast.operations.drill.rooms import Rooms
+from holdfast.operations.restore.windows import WindowsContext
 from holdfast.operations.verify.backup import BackupReader
+from holdfast.pipeline.encryption import Identities
 from holdfast.ports.drill import DrillRoom, DrillServer
 from holdfast.wiring import limits
+from holdfast.wiring.reading import index_of, repository_of
 from holdfast.wiring.repositories import repository, repository_settings, store_name
 
 
@@ -73,6 +76,21 @@ def drills_of(settings: Settings, job: str, *, chosen: str = "") -> Drills:
     """The records of the drills of `job`."""
     store = repository_settings(settings, store_name(settings, job, chosen=chosen))
     return DrillRecords(repository(store), job).all()
+
+
+def windows_context(
+    settings: Settings, job: str, *, identities: Identities | None = None, chosen: str = ""
+) -> WindowsContext:
+    """The context of the windows of `job`, which need not be configured any more."""
+    overview = index_of(settings, job, chosen=chosen).overview(job)
+    return WindowsContext(
+        job=job,
+        repository=repository_of(settings, job, chosen=chosen),
+        summaries=overview.summaries,
+        damaged=overview.damaged,
+        drills=drills_of(settings, job, chosen=chosen).records,
+        identities=identities,
+    )
 
 
 def open_server(manifest: Manifest, room: DrillRoom) -> DrillServer:

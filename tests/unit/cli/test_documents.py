@@ -26,6 +26,7 @@ CALLS = [
     ("verify-job", ["verify", "shop"]),
     ("verify-ledger", ["verify", "shop", "--level", "ledger", "--budget", "1m"]),
     ("du", ["du"]),
+    ("windows", ["windows", "shop"]),
     ("prune", ["prune", "--dry-run"]),
     ("repair", ["repair", "--dry-run"]),
     ("check", ["check"]),

@@ -34,6 +34,7 @@ CALLS = {
     "show": ["shop/latest", "answers"],
     "verify": ["shop/latest"],
     "restore": ["shop/latest", "--to", "fake:///there"],
+    "windows": ["shop", "answers"],
     "copy": ["shop", "--to", "offsite"],
     "du": ["answers"],
     "prune": ["shop"],

@@ -29,6 +29,7 @@ CALLS = (
     "restore shop/latest --to postgresql:///shop_check",
     "restore shop/latest --list",
     "copy shop --to offsite",
+    "windows shop",
     "du",
     "prune --dry-run",
     "repair --dry-run",

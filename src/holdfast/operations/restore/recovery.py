@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -286,8 +286,27 @@ class WayAhead:
                         return True
         return False
 
+    def _opened(self, file: ArchivedFile) -> AbstractContextManager[Segment]:
+        contents = WalContents(
+            repository=self.repository, job=self.manifest.job, identities=self.identities
+        )
+        return contents.opened(file)
+
+
+def _is_after(end: End, target: datetime) -> bool:
+    return end.at is not None and end.at > target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalContents:
+    """Opens the archived segments of a job; `identities` open encrypted ones."""
+
+    repository: Repository
+    job: str
+    identities: Identities | None = None
+
     @contextmanager
-    def _opened(self, file: ArchivedFile) -> Iterator[Segment]:
+    def opened(self, file: ArchivedFile) -> Iterator[Segment]:
         """The verified content of a file; a record may continue in the next segment."""
         with tempfile.NamedTemporaryFile(prefix="holdfast-") as out:
             plain = proven(self.repository, file.part, identities=self.identities)
@@ -304,7 +323,7 @@ class WayAhead:
         if name is None:
             return b""
         number = name.number(size_bytes) + 1
-        archive = WalArchive(self.repository, self.manifest.job)
+        archive = WalArchive(self.repository, self.job)
         try:
             found = archive.find(
                 file.cluster, numbered_name(name.timeline, number, segment_bytes=size_bytes)
@@ -317,7 +336,3 @@ class WayAhead:
             for chunk in plain:
                 beginning += chunk[: PAGE_BYTES - len(beginning)]
             return beginning
-
-
-def _is_after(end: End, target: datetime) -> bool:
-    return end.at is not None and end.at > target
