@@ -23,18 +23,23 @@ CLUSTER = "9. A PostgreSQL server"
 LONG = "(SELECT string_agg(sha512((k::text)::bytea), '') FROM generate_series(1, 20000) k)"
 
 
-@pytest.mark.parametrize("make", [Installation, encrypted_installation])
+@pytest.mark.parametrize(
+    ("make", "fingerprint"),
+    [(Installation, "blake3"), (Installation, "sha256"), (encrypted_installation, "blake3")],
+)
 def test_a_database_comes_back_without_holdfast(
     server: PostgresServer,
     corpus: Callable[[], str],
     tmp_path: Path,
     make: Callable[..., Installation],
+    fingerprint: str,
 ) -> None:
     database, restored = corpus(), server.name()
     server.run(database, f"CREATE TABLE kept_aside AS SELECT 1 AS id, {LONG} AS data")
     server.run(database, f"SELECT lo_from_bytea(4711, {LONG})")
     source = {"kind": "postgres", "dsn": server.conninfo(database), "blobs": "external"}
     installation = make(tmp_path, source)
+    installation.job["fingerprint"] = fingerprint
     installation.run("backup", "shop")
     client = "psql --host=/run/postgresql --username=postgres"
     told = follow(
