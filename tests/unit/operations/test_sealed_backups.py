@@ -16,7 +16,6 @@ from holdfast.model.fingerprints import (
     BLAKE3,
     CRYPTOGRAPHIC,
     SHA256,
-    XXH3,
     fingerprint_of,
 )
 from holdfast.operations.backup.attempt import BackupChoice
@@ -69,10 +68,19 @@ def test_parts_are_age_files_and_their_manifest_names_the_recipients() -> None:
         assert stored.startswith(b"age-encryption.org/v1\n")
         assert (len(stored), fingerprint_of(stored)) == (part.stored_bytes, part.stored_fingerprint)
         plain = b"".join(proven(job.repository, part, identities=OURS))
-        assert (len(plain), fingerprint_of(plain, XXH3)) == (
+        assert (len(plain), fingerprint_of(plain, BLAKE3)) == (
             part.plain_bytes,
             part.plain_fingerprint,
         )
+
+
+def test_a_fingerprint_that_can_be_reversed_reveals_nothing_of_an_encrypted_backup() -> None:
+    job = sealed_job()
+    job.source.values = job.source.large_objects = {VALUE}
+    backup(job.context)
+    everything = b"".join(job.repository.objects.values())
+    assert b"blake3:" in everything
+    assert b"xxh3:" not in everything
 
 
 def test_its_identity_brings_it_back() -> None:

@@ -106,7 +106,9 @@ def keep(
             plain = stored = Fingerprint(fingerprints.stored, advance=advance)
             stages: list[Stage] = [stored]
         else:
-            plain = Fingerprint(fingerprints.plain, advance=advance)
+            # The manifest is not encrypted, and XXH3 can be reversed: it reveals short content.
+            by = fingerprints.stored if recipients else fingerprints.plain
+            plain = Fingerprint(by, advance=advance)
             stored = Fingerprint(fingerprints.stored)
             stages = [plain, *changing, stored]
         repository.put(key, flow(chunks, stages))
