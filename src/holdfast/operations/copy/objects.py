@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import (
@@ -15,7 +14,7 @@ from holdfast.model.errors import (
     RepositoryReadOnly,
     VerifyFailed,
 )
-from holdfast.model.fingerprints import BLAKE3, algorithm_of, digest, told
+from holdfast.model.fingerprints import algorithm_of, digest, told
 from holdfast.ports.repository import Content, Repository
 from holdfast.ports.run import Progress
 from holdfast.runtime.events import reached
@@ -29,10 +28,10 @@ SMALL_BYTES = 5 << 20
 class CopyItem:
     """One object to be copied.
 
-    Without `fingerprint` the object is read first to learn it. `learn` does that if given, and
-    raises `VerifyFailed` for wrong content. It is also asked if the object has another fingerprint
-    than this one. An object that other backups may refer to is not
-    `replaceable`, even if its content is wrong.
+    Without `fingerprint` only `learn` can prove the object: it reads the object, returns its
+    fingerprint, and raises `VerifyFailed` for wrong content. It is also asked if the object has
+    another fingerprint than this one. An object without either is not copied, as nothing proves it.
+    One that other backups may refer to is not `replaceable`, even if its content is wrong.
     """
 
     key: str
@@ -120,8 +119,12 @@ class _Copying:
         reached("copy-object-stored")
 
     def _content(self, item: CopyItem) -> Content:
-        learn = item.learn or partial(_fingerprint, self._source, item.key, BLAKE3)
-        expected = item.fingerprint or learn()
+        expected = item.fingerprint or (item.learn() if item.learn is not None else "")
+        if not expected:
+            raise VerifyFailed(
+                f"cannot copy '{item.key}': the manifest records no fingerprint that proves it",
+                hint=_DAMAGED_HINT,
+            )
         return Content(
             size_bytes=item.size_bytes,
             fingerprint=expected,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from holdfast.catalog.catalog import Catalog
@@ -103,6 +105,20 @@ def test_a_part_that_is_damaged_at_the_source_is_not_copied_and_spares_other_bac
     ]
     assert damaged not in offsite.objects
     assert orphan in offsite.objects
+
+
+def test_a_part_without_a_stored_fingerprint_is_not_copied_as_verify_refuses_it_too(
+    job: MemoryJob, offsite: MemoryRepository
+) -> None:
+    catalog = Catalog(job.repository)
+    (known,) = catalog.survey("shop").manifests
+    first, *others = known.parts
+    catalog.withdraw(known)
+    catalog.commit(replace(known, parts=(replace(first, stored_fingerprint=""), *others)))
+    done = copied(job, offsite)
+    assert f"cannot copy '{first.key}': the manifest records no fingerprint" in done.problem
+    assert done.exit_code == verify(job.reader, "shop/latest", workers=1).exit_code != 0
+    assert Catalog(offsite).survey("shop").manifests == ()
 
 
 def test_a_part_that_is_missing_at_the_source_is_told_with_the_backup(

@@ -62,7 +62,10 @@ def filled(*keys: str, size_bytes: int = 3) -> MemoryRepository:
 
 def uploaded(source: MemoryRepository, target: MemoryRepository, *, at_once: int = 4) -> Tally:
     return upload(
-        lambda: (CopyItem(key=key, size_bytes=len(data)) for key, data in source.objects.items()),
+        lambda: (
+            CopyItem(key=key, size_bytes=len(data), fingerprint=fingerprint_of(data))
+            for key, data in source.objects.items()
+        ),
         source,
         target,
         at_once=at_once,
@@ -93,6 +96,20 @@ def test_the_first_error_is_told_and_not_what_it_brought_about() -> None:
     with pytest.raises(RepositoryFull, match="full"):
         uploaded(source, target)
     assert len(target.objects) < 100
+
+
+def test_an_object_that_nothing_proves_is_not_copied() -> None:
+    source, target = filled("a"), MemoryRepository()
+    with pytest.raises(VerifyFailed, match="'a': the manifest records no fingerprint"):
+        upload(
+            lambda: iter([CopyItem(key="a", size_bytes=3)]),
+            source,
+            target,
+            at_once=1,
+            is_fresh=True,
+            progress=FakeProgress(),
+        )
+    assert target.objects == {}
 
 
 def test_the_walk_is_never_run_ahead_of_the_uploads() -> None:
