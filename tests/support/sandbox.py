@@ -8,7 +8,6 @@ import shutil
 import tarfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 
 from holdfast.catalog.catalog import Catalog
@@ -19,11 +18,12 @@ from holdfast.host_state.runs import FileJournal, FileRunHistory
 from holdfast.locking.host_lock import this_process
 from holdfast.locking.lease import Lease, Terms
 from holdfast.model.backup import Blob, Codec, Manifest, Member, Part, PartKind, Relation, Server
-from holdfast.model.fingerprints import Algorithms
+from holdfast.model.fingerprints import BLAKE3, FAST, Algorithms, fingerprint_of
 from holdfast.model.part_details import NOTHING, PostgresTable, details_of_schema_1
 from holdfast.model.proof import BaseBackupProof
 from holdfast.model.values import Span
 from holdfast.model.wal_archive import ArchivedFile
+from holdfast.operations.parts.blob_read import BlobNames
 from holdfast.operations.parts.write import keep
 from holdfast.pipeline.compression import compressor
 from holdfast.ports.host_state import RunRecord, Unfinished
@@ -53,6 +53,8 @@ FULL, PACKED, FILES, CHANGES, FAILED, MARKED = (
 ROWS = PostgresTable(format="text", encoding="UTF8", columns=("id",))
 LABEL = {"path": "backup_label", "tablespaces": "{}", "vanished": "[]"}
 SEGMENT = 1 << 20
+# Of what is found by its content.
+PROVEN = Algorithms(plain=BLAKE3)
 VALUE = b"a long value\n" * 1000
 
 
@@ -113,14 +115,16 @@ def _fill(store: LocalRepository, job: str) -> None:
     lease.release()
 
 
-def _kept(store: LocalRepository, key: str, content: bytes) -> Part:
+def _kept(
+    store: LocalRepository, key: str, content: bytes, *, fingerprints: Algorithms = FAST
+) -> Part:
     plain, stored = keep(
         store,
         f"{key}.zst",
         [content],
         compression=compressor(Codec.ZSTD, 1),
         recipients=(),
-        fingerprints=Algorithms(),
+        fingerprints=fingerprints,
     )
     return Part(
         name=key.partition("/parts/")[2] or "part",
@@ -147,7 +151,8 @@ def _backup(job: str, name: str, *parts: Part, days: int) -> Manifest:
 
 def _full(store: LocalRepository, job: str) -> Manifest:
     """A backup with a table in ranges, and a blob."""
-    kept = _kept(store, blob_key(job, sha256(VALUE).hexdigest(), ""), VALUE)
+    key = blob_key(job, BlobNames().name_of(fingerprint_of(VALUE)), "")
+    kept = _kept(store, key, VALUE, fingerprints=PROVEN)
     blob = Blob(
         key=kept.key,
         plain_fingerprint=kept.plain_fingerprint,
@@ -255,7 +260,10 @@ def _archive(store: LocalRepository, job: str) -> None:
         name = f"{1:08X}{0:08X}{number:08X}"
         key = archive.content_key("77", name, token="0123", suffix="")
         part = replace(
-            _kept(store, key, bytes(SEGMENT)), name=name, kind=PartKind.WAL, details=NOTHING
+            _kept(store, key, bytes(SEGMENT), fingerprints=PROVEN),
+            name=name,
+            kind=PartKind.WAL,
+            details=NOTHING,
         )
         archive.commit(
             ArchivedFile(
