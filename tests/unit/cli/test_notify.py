@@ -15,8 +15,9 @@ from holdfast.cli.program import COMMANDS
 from holdfast.config.notify import Told
 from holdfast.host_state.outbox import FileOutbox
 from holdfast.locking.host_lock import FlockGuard
-from holdfast.model.errors import AccessDenied, DatabaseUnreachable
+from holdfast.model.errors import AccessDenied, DatabaseUnreachable, Interrupted
 from holdfast.runtime.clock import now
+from tests.fakes.source import table
 from tests.house.test_commands import commands
 from tests.support.command_line import CommandLine
 from tests.support.receivers import Listener, listening, status
@@ -293,3 +294,14 @@ def test_check_reads_what_receivers_need_and_sends_nothing(
     assert "NOT_SET" in found["receiver gone"]
     assert "cannot use its URL" in found["receiver mail"]
     assert listener.told == []
+
+
+def test_a_run_that_is_interrupted_is_told_as_a_failure(
+    cli: CommandLine, listener: Listener
+) -> None:
+    configure(cli, f'{{watch: {{kind: ping, url: "{listener.url("/u")}"}}}}')
+    stopped = Interrupted("cannot continue: interrupted by SIGTERM")
+    cli.source.tables = (table("orders", "1", fails_with=stopped),)
+    assert cli.holdfast("backup", "shop").exit_code == 130
+    assert listener.paths == ["/u/start", "/u/fail"]
+    assert b"interrupted by SIGTERM" in listener.told[1].body
