@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from hashlib import md5, sha256
+from hashlib import md5
 from pathlib import Path
 
 import pytest
@@ -197,7 +197,8 @@ def test_google_keeps_the_fingerprint_as_metadata_and_tells_the_checksum_of_what
 ) -> None:
     gcs_bucket.repository(prefix=tmp_path.name).put("job/b/part", [b"con", b"tent"])
     stored = gcs_bucket.server.buckets[gcs_bucket.name].get(f"{tmp_path.name}/job/b/part")
-    assert stored.headers["x-goog-meta-sha256"] == sha256(b"content").hexdigest()
+    algorithm, _, digits = fingerprint_of(b"content").partition(":")
+    assert stored.headers[f"x-goog-meta-{algorithm}"] == digits
     assert stored.etag == md5(b"content", usedforsecurity=False).hexdigest()
 
 
