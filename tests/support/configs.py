@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config.load import load
-from holdfast.config.settings import JobSettings
+from holdfast.config.settings import JobSettings, Settings
 from holdfast.model.errors import ConfigInvalid
 
 HEAD = """\
@@ -23,7 +23,7 @@ ALL_KEYS = (
     "known: attempts, blob_grace, checksums, compression, drill, fingerprint, hooks, "
     "max_concurrent_processes, max_rate, memory_limit_mb, mirrors, notify, overdue_after, overlap, "
     "overlap_alarm, pause_above_lag, pause_above_load, repository, resumable, retention, schedule, "
-    "source, stall_timeout, timeout, verify, wait_at_most"
+    "source, stall_timeout, suspicion, timeout, verify, wait_at_most"
 )
 
 
@@ -35,6 +35,10 @@ def written(folder: Path, text: str) -> Path:
 
 def job(folder: Path, text: str) -> JobSettings:
     return load(written(folder, text)).jobs["shop"]
+
+
+def settings(folder: Path, text: str) -> Settings:
+    return load(written(folder, text))
 
 
 def refused(folder: Path, text: str) -> tuple[str, str]:

@@ -119,6 +119,8 @@ def _show_list(session: Session, overviews: Mapping[str, Overview], job: str) ->
         if each.summary.parent:
             session.say(f"incremental: {each.summary.backup_id} needs {each.summary.parent}")
     for overview in overviews.values():
+        for backup_id, why in suspicions_in(session, overview.summaries).items():
+            session.say(f"suspicious: {backup_id}: {why}", WARN)
         _tell_bad(session, overview)
 
 
@@ -163,6 +165,16 @@ def drills_in(
         for record in records:
             if record.passed:
                 found.setdefault(record.backup, record)
+    return found
+
+
+def suspicions_in(session: Session, summaries: Sequence[Summary]) -> Mapping[str, str]:
+    """Why backups are suspicious, by their ids; `summaries` are newest first."""
+    found: dict[str, str] = {}
+    for job in sorted({each.job for each in summaries}):
+        rule = session.settings.suspicion_of(job)
+        if rule is not None:
+            found |= rule.all_of([each for each in summaries if each.job == job])
     return found
 
 
@@ -230,6 +242,7 @@ def _document(session: Session, overviews: Mapping[str, Overview]) -> Document:
     listed = [(name, each) for name, found in overviews.items() for each in found.summaries]
     listed.sort(key=lambda named: named[1].snapshot_at, reverse=True)
     drills = {name: drills_in(session, name, each.summaries) for name, each in overviews.items()}
+    suspicious = {name: suspicions_in(session, each.summaries) for name, each in overviews.items()}
     failures = [each for found in overviews.values() for each in found.failures]
     damaged = tuple(each for found in overviews.values() for each in found.damaged)
     return {
@@ -238,6 +251,7 @@ def _document(session: Session, overviews: Mapping[str, Overview]) -> Document:
                 **of_backup(each),
                 "repository": name,
                 "last_drill": of_last_drill(drills[name].get(each.backup_id)),
+                "suspicion": suspicious[name].get(each.backup_id),
             }
             for name, each in listed
         ],

@@ -115,6 +115,8 @@ def _show_status(session: Session, found: Sequence[JobStatus], problems: Mapping
     for each in found:
         if problems[each.job]:
             session.say(f"{each.job}: {problems[each.job]}", BAD)
+        for backup_id, why in each.suspicious.items():
+            session.say(f"{each.job}: suspicious: {backup_id}: {why}", WARN)
         if each.archiver_unknown:
             session.say(
                 f"{each.job}: cannot read the state of the WAL archiver: {each.archiver_unknown}",
@@ -198,6 +200,9 @@ def _document(found: JobStatus, next_run: datetime | None, *, problem: str) -> D
         "owner": found.owner,
         "next_run": moment(next_run) if next_run else None,
         "problem": problem or None,
+        "suspicious": [
+            {"backup": backup_id, "problem": why} for backup_id, why in found.suspicious.items()
+        ],
     }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from holdfast.config.drill import DrillSettings
 from holdfast.config.hooks import HooksSettings
@@ -23,10 +24,13 @@ from holdfast.config.values import (
     Strict,
     Text,
     problem,
+    shown,
 )
 from holdfast.model.backup import CODEC_OF, Codec, Compressor
+from holdfast.model.suspicion import Suspicion
 
 FingerprintKind = Literal["blake3", "sha256"]
+_SHARE = re.compile(r"(\d{1,4})%")
 SESSION_SOCKET = Path("/run/holdfast-sessiond/socket")
 BLOB_GRACE = timedelta(days=1)
 STALL_TIMEOUT = timedelta(minutes=15)
@@ -131,6 +135,30 @@ class VerifySettings(Strict):
     budget: Duration = VERIFY_BUDGET
 
 
+def parse_share(value: Any) -> float:
+    """`50%` as 0.5, above zero."""
+    match = _SHARE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[1]) == 0:
+        raise problem(f"{shown(value)} is not a share", hint="write a percentage: 50%")
+    return int(match[1]) / 100
+
+
+def _off(value: Any) -> Any:
+    """YAML reads `off` as false."""
+    return "off" if value is False else value
+
+
+class SuspicionSettings(Strict):
+    """When a good backup is reported as suspicious: see `model.suspicion`."""
+
+    share: Annotated[float, BeforeValidator(parse_share)] = 0.5
+    smallest: Size = 16 << 20
+    of_last: Annotated[int, Field(ge=3, le=50)] = 7
+
+
+OrOff = Annotated[SuspicionSettings | Literal["off"], BeforeValidator(_off)]
+
+
 class JobSettings(Strict):
     """One or several databases, the repository of their backups, and the limits of a run.
 
@@ -163,6 +191,7 @@ class JobSettings(Strict):
     resumable: bool = False
     checksums: bool | Literal["auto"] = "auto"
     drill: DrillSettings = DrillSettings()
+    suspicion: OrOff | None = None
     hooks: HooksSettings = HooksSettings()
     notify: JobReceivers = Field(default_factory=dict)
     overdue_after: Duration | None = None
@@ -225,6 +254,7 @@ class Settings(Strict):
     metrics_directory: AbsolutePath | None = None
     fingerprint: FingerprintKind = "blake3"
     sessions: SessionsSettings = SessionsSettings()
+    suspicion: OrOff = SuspicionSettings()
     notify: Receivers = Field(default_factory=dict)
     repositories: dict[Name, RepositorySettings]
     jobs: dict[Name, JobSettings]
@@ -240,3 +270,14 @@ class Settings(Strict):
                     hint="mirrors hold the same bytes: give them the same encryption",
                 )
         return self
+
+    def suspicion_of(self, job: str) -> Suspicion | None:
+        """When a backup of that job is suspicious: its own keys before those for all jobs."""
+        found = self.jobs.get(job)
+        own = found.suspicion if found else None
+        common = SuspicionSettings() if self.suspicion == "off" else self.suspicion
+        if own == "off" or (own is None and self.suspicion == "off"):
+            return None
+        keys = own.model_dump(exclude_unset=True) if own is not None else {}
+        rule = common.model_copy(update=keys)
+        return Suspicion(share=rule.share, smallest_bytes=rule.smallest, of_last=rule.of_last)

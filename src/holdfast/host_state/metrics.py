@@ -108,6 +108,7 @@ class TextfileGauges:
             "run_finished_timestamp_seconds": run.finished_at.timestamp(),
             "run_exit_code": run.exit_code,
             "run_ok": float(run.outcome == "ok"),
+            "run_suspicious_backups": len(run.facts.get("suspicious", "").split()),
             "run_skipped_in_a_row": skipped_in_a_row,
             "run_overlap_alarm": float(run.exit_code == SkippedTooOften.exit_code),
         }

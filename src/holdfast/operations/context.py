@@ -5,7 +5,7 @@ A context that only one verb needs is defined beside that verb, as `PruneContext
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -14,6 +14,7 @@ from holdfast.limits.throttle import Throttle
 from holdfast.model.backup import Codec, Encryption
 from holdfast.model.fingerprints import FAST, Algorithms
 from holdfast.model.retention import Policy
+from holdfast.model.suspicion import Sized, Suspicion
 from holdfast.operations.append_only import Leftovers
 from holdfast.ports.host_state import (
     FileLists,
@@ -54,7 +55,8 @@ class RunRules:
 
     `timeout` limits the backup of each database, `stall_timeout` the time since its last byte.
     `attempts` is the number of tries for an operation that may be repeated. After `overlap_alarm`
-    skipped runs in a row, the last one raises an alarm.
+    skipped runs in a row, the last one raises an alarm. `suspicion` says which good backups are
+    reported.
     """
 
     timeout: timedelta | None = None
@@ -62,6 +64,7 @@ class RunRules:
     attempts: int = 1
     resumable: bool = False
     overlap_alarm: int = 3
+    suspicion: Suspicion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +142,7 @@ class HostState:
     """What this host remembers of the runs of a job.
 
     `blob_secret` returns the key for the names of sealed blobs; it is the same in every run.
+    `known_backups` returns the job's good backups, newest first.
     """
 
     history: RunHistory
@@ -147,6 +151,7 @@ class HostState:
     verification_log: VerificationLog
     gauges: Gauges
     blob_secret: Callable[[], bytes]
+    known_backups: Callable[[], Sequence[Sized]] = tuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

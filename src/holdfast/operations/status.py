@@ -58,6 +58,8 @@ class JobStatus:
     """Why the server could not be asked."""
     drills: Drills = field(default_factory=Drills)
     """The job's drills, newest first."""
+    suspicious: Mapping[str, str] = field(default_factory=dict)
+    """Why the newest backup of a database is much smaller or larger than usual, by its id."""
 
     def problem(self, max_age: timedelta | None, *, set_by: str = "--max-age") -> str:
         """Why the job needs attention; empty if it needs none. `set_by` names what set the age."""
@@ -85,6 +87,7 @@ def status(context: StatusContext) -> JobStatus:
     newest = survey.manifests[0] if survey.manifests else None
     runs = context.history.last(context.job.name, count=50)
     archiver, unknown = _archiver(context)
+    rule = context.job.rules.suspicion
     return JobStatus(
         job=context.job.name,
         newest=newest,
@@ -98,6 +101,7 @@ def status(context: StatusContext) -> JobStatus:
         finished_run=next((run for run in runs if run.outcome != "skipped"), None),
         archiver=archiver,
         archiver_unknown=unknown,
+        suspicious=rule.newest_of_each(survey.manifests) if rule else {},
         drills=DrillRecords(context.repository, context.job.name).all(),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,7 @@ from holdfast.wiring.repositories import (
 from holdfast.wiring.sources import SourceOptions, holding_daemon, source_of
 
 if TYPE_CHECKING:
+    from holdfast.model.backup import Summary
     from holdfast.operations.backup.plan import PlanContext
     from holdfast.operations.copy.backups import CopyContext
     from holdfast.operations.prune import PruneContext
@@ -98,6 +99,7 @@ class Configured:
                 attempts=job.attempts,
                 resumable=job.resumable,
                 overlap_alarm=job.overlap_alarm,
+                suspicion=self.settings.suspicion_of(self.name),
             ),
             retention=Policy(
                 last=keep.last,
@@ -146,7 +148,14 @@ class Configured:
             verification_log=self.verification_log,
             gauges=self.gauges,
             blob_secret=lambda: lasting_secret(folder / BLOB_SECRET),
+            known_backups=self._known_backups,
         )
+
+    def _known_backups(self) -> Sequence[Summary]:
+        from holdfast.wiring.reading import index_of
+
+        found = index_of(self.settings, self.name, chosen=self.kept_in)
+        return found.overview(self.name).summaries
 
     @property
     def _notes(self) -> tuple[str, ...]:

@@ -89,6 +89,7 @@ def test_a_listed_backup_carries_its_consistency_and_its_size(cli: CommandLine) 
     made = cli.holdfast("backup", "shop", "--json").document
     (listed,) = cli.holdfast("list", "--json").document["backups"]
     assert (listed.pop("repository"), listed.pop("last_drill")) == ("main", None)
+    assert listed.pop("suspicion") is None
     assert made["backups"] == [listed]
     assert listed.items() <= made.items()
     assert (listed["consistency"], listed["parts"], listed["rows"]) == ("snapshot", 2, 3)

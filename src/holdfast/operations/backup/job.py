@@ -99,6 +99,7 @@ class _Run:
     failures: list[FailedDatabase] = field(default_factory=list)
     without: tuple[FailedStore, ...] = ()
     warnings: list[str] = field(default_factory=list)
+    suspicious: list[str] = field(default_factory=list)
 
     def report(self, job: str) -> RunReport:
         return RunReport(
@@ -184,6 +185,24 @@ def _take_each(
             run.failures.append(FailedDatabase(database=source.database, error=error))
         else:
             run.manifests.append(manifest)
+            _look_at(context, run, manifest)
+
+
+def _look_at(context: BackupContext, run: _Run, manifest: Manifest) -> None:
+    """Warn if the backup is much smaller or larger than those before it; never fails the run."""
+    rule = context.job.rules.suspicion
+    if rule is None:
+        return
+    try:
+        known = context.state.known_backups()
+    except HoldfastError as error:
+        events.warning("earlier_backups_not_read", job=manifest.job, problem=error.message)
+        return
+    why = rule.of(manifest, [each for each in known if each.backup_id != manifest.backup_id])
+    if why:
+        events.warning("backup_suspicious", backup=manifest.backup_id, because=why)
+        run.warnings.append(f"backup {manifest.backup_id} is suspicious: {why}")
+        run.suspicious.append(manifest.backup_id)
 
 
 def _name_id(run_id: str, database: str) -> str:
@@ -255,6 +274,8 @@ def _recorded(context: BackupContext, run: _Run) -> Iterator[None]:
 
 def _facts(run: _Run) -> dict[str, str]:
     warned = {"warnings": "; ".join(run.warnings)} if run.warnings else {}
+    if run.suspicious:
+        warned["suspicious"] = " ".join(run.suspicious)
     if not run.failures and len(run.manifests) <= 1:
         return warned
     failed = ", ".join(each.database for each in run.failures)
