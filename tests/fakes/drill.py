@@ -10,6 +10,7 @@ from holdfast.model.drill import Answer, DrillFinding, ProofRow
 from holdfast.model.errors import HoldfastError
 from holdfast.model.restore import StoredParts
 from holdfast.ports.drill import DrillRoom, DrillServer, OpenServer
+from holdfast.ports.target import RestoreOptions
 from tests.fakes.source import FakeTarget
 
 
@@ -21,12 +22,14 @@ class FakeDrillServer(DrillServer):
         self.restored = FakeTarget()
         self.lacks: Sequence[DrillFinding] = ()
         self.proves: Sequence[ProofRow] = ()
+        self.verifies: Sequence[ProofRow] = ()
         self.answers: Mapping[str, Answer] = {}
         self.fails_at = ""
         self.fails_with: HoldfastError | None = None
         self.recovered_to: datetime | None = None
         self.manifest: Manifest | None = None
         self.room: DrillRoom | None = None
+        self.until: datetime | None = None
         self.kept = False
         self.opened: OpenServer = self._opened
 
@@ -40,6 +43,14 @@ class FakeDrillServer(DrillServer):
     def target(self, database: str) -> FakeTarget:
         self._called("target")
         return self.restored
+
+    @property
+    def options(self) -> RestoreOptions:
+        return RestoreOptions(globals=True, tablespaces=False)
+
+    def verify_files(self) -> Iterable[ProofRow]:
+        self._called("verify_files")
+        return self.verifies
 
     def recover(self) -> None:
         self._called("recover")
@@ -66,8 +77,8 @@ class FakeDrillServer(DrillServer):
         self.calls.append("close")
         self.kept = keep
 
-    def _opened(self, manifest: Manifest, room: DrillRoom) -> DrillServer:
-        self.manifest, self.room = manifest, room
+    def _opened(self, manifest: Manifest, room: DrillRoom, until: datetime | None) -> DrillServer:
+        self.manifest, self.room, self.until = manifest, room, until
         self.restored = FakeTarget()
         return self
 

@@ -66,7 +66,11 @@ class CommandLine:
         self._capsys = capsys
         monkeypatch.setitem(wiring_sources.SOURCES, PostgresSettings, lambda *_: self.source)
         monkeypatch.setitem(wiring_sources.TARGETS, "fake", {"fake": self._make_target})
-        monkeypatch.setitem(wiring_drill.SERVERS, "fake", self.drill_server.opened)
+        monkeypatch.setitem(
+            wiring_drill.SERVERS,
+            "fake",
+            lambda wanted: self.drill_server.opened(wanted.manifest, wanted.room, wanted.until),
+        )
         monkeypatch.setattr("holdfast.cli.drill.give_way", lambda: None)
 
     def _make_target(self, _url: str, _password: str | None) -> Target:

@@ -6,7 +6,7 @@ import os
 import pwd
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +14,10 @@ from pathlib import Path
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Manifest
 from holdfast.model.drill import DrillFinding, ProofRow
-from holdfast.model.restore import Restored
+from holdfast.model.restore import RestoredTable
 from holdfast.operations.parts.proof import RepositoryParts
+from holdfast.operations.restore.backup import restore
 from holdfast.ports.drill import DrillRoom, DrillServer
-from holdfast.ports.target import RestoreOptions, RestoreRequest
 from holdfast.repositories.local import LocalRepository
 from tests.fakes.progress import FakeProgress
 from tests.support.processes import PROC
@@ -44,7 +44,7 @@ class Drilled:
     """What a drill found."""
 
     findings: list[DrillFinding] = field(default_factory=list)
-    restored: Restored = field(default_factory=Restored)
+    tables: Sequence[RestoredTable] = ()
     rows: list[ProofRow] = field(default_factory=list)
 
     def row(self, name: str) -> ProofRow:
@@ -62,21 +62,29 @@ def stored(repository: Path, backup_id: str = "shop/latest") -> tuple[Manifest, 
     return Catalog(opened).find(backup_id), RepositoryParts(repository=opened)
 
 
-def restored(server: DrillServer, manifest: Manifest, parts: RepositoryParts) -> Drilled:
+def restored(
+    server: DrillServer,
+    manifest: Manifest,
+    parts: RepositoryParts,
+    *,
+    before_start: Callable[[DrillServer], object] = lambda _: None,
+) -> Drilled:
     """Everything that a drill does before the proofs; stops at a finding that blocks."""
     drilled = Drilled(findings=list(server.problems(parts)))
     if any(each.blocks for each in drilled.findings):
         return drilled
     server.prepare()
-    request = RestoreRequest(
-        parts=manifest.parts,
-        options=RestoreOptions(globals=True),
-        server_version=manifest.server.version,
+    report = restore(
+        parts.repository,
+        server.target(manifest.server.database),
+        manifest.backup_id,
+        progress=FakeProgress(),
+        options=server.options,
         workers=2,
         settings=server.settings,
     )
-    target = server.target(manifest.server.database)
-    drilled.restored = target.restore(request, parts, FakeProgress())
+    drilled.tables = report.tables
+    before_start(server)
     server.recover()
     return drilled
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +22,8 @@ from tests.support.installation import Installation
 def drill_folder(installation: Installation) -> Iterator[Path]:
     """A folder for the rooms of the installation's drills; none may be left in it afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="hfd-"))
+    # A server that root starts runs as another user, who must get to its room.
+    folder.chmod(0o755)
     installation.job["drill"] = {"folder": str(folder / "rooms")}
     try:
         yield folder / "rooms"
@@ -49,3 +54,14 @@ def failed(installation: Installation, *arguments: str) -> dict[str, Any]:
 def bad_rows(drill: dict[str, Any]) -> list[str]:
     """The names of the proofs that failed."""
     return [row["name"] for row in drill["rows"] if row["outcome"] == "failed"]
+
+
+def killed_at(installation: Installation, failpoint: str) -> None:
+    """A drill that is killed at a failpoint, as by a power cut."""
+    done = subprocess.run(
+        installation.argv("drill", "shop"),
+        env=os.environ | {"HOLDFAST_FAILPOINT": failpoint},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()

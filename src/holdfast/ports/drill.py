@@ -11,7 +11,7 @@ from holdfast.model.backup import Manifest
 from holdfast.model.drill import Answer, DrillFinding, ProofRow
 from holdfast.model.restore import StoredParts
 from holdfast.ports.port import Port
-from holdfast.ports.target import Target
+from holdfast.ports.target import WHOLE, RestoreOptions, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,11 @@ class DrillServer(Port, ABC):
         """
 
     @property
+    def options(self) -> RestoreOptions:
+        """How the backup is restored into the target: as much of it as the target can take."""
+        return WHOLE
+
+    @property
     def settings(self) -> Mapping[str, str] | None:
         """The settings that a restore writes for the server of a cluster; None for other kinds."""
         return None
@@ -76,6 +81,10 @@ class DrillServer(Port, ABC):
     def holds_every_database(self) -> bool:
         """Whether a backup of a whole server was restored, with any number of databases."""
         return False
+
+    def verify_files(self) -> Iterable[ProofRow]:
+        """What the server's own programs say of restored files, before `recover` changes them."""
+        return ()
 
     def recover(self) -> None:
         """Bring what was restored to the drill's target: a server for files starts here.
@@ -131,5 +140,8 @@ class DrillServer(Port, ABC):
         """
 
 
-OpenServer = Callable[[Manifest, DrillRoom], DrillServer]
-"""Makes the throw-away server for a backup; raises `Unsupported` for a kind without drills."""
+OpenServer = Callable[[Manifest, DrillRoom, datetime | None], DrillServer]
+"""Makes the throw-away server for a backup; raises `Unsupported` for a kind without drills.
+
+The moment is that to which a cluster recovers; None for the newest one that its archive reaches.
+"""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 
+from holdfast.model.drill import DrillFinding
 from holdfast.model.errors import ConfigInvalid, ToolMissing
 from holdfast.runtime.process import ChildFailed, User, output_of, running
 
@@ -46,6 +47,21 @@ def has_isolation(user: User | None) -> bool:
     except (ChildFailed, ToolMissing):
         return False
     return True
+
+
+def network_finding(user: str) -> list[DrillFinding]:
+    """A finding where the host cannot take the network from a server that `user` runs."""
+    if has_isolation(user_named(user)):
+        return []
+    return [
+        DrillFinding(
+            subject="network",
+            problem="this host lets the throw-away server have its network",
+            hint="a foreign table of the backup could reach another server: allow user"
+            " namespaces (sysctl user.max_user_namespaces)",
+            blocks=False,
+        )
+    ]
 
 
 def give_way() -> None:

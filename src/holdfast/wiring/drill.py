@@ -6,6 +6,8 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from holdfast.catalog.drill_records import DrillRecords, Drills
@@ -15,6 +17,7 @@ from holdfast.locking.host_lock import FlockGuard
 from holdfast.model.backup import POSTGRES_CLUSTER, Manifest
 from holdfast.model.errors import ConfigInvalid, Unsupported
 from holdfast.operations.drill.database import DrillContext, DrillHost
+from holdfast.operations.drill.recovery import DrillRecovery
 from holdfast.operations.drill.rooms import Rooms
 from holdfast.operations.restore.windows import WindowsContext
 from holdfast.operations.verify.backup import BackupReader
@@ -44,7 +47,7 @@ def drill_context(
         job=job,
         reader=reader,
         guard=FlockGuard(locks, clock=reader.clock, run_id=secrets.token_hex(16)),
-        open_server=open_server,
+        open_server=DrillServers(settings=settings, job=job, reader=reader, chosen=chosen).open,
         host=_host(settings, job),
     )
 
@@ -93,27 +96,6 @@ def windows_context(
     )
 
 
-def open_server(manifest: Manifest, room: DrillRoom) -> DrillServer:
-    """Obeys `ports.drill.OpenServer`."""
-    opens = SERVERS.get(manifest.server.kind)
-    if opens is None:
-        raise Unsupported(
-            f"cannot drill '{manifest.backup_id}': there is no throw-away server for a backup of"
-            f" kind '{manifest.server.kind}'",
-            hint="restore it by hand into a server of its own",
-        )
-    return opens(manifest, room)
-
-
-def _postgres(manifest: Manifest, room: DrillRoom) -> DrillServer:
-    from holdfast.sources.postgres.drill.logical import LogicalDrillServer
-
-    return LogicalDrillServer(manifest, room)
-
-
-SERVERS: dict[str, Callable[[Manifest, DrillRoom], DrillServer]] = {"postgres": _postgres}
-
-
 def _version() -> str:
     """The version of holdfast; a source tree that nobody installed has none."""
     try:
@@ -128,3 +110,69 @@ def _user(asked: DrillSettings, manifest: Manifest) -> str:
         return ""
     is_postgres = manifest.server.kind in ("postgres", POSTGRES_CLUSTER)
     return asked.user or ("postgres" if is_postgres else "mysql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillServers:
+    """Makes the servers for the drills of `job`; `reader` reads its repository."""
+
+    settings: Settings
+    job: str
+    reader: BackupReader
+    chosen: str = ""
+
+    def open(self, manifest: Manifest, room: DrillRoom, until: datetime | None) -> DrillServer:
+        """Obeys `ports.drill.OpenServer`."""
+        opens = SERVERS.get(manifest.server.kind)
+        if opens is None:
+            raise Unsupported(
+                f"cannot drill '{manifest.backup_id}': a backup of kind '{manifest.server.kind}' is"
+                " not drilled yet",
+                hint="restore it by hand into a server of its own",
+            )
+        return opens(Wanted(servers=self, manifest=manifest, room=room, until=until))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One server to make: for which backup, where, and the moment to which a cluster recovers."""
+
+    servers: DrillServers
+    manifest: Manifest
+    room: DrillRoom
+    until: datetime | None
+
+
+def _postgres(wanted: Wanted) -> DrillServer:
+    from holdfast.sources.postgres.drill.logical import LogicalDrillServer
+
+    return LogicalDrillServer(wanted.manifest, wanted.room)
+
+
+def _cluster(wanted: Wanted) -> DrillServer:
+    from holdfast.sources.postgres.drill.physical import PhysicalDrillServer, WalSupply
+    from holdfast.wiring.wal import fetching
+
+    servers = wanted.servers
+    recovery = DrillRecovery(
+        manifest=wanted.manifest,
+        reader=servers.reader,
+        context=lambda: fetching(servers.settings, servers.job, chosen=servers.chosen),
+        until=wanted.until,
+    )
+    supply = WalSupply(plan=recovery.plan, fetching=recovery.fetching)
+    return PhysicalDrillServer(wanted.manifest, wanted.room, supply)
+
+
+def _mysql(wanted: Wanted) -> DrillServer:
+    from holdfast.sources.mysql.drill.servers import server_for
+
+    return server_for(wanted.manifest, wanted.room)
+
+
+SERVERS: dict[str, Callable[[Wanted], DrillServer]] = {
+    "postgres": _postgres,
+    POSTGRES_CLUSTER: _cluster,
+    "mysql": _mysql,
+    "mariadb": _mysql,
+}

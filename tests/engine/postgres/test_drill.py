@@ -20,7 +20,7 @@ from holdfast.model.errors import CheckRefused, DeadlineExceeded, RunInFlight
 from holdfast.runtime.events import Failpoint
 from holdfast.runtime.processes_below import end_processes_below, processes_below
 from tests.support.clusters import Cluster
-from tests.support.drills import bad_rows, drill_folder, failed, left_in
+from tests.support.drills import bad_rows, drill_folder, failed, killed_at, left_in
 from tests.support.installation import Installation
 from tests.support.pgbench_cluster import PgbenchCluster
 from tests.support.postgres_server import PostgresServer
@@ -220,13 +220,7 @@ DRILL_FAILPOINTS = [name for name in get_args(Failpoint) if name.startswith("dri
 def test_a_killed_drill_leaves_nothing_after_the_next_one(
     shop: Installation, failpoint: str
 ) -> None:
-    killed = subprocess.run(
-        shop.argv("drill", "shop"),
-        env=os.environ | {"HOLDFAST_FAILPOINT": failpoint},
-        capture_output=True,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL
+    killed_at(shop, failpoint)
     document = shop.run("drill", "shop")
     assert document["drills"][0]["outcome"] == "passed"
     assert left_in(rooms(shop)) == []

@@ -25,6 +25,7 @@ from holdfast.model.errors import (
     DrillFailed,
     HoldfastError,
     RestoreFailed,
+    TargetOutOfReach,
     VerifyFailed,
 )
 from holdfast.model.restore import RestoredTable
@@ -41,13 +42,11 @@ from holdfast.operations.restore.backup import restore
 from holdfast.operations.verify.backup import BackupReader
 from holdfast.ports.drill import DrillRoom, DrillServer, OpenServer
 from holdfast.ports.run import Guard
-from holdfast.ports.target import RestoreOptions
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 
 # The rows of a record: enough for an auditor, too few to make it unreadable.
 MOST_TABLE_ROWS = 1000
-TABLESPACES_ELSEWHERE = RestoreOptions(globals=True, tablespaces=False)
 CHECK_SECONDS = 300.0
 
 
@@ -153,14 +152,17 @@ def _code_of(course: _Course) -> int:
     if course.outcome is Outcome.PASSED:
         return 0
     found_bad = course.error is None or isinstance(
-        course.error, VerifyFailed | RestoreFailed | DrillFailed
+        course.error, VerifyFailed | RestoreFailed | TargetOutOfReach | DrillFailed
     )
     return DrillFailed.exit_code if found_bad or not course.error else course.error.exit_code
 
 
+_ROWS = {VerifyFailed: "fingerprints", RestoreFailed: "restore", TargetOutOfReach: "recovery"}
+
+
 def _row_of(error: HoldfastError) -> list[ProofRow]:
     """The row that an error of the restore failed; none for what proves nothing."""
-    name = {VerifyFailed: "fingerprints", RestoreFailed: "restore"}.get(type(error), "")
+    name = _ROWS.get(type(error), "")
     detail = error.message
     return [ProofRow(name=name, outcome=Outcome.FAILED, detail=detail)] if name else []
 
@@ -179,7 +181,7 @@ class _Drill:
         require_identity(manifest, context.reader.identities)
         rooms.require_space(manifest.plain_bytes)
         with rooms.made(user=context.host.user_of(manifest)) as room:
-            server = context.open_server(manifest, room)
+            server = context.open_server(manifest, room, self.request.not_after)
             watch = DrillWatch(
                 budget=self.request.budget,
                 ends=ends,
@@ -211,6 +213,8 @@ class _Drill:
         events.reached("drill-prepared")
         self._restore(server, repository)
         events.reached("drill-restored")
+        with self._timed("checks"):
+            course.rows += server.verify_files()
         with self._timed("recovery"):
             server.recover()
         course.server = server.version
@@ -226,7 +230,8 @@ class _Drill:
             yield
 
     def _took(self, name: str, began: float) -> None:
-        seconds = round(time.monotonic() - began, 3)
+        before: float = getattr(self.course.seconds, name)
+        seconds = round(before + time.monotonic() - began, 3)
         self.course.seconds = replace(self.course.seconds, **{name: seconds})
 
     def _stored(self, repository: MeasuredRepository) -> RepositoryParts:
@@ -252,16 +257,12 @@ class _Drill:
                 server.target(self.manifest.server.database),
                 self.manifest.backup_id,
                 progress=progress,
-                options=self._options(server),
+                options=server.options,
                 workers=self.context.host.workers,
                 settings=server.settings,
                 identities=self.context.reader.identities,
             )
         self.course.rows += [*_table_rows(report.tables), *_notes(report.notes)]
-
-    def _options(self, server: DrillServer) -> RestoreOptions:
-        """Everything of a backup of rows; the files of a server come back as they are."""
-        return RestoreOptions() if server.holds_every_database else TABLESPACES_ELSEWHERE
 
     def _prove(self, server: DrillServer, repository: MeasuredRepository) -> None:
         self.course.rows.append(self._fingerprints(repository))

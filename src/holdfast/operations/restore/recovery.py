@@ -76,6 +76,13 @@ def require_reachable(
     return _require_way(wal, manifest, recovery)
 
 
+def is_archived(repository: Repository, manifest: Manifest) -> bool:
+    """Whether any WAL of the cluster of the backup is archived."""
+    return any(
+        each.cluster == manifest.proof.cluster for each in archived(repository, manifest.job)
+    )
+
+
 def _require_after(
     repository: Repository, manifest: Manifest, recovery: Recovery, *, now: datetime
 ) -> None:

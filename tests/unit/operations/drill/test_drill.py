@@ -24,6 +24,7 @@ from holdfast.model.errors import (
     RepositoryFull,
     RestoreFailed,
     RunInFlight,
+    TargetOutOfReach,
     ToolMissing,
     VerifyFailed,
 )
@@ -40,7 +41,7 @@ from tests.fakes.progress import FakeProgress
 from tests.fakes.source import FakeSource, table
 from tests.support.memory_job import MemoryJob
 
-ALL_CALLS = ["problems", "prepare", "target", "recover", "prove", "close"]
+ALL_CALLS = ["problems", "prepare", "target", "verify_files", "recover", "prove", "close"]
 
 
 class Drilling:
@@ -149,6 +150,7 @@ def test_what_the_host_lacks_ends_the_drill_before_the_load(drilling: Drilling) 
         ("prepare", ToolMissing("no initdb"), [], ToolMissing.exit_code),
         ("target", RestoreFailed("no table"), ["restore"], DrillFailed.exit_code),
         ("target", VerifyFailed("no part"), ["fingerprints"], DrillFailed.exit_code),
+        ("problems", TargetOutOfReach("a gap"), ["recovery"], DrillFailed.exit_code),
         ("recover", DrillFailed("no WAL"), [], DrillFailed.exit_code),
         ("prove", DrillFailed("gone"), [], DrillFailed.exit_code),
     ],
@@ -175,6 +177,21 @@ def test_a_bad_row_of_the_server_fails_the_drill(drilling: Drilling) -> None:
     drilling.server.proves = [compared("amcheck", expected="no damage", found="1 damaged one")]
     assert drilling.run().exit_code == DrillFailed.exit_code
     assert bad(drilling.records[0]) == ["amcheck"]
+
+
+def test_files_are_verified_before_their_server_starts(drilling: Drilling) -> None:
+    drilling.server.verifies = [compared("pg_verifybackup", expected="whole", found="a hole")]
+    assert drilling.run().exit_code == DrillFailed.exit_code
+    assert bad(drilling.records[0]) == ["pg_verifybackup"]
+    assert drilling.server.calls == ALL_CALLS
+
+
+def test_the_server_is_told_the_moment_to_recover_to(drilling: Drilling) -> None:
+    wanted = datetime(2030, 1, 1, tzinfo=UTC)
+    drilling.run(DrillRequest(not_after=wanted))
+    assert drilling.server.until == wanted
+    drilling.run()
+    assert drilling.server.until is None
 
 
 def test_a_check_of_another_database_is_not_asked(drilling: Drilling) -> None:

@@ -1,19 +1,19 @@
-"""What this host lacks for a backup, as findings that name the package where it is known."""
+"""What the definitions of a backup ask of a server, and what of that this host lacks."""
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from holdfast.model.backup import Part, PartKind
 from holdfast.model.drill import DrillFinding
-from holdfast.model.units import size
-from holdfast.runtime.process import ChildFailed, User, output_of
-from holdfast.runtime.server_process import environment
-from holdfast.sources.mysql.drill.needs import Needs
-from holdfast.sources.mysql.drill.programs import PACKAGES
-from holdfast.sources.mysql.dump.programs import Program
+from holdfast.model.part_details import MysqlDatabase
+from holdfast.model.restore import StoredParts
+from holdfast.runtime.process import ChildFailed
+from holdfast.sources.mysql.dump.programs import PACKAGES, Program
 from holdfast.sources.mysql.server.session import MARIADB, MYSQL
 
 BUILT_IN = {
@@ -49,24 +49,81 @@ LOGIN_LIBRARIES = {
     "authentication_ldap_simple": "authentication_ldap_simple",
     "authentication_ldap_sasl": "authentication_ldap_sasl",
 }
-# The rows, their indexes, and the server's own files.
-ROOM_TIMES, ROOM_BYTES = 2, 512 << 20
+PROFILES = Path("/etc/apparmor.d")
+APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
+_RULE = re.compile(r"^\s*[^#\s]", re.MULTILINE)
 _PLUGINS = re.compile(r"^plugin-dir\s+(\S.*?)\s*$", re.MULTILINE)
 _NO_COLLATION = re.compile(r"(?:collation|character set).*", re.IGNORECASE)
+
+
+SCRIPTS = {PartKind.PRE_DATA, PartKind.INDEXES, PartKind.POST_DATA, PartKind.GLOBALS}
+# Strings hold comments and default values, in which these words mean nothing.
+_STRING = re.compile(rb"'(?:[^'\\]|\\.|'')*'|`(?:[^`]|``)*`", re.DOTALL)
+_ENGINE = re.compile(rb"\bENGINE\s*=\s*([A-Za-z][A-Za-z0-9_]*)", re.IGNORECASE)
+_COLLATION = re.compile(rb"\bCOLLATE(?:\s*=\s*|\s+)([A-Za-z0-9_]+)", re.IGNORECASE)
+_ENCRYPTED = re.compile(rb"`?\bENCRYPTED`?\s*=\s*`?YES\b", re.IGNORECASE)
+_ENCRYPTION = re.compile(rb"\bENCRYPTION\s*=\s*'Y'", re.IGNORECASE)
+_LOGIN = re.compile(rb"\bIDENTIFIED (?:VIA|WITH) ['`\"]?([A-Za-z0-9_]+)", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Needs:
+    """Names as the definitions write them; engines in capitals, collations in small letters."""
+
+    engines: set[str] = field(default_factory=set)
+    collations: set[str] = field(default_factory=set)
+    logins: set[str] = field(default_factory=set)
+    is_encrypted: bool = False
+
+    def read(self, script: bytes) -> None:
+        """Add what the statements of `script` name."""
+        self.logins |= set(_found(_LOGIN, script))
+        self.is_encrypted |= bool(_ENCRYPTION.search(script))
+        bare = _STRING.sub(_emptied, script)
+        self.engines |= {name.upper() for name in _found(_ENGINE, bare)}
+        self.collations |= {name.lower() for name in _found(_COLLATION, bare)}
+        self.is_encrypted |= bool(_ENCRYPTED.search(bare))
+
+
+def _emptied(text: re.Match[bytes]) -> bytes:
+    """Nothing of a string; MariaDB quotes the name of this one option."""
+    return text[0] if text[0].upper() == b"`ENCRYPTED`" else b"''"
+
+
+def _found(pattern: re.Pattern[bytes], text: bytes) -> list[str]:
+    return [match[1].decode() for match in pattern.finditer(text)]
+
+
+def needs_of(parts: Iterable[Part], stored: StoredParts) -> Needs:
+    """What the scripts of definitions need; a dump in one piece is not read for that.
+
+    Raises `VerifyFailed` for a damaged script.
+    """
+    needs = Needs()
+    for part in parts:
+        if isinstance(part.details, MysqlDatabase):
+            needs.collations.add(part.details.collation.lower())
+        if part.kind in SCRIPTS:
+            with stored.proven(part) as proven:
+                needs.read(proven.whole())
+    return needs
+
+
+Printed = Callable[[list[str]], str]
+"""The options that the server prints if it is called with these; it starts nothing."""
 
 
 class HostGaps:
     """Compares `needs` with the server `program`, which only prints its options for that."""
 
-    def __init__(self, program: Program, needs: Needs, *, folder: Path, user: User | None) -> None:
+    def __init__(self, program: Program, needs: Needs, *, printed: Printed) -> None:
         self._program = program
         self._needs = needs
-        self._folder = folder
-        self._user = user
+        self._printed = printed
         self._said = ""
 
     def found(self) -> Iterator[DrillFinding]:
-        self._said = self._options([])
+        self._said = self._printed([])
         yield from self._engines()
         yield from self._logins()
         yield from self._collations()
@@ -79,21 +136,10 @@ class HostGaps:
 
     def libraries(self) -> list[str]:
         """The libraries of plugins that the backup needs and this host has."""
-        self._said = self._said or self._options([])
+        self._said = self._said or self._printed([])
         wanted = [LIBRARIES[each] for each in self._missing_engines() if each in LIBRARIES]
         wanted += [LOGIN_LIBRARIES[each] for each in self._needs.logins if each in LOGIN_LIBRARIES]
         return sorted(name for name in wanted if self._is_installed(name))
-
-    def _options(self, options: list[str]) -> str:
-        """What the server prints as its options; it starts nothing and opens no data directory."""
-        # It tests the data directory for capital letters by a file: never in production's.
-        argv = [self._program.path, "--no-defaults", f"--datadir={self._folder}", *options]
-        return output_of(
-            [*argv, "--verbose", "--help"],
-            env=environment(self._folder),
-            cwd=self._folder,
-            user=self._user,
-        )
 
     def _missing_engines(self) -> list[str]:
         return sorted(self._needs.engines - BUILT_IN[self._program.kind])
@@ -143,7 +189,7 @@ class HostGaps:
             charset = named.partition("_")[0]
             options = [f"--character-set-server={charset}", f"--collation-server={named}"]
             try:
-                self._options(options)
+                self._printed(options)
             except ChildFailed as error:
                 told = _NO_COLLATION.search(error.stderr)
                 yield DrillFinding(
@@ -153,12 +199,14 @@ class HostGaps:
                 )
 
 
-def no_room(folder: Path, plain_bytes: int) -> Iterator[DrillFinding]:
-    """A finding if `folder` has no room for a restored backup of that size."""
-    free, wanted = shutil.disk_usage(folder).free, plain_bytes * ROOM_TIMES + ROOM_BYTES
-    if free < wanted:
-        yield DrillFinding(
-            subject=f"disk of '{folder}'",
-            problem=f"{size(free)} are free, and a drill of this backup may need {size(wanted)}",
-            hint="free disk space, or name a folder on a larger disk",
-        )
+def confining_profile(program: Program) -> Path | None:
+    """The AppArmor profile that keeps the server out of other folders; None if nothing does."""
+    try:
+        if APPARMOR.read_text().strip() != "Y":
+            return None
+        real = os.path.realpath(program.path)
+        profile = PROFILES / real.strip("/").replace("/", ".")
+        is_off = (PROFILES / "disable" / profile.name).exists()
+        return profile if not is_off and _RULE.search(profile.read_text()) else None
+    except OSError:
+        return None

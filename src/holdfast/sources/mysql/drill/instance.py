@@ -7,25 +7,129 @@ import secrets
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from holdfast.model.errors import ConfigInvalid, DatabaseUnreachable, DrillFailed, HoldfastError
+from holdfast.model.errors import DatabaseUnreachable, DrillFailed, HoldfastError
 from holdfast.ports.drill import DrillRoom
 from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.files import PRIVATE_FILE, make_folder, new_file
-from holdfast.runtime.process import ChildFailed, User, running
+from holdfast.runtime.isolation import isolated, user_named
+from holdfast.runtime.process import ChildFailed, output_of, running
 from holdfast.runtime.server_process import ServerProcess, environment
-from holdfast.sources.mysql.drill.options import Place, of_server
-from holdfast.sources.mysql.drill.programs import confining_profile, installer_beside
-from holdfast.sources.mysql.dump.programs import Program
-from holdfast.sources.mysql.server.connection import Address, login_options
+from holdfast.sources.mysql.drill.host_gaps import confining_profile
+from holdfast.sources.mysql.dump.programs import Program, installer_of
+from holdfast.sources.mysql.server.connection import Address, ConnectionLost, login_options
 from holdfast.sources.mysql.server.session import MARIADB, Session, session
 
 ACCOUNT = "holdfast-drill"
 LOG_LINES, LOG_TAIL_BYTES = 4, 1 << 16
 # The budget of the drill ends a start that takes too long.
 START_SECONDS = 7 * 86400.0
+MIB = 1 << 20
+LARGEST_PACKET = "1G"
+# The server itself needs about this much beside its buffer pool, and each session some more.
+SERVER_MIB = 160
+LEAST_POOL_MIB, MOST_POOL_MIB = 16, 1024
+DEFAULT_POOL_MIB = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """The files of one server, all in the private folders of its drill."""
+
+    folder: Path
+    sockets: Path
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def socket(self) -> Path:
+        return self.sockets / "mysql.sock"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "server.log"
+
+    @property
+    def first_statements(self) -> Path:
+        """The statements that the server runs before it answers anybody."""
+        return self.folder / "first.sql"
+
+    @property
+    def login(self) -> Path:
+        """The option file that a client logs in with, for the operator of a kept server."""
+        return self.folder / "login.cnf"
+
+    @property
+    def temporary(self) -> Path:
+        return self.folder / "tmp"
+
+    @property
+    def exchanged(self) -> Path:
+        """The empty folder that LOAD DATA and INTO OUTFILE are confined to."""
+        return self.folder / "files"
+
+
+# `loose`: one of the two servers, or an older release, lacks the option.
+ALONE = (
+    "--skip-networking",
+    "--skip-name-resolve",
+    "--event-scheduler=OFF",
+    "--skip-log-bin",
+    "--loose-skip-slave-start",
+    "--loose-skip-replica-start",
+    # It would listen on a port and a socket of its own.
+    "--loose-mysqlx=OFF",
+    "--local-infile=OFF",
+    "--loose-symbolic-links=OFF",
+    # It reports to MariaDB's authors.
+    "--loose-feedback=OFF",
+    "--loose-wsrep-on=OFF",
+)
+SMALL = (
+    "--performance-schema=OFF",
+    "--loose-innodb-buffer-pool-load-at-startup=OFF",
+    "--loose-innodb-buffer-pool-dump-at-shutdown=OFF",
+    "--loose-auto-generate-certs=OFF",
+    "--loose-sha256-password-auto-generate-rsa-keys=OFF",
+    "--loose-caching-sha2-password-auto-generate-rsa-keys=OFF",
+)
+# A server that refuses what a backup may hold would fail the drill, and not the backup.
+ADMITTING = (
+    f"--max-allowed-packet={LARGEST_PACKET}",
+    "--loose-innodb-read-only-compressed=OFF",
+    "--loose-mysql-native-password=ON",
+)
+
+
+def of_server(place: Place, *, memory_bytes: int) -> list[str]:
+    """The options of a server; `--no-defaults` is first, so no file of this host adds any."""
+    return [
+        "--no-defaults",
+        f"--datadir={place.data}",
+        f"--socket={place.socket}",
+        f"--pid-file={place.folder / 'server.pid'}",
+        f"--log-error={place.log}",
+        f"--tmpdir={place.temporary}",
+        f"--secure-file-priv={place.exchanged}",
+        f"--init-file={place.first_statements}",
+        f"--innodb-buffer-pool-size={pool_mib(memory_bytes)}M",
+        *ALONE,
+        *SMALL,
+        *ADMITTING,
+    ]
+
+
+def pool_mib(memory_bytes: int) -> int:
+    """The size of InnoDB's buffer pool: half of the memory that the server itself leaves."""
+    if not memory_bytes:
+        return DEFAULT_POOL_MIB
+    left = memory_bytes // MIB - SERVER_MIB
+    return max(LEAST_POOL_MIB, min(left // 2, MOST_POOL_MIB))
 
 
 class Instance:
@@ -44,7 +148,7 @@ class Instance:
         """Make an empty data directory; raises `DrillFailed`, `ToolMissing`."""
         if self._program.kind == MARIADB:
             argv = [
-                *(installer_beside(self._program), "--no-defaults", f"--datadir={self.place.data}"),
+                *(installer_of(self._program), "--no-defaults", f"--datadir={self.place.data}"),
                 *("--auth-root-authentication-method=normal", "--skip-test-db"),
                 *("--skip-name-resolve", f"--tmpdir={self.place.temporary}", *options),
             ]
@@ -59,7 +163,7 @@ class Instance:
             # As the server's user: the script of MariaDB, run by root, changes files of the host.
             with (
                 running(
-                    argv,
+                    isolated(argv, self._user),
                     stdout=False,
                     cwd=self.place.folder,
                     user=self._user,
@@ -81,7 +185,10 @@ class Instance:
             *options,
         ]
         self._server = ServerProcess.started(
-            argv, folder=self.place.folder, log=self.place.log, user=self._user
+            isolated(argv, self._user),
+            folder=self.place.folder,
+            log=self.place.log,
+            user=self._user,
         )
         with self._work.registered(self._server.end):
             if not self._server.wait(self._answers, within_seconds=START_SECONDS):
@@ -147,7 +254,7 @@ class Instance:
     def session(self, database: str = "") -> Iterator[Session]:
         """A session of the server's administrator; `abort` cuts it.
 
-        Raises `DrillFailed` if the server has ended.
+        Raises `DrillFailed` if the server has ended, or ends during the session.
         """
         try:
             with (
@@ -155,10 +262,8 @@ class Instance:
                 self._work.registered(asking.cut),
             ):
                 yield asking
-        except DatabaseUnreachable as error:
-            if self._server is not None and self._server.is_running:
-                raise
-            raise self.failed("it ended", doing="use") from error
+        except (ConnectionLost, DatabaseUnreachable) as error:
+            raise self.failed(error.message, doing="use") from error
 
     @property
     def connection(self) -> str:
@@ -220,13 +325,17 @@ def _statements(password: str) -> str:
     )
 
 
-def user_named(name: str) -> User | None:
-    """The user to run as; None for an empty name. Raises `ConfigInvalid` for an unknown one."""
-    if not name:
-        return None
-    if (found := User.named(name)) is None:
-        raise ConfigInvalid(
-            f"cannot run a server as user '{name}': there is no such user",
-            hint="install the server's package, which makes user 'mysql', or name another user",
-        )
-    return found
+def printed_options(program: Program, room: DrillRoom, options: Sequence[str]) -> str:
+    """What the server prints as its options; it starts nothing and opens no data directory.
+
+    Raises `ChildFailed` for options that it refuses.
+    """
+    # It tests the data directory for capital letters by a file: never in production's.
+    argv = [program.path, "--no-defaults", f"--datadir={room.folder}", *options]
+    folder = Path(room.folder)
+    return output_of(
+        [*argv, "--verbose", "--help"],
+        env=environment(folder),
+        cwd=folder,
+        user=user_named(room.user),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -166,6 +166,11 @@ class DatadirTarget(Target):
         for place, folders, files in os.walk(self._folder):
             for name in (*folders, *files):
                 os.chown(Path(place) / name, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def holds_files(parts: Sequence[Part]) -> bool:
+    """Whether the backup is one of a server's files."""
+    return any(isinstance(part.details, MysqlServerFiles) for part in parts)
 
 
 def _only_part(request: RestoreRequest, folder: str) -> tuple[Part, MysqlServerFiles]:

@@ -10,6 +10,8 @@ from holdfast.model.backup import Manifest
 from holdfast.model.drill import Answer, DrillFinding, ProofRow
 from holdfast.model.restore import StoredParts
 from holdfast.ports.drill import DrillRoom, DrillServer
+from holdfast.ports.target import RestoreOptions
+from holdfast.runtime.isolation import network_finding
 from holdfast.sources.postgres.drill import proofs
 from holdfast.sources.postgres.drill.requirements import Requirements
 from holdfast.sources.postgres.drill.server_process import (
@@ -41,17 +43,7 @@ class LogicalDrillServer(DrillServer):
         found = self._needs.findings(stored)
         if not any(each.blocks for each in found):
             self._preloaded = self._needs.preloaded(stored)
-        if self._process.has_network:
-            found.append(
-                DrillFinding(
-                    subject="network",
-                    problem="this host lets the throw-away server have its network",
-                    hint="a foreign table of the backup could reach another server: allow user"
-                    " namespaces (sysctl user.max_user_namespaces)",
-                    blocks=False,
-                )
-            )
-        return found
+        return [*found, *network_finding(self._room.user)]
 
     def prepare(self) -> None:
         initdb = self._needs.program("initdb")
@@ -64,6 +56,11 @@ class LogicalDrillServer(DrillServer):
         self._database = database
         login = self._process.login(database)
         return PostgresTarget(url=login.conninfo())
+
+    @property
+    def options(self) -> RestoreOptions:
+        """All of the backup; its tablespaces are folders of another host."""
+        return RestoreOptions(globals=True, tablespaces=False)
 
     def prove(self) -> Iterable[ProofRow]:
         self._process.require_running()

@@ -11,7 +11,7 @@ from pathlib import Path
 from holdfast.model.errors import AccessDenied, DatabaseUnreachable, DrillFailed, GrantMissing
 from holdfast.ports.drill import DrillRoom
 from holdfast.runtime.files import opened
-from holdfast.runtime.isolation import has_isolation, isolated, user_named
+from holdfast.runtime.isolation import isolated, user_named
 from holdfast.runtime.process import ChildFailed, running
 from holdfast.runtime.server_process import ServerProcess, environment
 from holdfast.sources.postgres.server.login import Login
@@ -73,11 +73,9 @@ class PostgresProcess:
         self._user = user_named(room.user)
         self._log = Path(room.folder) / LOG
         self._process: ServerProcess | None = None
-
-    @property
-    def has_network(self) -> bool:
-        """Whether this host cannot keep the server from its network."""
-        return not has_isolation(self._user)
+        # The names to log in by; the first that is a superuser is `superuser` from then on.
+        self.superusers: Sequence[str] = (SUPERUSER,)
+        self.superuser = SUPERUSER
 
     def run(self, argv: Sequence[str], *, doing: str) -> None:
         """Run a program that prepares the data directory; raises `DrillFailed`, `ToolMissing`."""
@@ -117,12 +115,17 @@ class PostgresProcess:
         return versions[0]
 
     def _versions(self) -> list[str]:
-        """The version, once the server admits a session."""
-        try:
-            with self.login().session() as session:
-                return [session.info.parameter_status("server_version") or ""]
-        except (DatabaseUnreachable, AccessDenied, GrantMissing):
-            return []
+        """The version, once the server admits a superuser."""
+        for name in self.superusers:
+            self.superuser = name
+            with (
+                suppress(DatabaseUnreachable, AccessDenied, GrantMissing),
+                self.login().session() as session,
+            ):
+                told = session.info.parameter_status
+                if told("is_superuser") == "on":
+                    return [told("server_version") or ""]
+        return []
 
     def require_running(self) -> None:
         """Raises `DrillFailed` with the last lines of the log if the server has ended."""
@@ -141,7 +144,7 @@ class PostgresProcess:
     def login(self, database: str = "postgres") -> Login:
         login = Login.parse("", password=None, application_name=APPLICATION_NAME)
         return login.with_settings(
-            host=self._room.sockets, port=PORT, user=SUPERUSER, dbname=database
+            host=self._room.sockets, port=PORT, user=self.superuser, dbname=database
         )
 
     def abort(self) -> None:

@@ -31,7 +31,7 @@ def never(_: Part) -> OpenPart:
 
 @pytest.mark.parametrize("url", ["file://host/srv/x", "file:srv/x", "file:///srv/x?a=b"])
 def test_only_a_directory_of_this_host_is_a_target(url: str) -> None:
-    with pytest.raises(ConfigInvalid, match="no directory of this host"):
+    with pytest.raises(ConfigInvalid, match="not a directory of this host"):
         DatadirTarget(url)
 
 

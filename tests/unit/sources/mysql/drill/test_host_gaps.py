@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.sources.mysql.drill.needs import Needs
+from holdfast.sources.mysql.drill.host_gaps import Needs
 
 TABLE = b"""\
 CREATE TABLE `ENGINE=FAKE` (

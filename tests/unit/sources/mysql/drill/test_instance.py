@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.sources.mysql.drill.options import MIB, Place, of_server, pool_mib
+from holdfast.sources.mysql.drill.instance import MIB, Place, of_server, pool_mib
 
 PLACE = Place(folder=Path("/srv/drill"), sockets=Path("/run/drill"))
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.errors import ToolMissing
-from holdfast.sources.mysql.drill import programs
-from holdfast.sources.mysql.drill.programs import BackedUp, confining_profile, find_server
-from holdfast.sources.mysql.dump.programs import Program
+from holdfast.sources.mysql.drill import host_gaps
+from holdfast.sources.mysql.drill.host_gaps import confining_profile
+from holdfast.sources.mysql.dump import programs
+from holdfast.sources.mysql.dump.programs import BackedUp, Program, find_server
 
 
 def program(kind: str, version: str) -> Program:
@@ -59,8 +60,8 @@ def test_a_profile_without_rules_or_switched_off_confines_nothing(
 ) -> None:
     enabled, profiles = tmp_path / "enabled", tmp_path / "apparmor.d"
     (profiles / "disable").mkdir(parents=True)
-    monkeypatch.setattr(programs, "APPARMOR", enabled)
-    monkeypatch.setattr(programs, "PROFILES", profiles)
+    monkeypatch.setattr(host_gaps, "APPARMOR", enabled)
+    monkeypatch.setattr(host_gaps, "PROFILES", profiles)
     server = program("mysql", "9.7.0")
     profile = profiles / "usr.sbin.server"
     profile.write_text("# nothing but a comment\n\n")

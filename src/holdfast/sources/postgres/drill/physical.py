@@ -1,0 +1,276 @@
+"""A throw-away server on a restored cluster: it recovers to the drill's target, and is asked."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from holdfast.model.backup import Manifest
+from holdfast.model.drill import Answer, DrillFinding, Outcome, ProofRow
+from holdfast.model.errors import DrillFailed, TargetOutOfReach, ToolMissing
+from holdfast.model.recovery import ASIDE, NO_TARGET, NOT_OURS, Recovery
+from holdfast.ports.drill import DrillRoom, DrillServer
+from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.isolation import network_finding, user_named
+from holdfast.sources.postgres.drill import proofs
+from holdfast.sources.postgres.drill.restored_cluster import (
+    forget_settings,
+    give,
+    links_of,
+    require_inside,
+    superusers,
+)
+from holdfast.sources.postgres.drill.server_process import (
+    PORT,
+    PostgresProcess,
+    settings_of,
+)
+from holdfast.sources.postgres.drill.wal_socket import Fetch, WalSocket
+from holdfast.sources.postgres.files.postmaster import require_ours
+from holdfast.sources.postgres.files.target import DirectoryTarget, combiner
+from holdfast.sources.postgres.server import client_programs
+
+# The budget of the drill ends a recovery that takes too long.
+RECOVERY_SECONDS = 7 * 86400.0
+MAINTENANCE_DATABASE = "postgres"
+WITHOUT_LOGIN_TRIGGERS = 17
+# What a server logs if its WAL ends before the target.
+_NOT_REACHED = "recovery ended before configured recovery target was reached"
+_REPLAYED = """
+SELECT to_char(pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US')
+"""
+_DATABASES = """
+SELECT datname::text FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname
+"""
+_FAILED_PAGES = """
+SELECT current_setting('data_checksums'), coalesce(sum(checksum_failures), 0)::bigint
+FROM pg_stat_database
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalSupply:
+    """What a recovery needs from the archive.
+
+    `plan` is called with a `restore_command`, before anything is restored: it returns the recovery
+    to carry out, None where the backup's own WAL is all there is. It raises `TargetOutOfReach`.
+    `fetching` returns what fetches WAL for a data directory: the tablespaces that it makes are to
+    lie below the second folder.
+    """
+
+    plan: Callable[[str], Recovery | None]
+    fetching: Callable[[Path, Path], Fetch]
+
+
+class PhysicalDrillServer(DrillServer):
+    """Restores a cluster's files below its room, and starts a server of their own release there."""
+
+    def __init__(self, manifest: Manifest, room: DrillRoom, supply: WalSupply) -> None:
+        self._manifest = manifest
+        self._room = room
+        self._supply = supply
+        self._folder = Path(room.folder)
+        self._data = self._folder / "data"
+        self._user = user_named(room.user)
+        self._process = PostgresProcess(room, self._data)
+        self._spaces = self._folder / "spaces"
+        self._wal = WalSocket(self._folder, Path(room.sockets), fetch=self._fetch, user=self._user)
+        self._recovery: Recovery | None = None
+        self._verified: list[ProofRow] = []
+        self._version = ""
+        self._reached: datetime | None = None
+
+    @property
+    def _major(self) -> int:
+        return int(self._manifest.server.version.partition(".")[0])
+
+    def problems(self, _stored: object) -> Sequence[DrillFinding]:
+        try:
+            self._program("postgres")
+            if self._manifest.parent:
+                combiner(self._manifest.server.version)
+        except ToolMissing as error:
+            return [
+                DrillFinding(
+                    subject=f"PostgreSQL {self._major}", problem=error.message, hint=error.hint
+                )
+            ]
+        self._recovery = self._supply.plan(self._wal.command)
+        return network_finding(self._room.user)
+
+    def _program(self, name: str) -> str:
+        """A program of the files' own release; raises `ToolMissing`."""
+        major, version = self._major, self._manifest.server.version
+        found = client_programs.find(name, major, version)
+        if found.major != major:
+            raise ToolMissing(
+                f"cannot start a server of version {major}: only {name} {found.version} is here",
+                hint=f"install it, on Debian: apt install postgresql-{major}",
+            )
+        return str(found.path)
+
+    def prepare(self) -> None:
+        return
+
+    def target(self, _database: str) -> DirectoryTarget:
+        spaces = quote(str(self._spaces))
+        return DirectoryTarget(f"{self._data.as_uri()}?tablespaces={spaces}")
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        return self._recovery.settings if self._recovery else ASIDE
+
+    @property
+    def holds_every_database(self) -> bool:
+        return True
+
+    def verify_files(self) -> Iterator[ProofRow]:
+        """The row of `pg_verifybackup`, before a server changes the files."""
+        name = "pg_verifybackup"
+        try:
+            program = self._program(name)
+        except ToolMissing as error:
+            yield ProofRow(name=name, outcome=Outcome.SKIPPED, detail=error.message)
+            return
+        # The server of this drill reads the WAL itself.
+        argv = [program, "--no-parse-wal", "--quiet", str(self._data)]
+        self._give()
+        try:
+            self._process.run(argv, doing="verify the files")
+        except DrillFailed as error:
+            yield ProofRow(name=name, outcome=Outcome.FAILED, detail=error.message)
+            return
+        yield ProofRow(name=name, outcome=Outcome.PASSED)
+
+    def _give(self) -> None:
+        for folder in (self._data, self._spaces):
+            if folder.exists():
+                give(folder, self._user)
+
+    def recover(self) -> None:
+        require_ours(self._data, self._manifest.proof.cluster)
+        postgres, settings = self._program("postgres"), self._settings()
+        self._give()
+        require_inside(self._data, self._folder)
+        if self._recovery is not None:
+            self._wal.open()
+        self._process.start(postgres, settings)
+        with afterwards(self._wal.close):
+            try:
+                self._version = self._process.wait(seconds=RECOVERY_SECONDS)
+            except DrillFailed as error:
+                raise self._why(error) from error
+        self._reached = self._last_transaction()
+
+    def _fetch(self, name: str, path: Path) -> bool:
+        """Fetch one file of WAL; the tablespaces that it makes are the server's from now on."""
+        before = set(links_of(self._data))
+        is_there = self._supply.fetching(self._data, self._spaces)(name, path)
+        made = set(links_of(self._data)) - before
+        for link in made:
+            give(link, self._user)
+        if made:
+            give(self._spaces, self._user)
+        return is_there
+
+    def _settings(self) -> dict[str, str]:
+        """All settings of the server; the files of the backup set none."""
+        names = superusers(self._data)
+        self._process.superusers = names
+        recovery = self._recovery.settings if self._recovery else NOT_OURS | NO_TARGET
+        triggers = {"event_triggers": "off"} if self._major >= WITHOUT_LOGIN_TRIGGERS else {}
+        return {
+            **forget_settings(self._data, self._folder, user=self._user),
+            **settings_of(self._room),
+            # The time that it takes is to be that of a real recovery.
+            "fsync": "on",
+            # Nobody is let in before the target is reached.
+            "hot_standby": "off",
+            "max_wal_senders": "0",
+            # Transactions that were prepared on the primary need room here, too.
+            "max_prepared_transactions": "1000",
+            "max_locks_per_transaction": "256",
+            **triggers,
+            **recovery,
+            **ASIDE,
+        }
+
+    def _why(self, error: DrillFailed) -> Exception:
+        """The error of a fetch where there was one: the server only says that it ended."""
+        if self._wal.problem is not None:
+            return self._wal.problem
+        if self._recovery is not None and _NOT_REACHED in error.message:
+            return TargetOutOfReach(
+                f"cannot recover '{self._manifest.backup_id}' to {self._recovery.told}: the"
+                " archived WAL ends before",
+                hint="name an earlier time, or --target latest",
+            )
+        return error
+
+    def _last_transaction(self) -> datetime | None:
+        """The time of the newest replayed transaction; else the end of the backup."""
+        with self._process.login(MAINTENANCE_DATABASE).session() as session:
+            (at,) = session.execute(_REPLAYED).fetchone() or (None,)
+        own = self._manifest.proof.wal
+        ended = own.ended_at if own else None
+        replayed = datetime.fromisoformat(at).replace(tzinfo=UTC) if at else None
+        return max(filter(None, (replayed, ended)), default=None)
+
+    def prove(self) -> Iterable[ProofRow]:
+        self._process.require_running()
+        for name in self._databases():
+            yield from proofs.amcheck(self._process.login(name))
+        yield self._pages()
+
+    def _databases(self) -> list[str]:
+        with self._process.login(MAINTENANCE_DATABASE).session() as session:
+            return [str(name) for (name,) in session.execute(_DATABASES).fetchall()]
+
+    def _pages(self) -> ProofRow:
+        """The server verifies the checksum of each page that it reads, and counts wrong ones."""
+        with self._process.login(MAINTENANCE_DATABASE).session() as session:
+            is_on, wrong = session.execute(_FAILED_PAGES).fetchone() or ("off", 0)
+        if is_on != "on":
+            told = "the cluster was made without data checksums"
+            return ProofRow(name="page checksums", outcome=Outcome.SKIPPED, detail=told)
+        return ProofRow(
+            name="page checksums",
+            outcome=Outcome.FAILED if wrong else Outcome.PASSED,
+            expected="0 wrong",
+            found=f"{wrong} wrong",
+        )
+
+    def ask(self, sql: str, *, database: str, timeout_seconds: float) -> Answer:
+        self._process.require_running()
+        login = self._process.login(database or self._only_database())
+        return proofs.answer(login, sql, timeout_seconds=timeout_seconds)
+
+    def _only_database(self) -> str:
+        """The one database that users made; without one, or with several, that of maintenance."""
+        made = [name for name in self._databases() if name != MAINTENANCE_DATABASE]
+        return made[0] if len(made) == 1 else MAINTENANCE_DATABASE
+
+    @property
+    def version(self) -> str:
+        return self._version
+
+    def reached(self) -> datetime | None:
+        return self._reached
+
+    @property
+    def connection(self) -> str:
+        user = self._process.superuser
+        words = ("psql", "-h", self._room.sockets, "-p", PORT, "-U", user)
+        return shlex.join([*words, "-d", MAINTENANCE_DATABASE])
+
+    def abort(self) -> None:
+        self._process.abort()
+
+    def close(self, *, keep: bool = False) -> None:
+        self._wal.close()
+        if not (keep and self._process.is_running):
+            self._process.end()
