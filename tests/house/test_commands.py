@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
 
 from holdfast.cli.program import program
+from holdfast.cli.telling import SILENT
+from holdfast.config.notify import Told
 from tests.house.project import PROJECT
 from tests.house.words import documents
 
@@ -80,3 +82,13 @@ def test_every_command_in_a_document_exists_with_its_options() -> None:
 def test_a_command_that_does_not_exist_is_found(text: str, problem: str) -> None:
     (words,) = calls(text)
     assert wrong_with(words) == problem
+
+
+def test_every_command_tells_its_end_or_is_known_to_be_silent() -> None:
+    """A new command is told. If it should not be, `cli.telling.SILENT` names it."""
+    found: set[str] = set()
+    for name, command in commands().commands.items():
+        below = getattr(command, "commands", None)
+        found |= {f"{name} {each}" for each in below} if below else {name}
+    assert found >= SILENT
+    assert found - SILENT == set(get_args(Told)), "name it in SILENT, or in `config.notify.Told`"

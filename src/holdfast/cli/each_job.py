@@ -64,6 +64,5 @@ class EachJob(Generic[Report]):
 
     def _run(self, session: Session, job: str, dry_run: bool) -> Report:  # noqa: FBT001 - as `run` has it
         report = self.run(session, job, dry_run)
-        ended = typer.Exit(report.exit_code) if report.exit_code else None
-        session.told.outcomes.append(Outcome.of(job, ended))
+        session.told.ended(job, report.exit_code)
         return report

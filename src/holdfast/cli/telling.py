@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SILENT = frozenset(
     {
         *("plan", "list", "show", "du", "check", "status", "restore", "repair", "snapshot"),
-        "drills",
+        *("drills", "windows"),
         *("config check", "keys identity", "keys signing"),
         *("session begin", "session join", "session heartbeat", "session end", "session abort"),
         *("session list", "keys public"),
@@ -83,6 +83,11 @@ class Told:
     outcomes: list[Outcome] = field(default_factory=list)
     begun: Callable[[], None] = _nothing
     run_id: str = ""
+
+    def ended(self, job: str, exit_code: int, *, error: str = "") -> None:
+        """Add the outcome for one job; without words of its own an error has those of its kind."""
+        said = (error or _meaning(exit_code)) if exit_code else ""
+        self.outcomes.append(Outcome(job=job, exit_code=exit_code, error=said))
 
 
 class Caller(Protocol):

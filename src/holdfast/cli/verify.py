@@ -116,6 +116,8 @@ def verify(
         report = _verified(session, backup_id, depth, database=database, identities=identities)
         _show(session, report, as_json=as_json)
         exit_code = report.exit_code
+        bad = f"{len(report.bad)} of {counted(report.parts, 'part')} bad in {backup_id}"
+        session.told.ended(backup_id.partition("/")[0], exit_code, error=bad)
     else:
         exit_code = _of_settings(
             session,
@@ -280,6 +282,7 @@ def _reread(
                 workers=session.reading_slots(name),
             )
         reports.append(report)
+        session.told.ended(name, report.exit_code)
     exit_code = next((report.exit_code for report in reports if report.exit_code), 0)
     if as_json:
         jobs = [_of_reread(report) for report in reports]
