@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from holdfast.model.backup import Manifest
+from holdfast.model.drill import DrillRecord
 from holdfast.ports.host_state import RunRecord
 
 
@@ -13,6 +14,7 @@ class MemoryGauges:
 
     def __init__(self) -> None:
         self.backups: list[Manifest] = []
+        self.drills: list[tuple[DrillRecord, int]] = []
         self.unsent: dict[str, int] = {}
         self.runs: list[tuple[RunRecord, int]] = []
 
@@ -21,6 +23,9 @@ class MemoryGauges:
 
     def check(self) -> str:
         return ""
+
+    def show_drill(self, record: DrillRecord, *, exit_code: int) -> None:
+        self.drills.append((record, exit_code))
 
     def show_notifications(self, unsent: Mapping[str, int]) -> None:
         self.unsent = dict(unsent)

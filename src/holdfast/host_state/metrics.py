@@ -1,15 +1,17 @@
-"""The resources that a run used, as the kernel counts them, and metrics of runs for a monitor."""
+"""The resources that a run used, as the kernel counts them, and metrics of runs and drills."""
 
 from __future__ import annotations
 
 import os
 import resource
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from holdfast.model.backup import Manifest, Part
+from holdfast.model.drill import DrillRecord
 from holdfast.model.errors import ConfigInvalid, SkippedTooOften
 from holdfast.ports.host_state import RunRecord
 from holdfast.runtime import events
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 KIB = 1024
 # The monitor runs as another user.
 PUBLIC_FILE = 0o644
+# No job begins with an underscore.
+DRILL, GOOD_DRILL, NOTIFICATIONS = "_drill", "_good-drill", "_notifications"
 
 
 def peak_memory_bytes() -> int:
@@ -57,6 +61,8 @@ class NoGauges:
 
     def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None: ...
 
+    def show_drill(self, record: DrillRecord, *, exit_code: int) -> None: ...
+
     def show_notifications(self, unsent: Mapping[str, int]) -> None: ...
 
     def check(self) -> str:
@@ -67,11 +73,16 @@ class TextfileGauges:
     """Files for the textfile collector of Prometheus' node exporter, each written whole.
 
     Each job has a file for its last run, whatever its outcome. Each database has one for its last
-    good backup: a failed run must not remove the time of the last good one.
+    good backup: a failed run must not remove the time of the last good one. In the same way, each
+    database has a file for its last drill and one for its last good drill. `overdue_after` is how
+    old the newest backup of the job may be.
+
+    No label is called `job`: Prometheus uses that one for its own jobs, and renames others.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, overdue_after: timedelta | None = None) -> None:
         self._folder = folder
+        self._overdue_after = overdue_after
 
     def check(self) -> str:
         """The folder of the metrics; raises `ConfigInvalid` if it cannot be written."""
@@ -85,7 +96,7 @@ class TextfileGauges:
         return str(self._folder)
 
     def show_backup(self, manifest: Manifest) -> None:
-        labels = {"job": manifest.job, "database": manifest.server.database}
+        job, database = manifest.job, manifest.server.database
         numbers = {
             "backup_finished_timestamp_seconds": manifest.finished_at.timestamp(),
             "backup_snapshot_timestamp_seconds": manifest.snapshot_at.timestamp(),
@@ -99,9 +110,8 @@ class TextfileGauges:
             **{f"backup_{name}": value for name, value in manifest.metrics.items()},
         }
         tables = [part for part in manifest.parts if part.relation]
-        self._write(
-            f"{manifest.job}_{manifest.server.database}", numbers, labels=labels, tables=tables
-        )
+        labels = {"backup_job": job, "database": database}
+        self._write(_file(job, database), numbers, labels=labels, tables=tables)
 
     def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None:
         numbers = {
@@ -112,7 +122,30 @@ class TextfileGauges:
             "run_skipped_in_a_row": skipped_in_a_row,
             "run_overlap_alarm": float(run.exit_code == SkippedTooOften.exit_code),
         }
-        self._write(run.job, numbers, labels={"job": run.job})
+        if self._overdue_after is not None:
+            numbers["backup_overdue_after_seconds"] = self._overdue_after.total_seconds()
+        self._write(_file(run.job), numbers, labels={"backup_job": run.job})
+
+    def show_drill(self, record: DrillRecord, *, exit_code: int) -> None:
+        job, database = record.job, record.database
+        labels = {"backup_job": job, "database": database}
+        last = {
+            "drill_finished_timestamp_seconds": record.ended.timestamp(),
+            "drill_ok": float(record.passed),
+            "drill_exit_code": exit_code,
+            "drill_duration_seconds": (record.ended - record.began).total_seconds(),
+        }
+        self._write(_file(DRILL, job, database), last, labels=labels)
+        if not record.passed:
+            return
+        good = {
+            "drill_passed_timestamp_seconds": record.ended.timestamp(),
+            "drill_restore_seconds": record.seconds.restore,
+            "drill_plain_bytes": record.plain_bytes,
+        }
+        if record.reached is not None:
+            good["drill_reached_timestamp_seconds"] = record.reached.timestamp()
+        self._write(_file(GOOD_DRILL, job, database), good, labels=labels)
 
     def show_notifications(self, unsent: Mapping[str, int]) -> None:
         from prometheus_client import CollectorRegistry
@@ -127,8 +160,7 @@ class TextfileGauges:
         for receiver, count in unsent.items():
             failures.add_metric([receiver], count)
         registry.register(_Collected(failures))
-        # No job begins with an underscore.
-        self._publish("_notifications", registry)
+        self._publish(NOTIFICATIONS, registry)
 
     def _write(
         self,
@@ -159,13 +191,18 @@ class TextfileGauges:
     def _publish(self, name: str, registry: CollectorRegistry) -> None:
         from prometheus_client import generate_latest
 
-        path = self._folder / f"holdfast_{quote(name, safe='')[:200]}.prom"
+        path = self._folder / f"holdfast_{name[:200]}.prom"
         try:
             with whole_file(path, mode=PUBLIC_FILE) as descriptor:
                 write_all(descriptor, generate_latest(registry))
         except OSError as error:
             # A monitor raises its own alarm when the metrics are stale; the backup is still good.
             events.warning("metrics_not_written", path=str(path), error=error.strerror)
+
+
+def _file(*names: str) -> str:
+    """The name of a file; a quoted name holds no '+', so no two lists of names give the same."""
+    return "+".join(quote(name, safe="") for name in names)
 
 
 def _by_table(parts: Iterable[Part]) -> dict[str, dict[str, float]]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from holdfast.model.backup import Buffer, Manifest, Part
+from holdfast.model.drill import DrillRecord
 from holdfast.model.values import Count, Line, Lines, Moment, Text
 
 
@@ -84,11 +85,13 @@ class KnownClusters(Protocol):
 
 
 class Gauges(Protocol):
-    """Publishes metrics about runs for a monitor; never fails a run."""
+    """Publishes metrics about runs and drills for a monitor; never fails them."""
 
     def show_backup(self, manifest: Manifest) -> None: ...
 
     def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None: ...
+
+    def show_drill(self, record: DrillRecord, *, exit_code: int) -> None: ...
 
     def show_notifications(self, unsent: Mapping[str, int]) -> None:
         """How many notifications could not be sent so far, by receiver."""

@@ -24,6 +24,7 @@ from holdfast.operations.verify.backup import BackupReader
 from holdfast.pipeline.encryption import Identities
 from holdfast.ports.drill import DrillRoom, DrillServer
 from holdfast.wiring import limits
+from holdfast.wiring.gauges import gauges_of
 from holdfast.wiring.reading import index_of, repository_of
 from holdfast.wiring.repositories import repository, repository_settings, store_name
 
@@ -49,6 +50,7 @@ def drill_context(
         guard=FlockGuard(locks, clock=reader.clock, run_id=secrets.token_hex(16)),
         open_server=DrillServers(settings=settings, job=job, reader=reader, chosen=chosen).open,
         host=_host(settings, job),
+        gauges=gauges_of(settings, job),
     )
 
 

@@ -17,7 +17,7 @@ from holdfast.config.repositories import RepositorySettings
 from holdfast.config.settings import JobSettings, Settings
 from holdfast.config.sources import PostgresSettings
 from holdfast.host_state.kept_files import HostFileLists, lasting_secret
-from holdfast.host_state.metrics import NoGauges, TextfileGauges, cpu_seconds, peak_memory_bytes
+from holdfast.host_state.metrics import cpu_seconds, peak_memory_bytes
 from holdfast.host_state.runs import FileJournal, FileRunHistory
 from holdfast.host_state.verification_log import FileVerificationLog
 from holdfast.limits.budget import refused_tasks
@@ -46,6 +46,7 @@ from holdfast.ports.run import Guard, Progress
 from holdfast.ports.sessions import Holder
 from holdfast.runtime.clock import now
 from holdfast.wiring import limits
+from holdfast.wiring.gauges import gauges_of
 from holdfast.wiring.keys import require_believed
 from holdfast.wiring.repositories import (
     repository,
@@ -134,8 +135,7 @@ class Configured:
 
     @property
     def gauges(self) -> Gauges:
-        folder = self.settings.metrics_directory
-        return TextfileGauges(folder) if folder else NoGauges()
+        return gauges_of(self.settings, self.name)
 
     @property
     def state(self) -> HostState:

@@ -13,12 +13,12 @@ from holdfast.config.notify import (
 )
 from holdfast.config.secret import SecretSource, secret_of
 from holdfast.config.settings import Settings
-from holdfast.host_state.metrics import NoGauges, TextfileGauges
 from holdfast.host_state.outbox import FileOutbox
 from holdfast.model.notification import Rule
 from holdfast.operations.notify import NotifyContext
 from holdfast.ports.notify import Receiver
 from holdfast.runtime.clock import now
+from holdfast.wiring.gauges import gauges_of
 
 if TYPE_CHECKING:
     from holdfast.notifications.http import Door
@@ -37,7 +37,6 @@ def tells_anybody(settings: Settings) -> bool:
 
 def notify_context(settings: Settings) -> NotifyContext:
     """The dependencies of telling about any job; opens nothing."""
-    metrics = settings.metrics_directory
     built: dict[tuple[str, str], Receiver] = {}
 
     def receiver(job: str, name: str) -> Receiver | None:
@@ -54,7 +53,7 @@ def notify_context(settings: Settings) -> NotifyContext:
         rules=lambda job: rules_of(settings, job),
         receiver=receiver,
         outbox=FileOutbox(settings.state_directory / "notify"),
-        gauges=TextfileGauges(metrics) if metrics else NoGauges(),
+        gauges=gauges_of(settings),
         clock=now,
     )
 

@@ -288,7 +288,7 @@ def test_a_monitor_reads_how_the_last_run_went(server: PostgresServer, tmp_path:
     installation.settings["metrics_directory"] = str(folder)
     made = installation.run("backup", "shop")
     written = "".join(path.read_text() for path in folder.iterdir())
-    assert 'holdfast_run_exit_code{job="shop"} 0.0' in written
+    assert 'holdfast_run_exit_code{backup_job="shop"} 0.0' in written
     (stored,) = re.findall(r"^holdfast_backup_stored_bytes{.*} (\S+)$", written, re.MULTILINE)
     assert float(stored) == made["stored_bytes"]
     assert 'table="public.big"' in written

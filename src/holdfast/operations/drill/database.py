@@ -41,6 +41,7 @@ from holdfast.operations.parts.read import proven, require_identity
 from holdfast.operations.restore.backup import restore
 from holdfast.operations.verify.backup import BackupReader
 from holdfast.ports.drill import DrillRoom, DrillServer, OpenServer
+from holdfast.ports.host_state import Gauges
 from holdfast.ports.run import Guard
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
@@ -77,6 +78,7 @@ class DrillContext:
     guard: Guard
     open_server: OpenServer
     host: DrillHost
+    gauges: Gauges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +144,11 @@ def drill_backup(
     events.reached("drill-recorded")
     if record.passed:
         context.reader.verification_log.restored(manifest.backup_id, at=record.ended)
+    exit_code = _code_of(course)
+    context.gauges.show_drill(record, exit_code=exit_code)
     told = events.info if record.passed else events.error
     told("drill_done", drill=record.drill_id, outcome=record.outcome, problem=record.problem)
-    return Drilled(record=record, exit_code=_code_of(course), kept=course.kept)
+    return Drilled(record=record, exit_code=exit_code, kept=course.kept)
 
 
 def _code_of(course: _Course) -> int:

@@ -36,6 +36,7 @@ from holdfast.operations.drill.measured import DrillWatch
 from holdfast.operations.drill.rooms import KEPT, Rooms
 from holdfast.operations.verify.backup import BackupReader
 from tests.fakes.drill import FakeDrillServer
+from tests.fakes.gauges import MemoryGauges
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.progress import FakeProgress
 from tests.fakes.source import FakeSource, table
@@ -51,6 +52,7 @@ class Drilling:
         self.job = MemoryJob()
         self.server = FakeDrillServer()
         self.guard = MemoryGuard()
+        self.gauges = MemoryGauges()
         self.rooms = Rooms(folder=folder / "rooms", job="shop")
         backup(self.job.context)
 
@@ -67,6 +69,7 @@ class Drilling:
             guard=self.guard,
             open_server=self.server.opened,
             host=DrillHost(name="drills1", version="0.1.0", rooms=self.rooms),
+            gauges=self.gauges,
         )
 
     def run(
@@ -105,6 +108,7 @@ def test_a_backup_is_restored_proven_and_recorded(drilling: Drilling) -> None:
     assert [each.record for each in report.drilled] == [record]
     assert bad(record) == ["check: SELECT 1"]
     assert report.exit_code == DrillFailed.exit_code
+    assert drilling.gauges.drills == [(record, DrillFailed.exit_code)]
     assert drilling.server.calls == [*ALL_CALLS[:-1], "ask", "close"]
     names = [row.name for row in record.rows]
     assert names[:4] == [
