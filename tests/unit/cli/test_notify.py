@@ -304,3 +304,11 @@ def test_each_job_of_a_command_on_all_is_told_its_own_end(
     assert cli.holdfast("verify", "--level", "ledger").exit_code == 31
     told = [(each["job"], each["event"]) for each in listener.documents]
     assert sorted(told) == [("shop", "success"), ("wiki", "failure")]
+
+
+def test_a_stream_of_wal_that_fails_is_told(cli: CommandLine, listener: Listener) -> None:
+    configure(cli, webhook(listener))
+    code = cli.holdfast("wal", "receive", "shop").exit_code
+    (told,) = listener.documents
+    assert (told["command"], told["event"]) == ("wal receive", "failure")
+    assert told["exit_code"] == code == 20
