@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,12 @@ from lab.progress import say
 
 CAP_SYS_RESOURCE = 24
 APT_LOCK = Path("/run/lock/holdfast-lab-apt.lock")
+# The list of packages may be missing, or too old.
+UNPACK = """
+cd "$1"
+apt-get -qq download "$2" || { apt-get -qq update && apt-get -qq download "$2"; }
+dpkg-deb --fsys-tarfile "$2"_*.deb | tar -x "./usr/bin/$3"
+"""
 
 # One file of each package, so that a podman from another source is accepted too.
 CONTAINER_PACKAGES = {
@@ -121,6 +128,19 @@ def install(packages: Sequence[str]) -> None:
             ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *packages],
             environment=environment,
         )
+
+
+def unpack(package: str, program: str, *, into: Path) -> None:
+    """Copy one program out of a package; its dependencies and services are not installed."""
+    say(f"taking {program} out of the package {package}")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        only_one(APT_LOCK),
+        attempting("take", program),
+    ):
+        command.run(["sh", "-euc", UNPACK, "sh", folder, package, program])
+        into.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(Path(folder) / "usr/bin" / program, into / program)
 
 
 def require_space(path: Path, *, mebibytes: int) -> None:

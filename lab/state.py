@@ -5,6 +5,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 STATE = PROJECT / ".lab"
 LOGS = STATE / "logs"
+TOOLS = STATE / "tools"
 KEY = STATE / "ssh" / "id_ed25519"
 
 

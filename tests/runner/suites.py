@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab import machine
+from lab.state import TOOLS
 from tests.runner import budgets, engine, newcomer
 from tests.runner.jobs import Job, Run
 from tests.runner.steps import LOGS, Step
@@ -24,6 +25,11 @@ CHECKERS = {
     "ansible-lint production": ["ansible-lint", "--offline"],
 }
 STOCK_TOOLS = {name: [f"/usr/bin/{name}"] for name in ("age", "b3sum", "jq", "openssl", "zstd")}
+# Its package would start a server.
+PROMTOOL = {"prometheus": ["/usr/bin/promtool", str(TOOLS / "promtool")]}
+UNPACK = (
+    "from lab import machine, state; machine.unpack('prometheus', 'promtool', into=state.TOOLS)"
+)
 INSTALL = "import sys; from lab.machine import install; install(sys.argv[1:])"
 # Destroy first: molecule remembers hosts that may have been removed since.
 BEFORE = ("destroy", "create", "prepare", "check", "converge", "idempotence")
@@ -91,6 +97,8 @@ def _unit(run: Run) -> None:
     """Run the unit tests; tools that must be able to read what we store are installed first."""
     if lacking := machine.missing(STOCK_TOOLS):
         run(Step(name="stock tools", argv=[sys.executable, "-c", INSTALL, *lacking]))
+    if machine.missing(PROMTOOL):
+        run(Step(name="promtool", argv=[sys.executable, "-c", UNPACK]))
     run(_pytest("unit", "tests/unit", "tests/house"))
 
 

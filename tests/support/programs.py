@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab.state import TOOLS
+
 # From packages that every Debian has.
 ESSENTIAL = (
     *("base64", "basename", "bash", "cat", "chmod", "chown", "cmp", "cp", "cut", "date", "dd"),
@@ -16,19 +18,21 @@ ESSENTIAL = (
     *("sleep", "sort", "stat", "stty", "sync", "tail", "tar", "tee", "test", "timeout", "touch"),
     *("tr", "true", "truncate", "umount", "uname", "uniq", "unshare", "wc", "xargs", "yes"),
 )
-# Programs that must be able to read what we store, each with its package.
+# Programs that must be able to read what we store, and the judge of our alerts, each with its
+# package.
 STOCK = {
     "age": "age",
     "age-keygen": "age",
     "b3sum": "b3sum",
     "jq": "jq",
     "openssl": "openssl",
+    "promtool": "prometheus",
     "python3": "python3-minimal",
     "ssh-keygen": "openssh-client",
     "zstd": "zstd",
 }
 # The `python3` of a version manager only works beside its own programs.
-PLACES = ("/usr/bin", "/bin")
+PLACES = ("/usr/bin", "/bin", str(TOOLS))
 
 
 def link(folder: Path, names: Sequence[str]) -> Path:

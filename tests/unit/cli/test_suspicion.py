@@ -54,8 +54,8 @@ def test_it_is_told_by_the_run_by_status_by_list_and_as_a_metric(cli: CommandLin
     assert job["suspicious"] == [{"backup": newest["backup"], "problem": why}]
     assert job["last_run"]["outcome"] == "ok"
     metrics = (cli.folder / "metrics/holdfast_shop.prom").read_text()
-    assert 'holdfast_run_suspicious_backups{job="shop"} 1.0' in metrics
-    assert 'holdfast_run_ok{job="shop"} 1.0' in metrics
+    assert 'holdfast_run_suspicious_backups{backup_job="shop"} 1.0' in metrics
+    assert 'holdfast_run_ok{backup_job="shop"} 1.0' in metrics
 
 
 def test_receivers_hear_of_it_as_a_warning(cli: CommandLine) -> None:
