@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from holdfast.catalog.wal_archive import WalArchive
-from holdfast.model.backup import Part, PartKind
+from holdfast.model.backup import Buffer, Part, PartKind
 from holdfast.model.errors import (
     AlreadyStored,
     HoldfastError,
+    Interrupted,
     ObjectMissing,
     RepositoryUnreachable,
     TasksRefused,
@@ -92,7 +94,8 @@ def push(
     putting = _Putting(context=context, identities=identities, unrecorded=unrecorded)
     try:
         with afterwards(unrecorded.discard):
-            kept = WorkerPool(at_once).map(files, partial(_kept, putting))
+            pool = WorkerPool(at_once, abort=putting.ended.set)
+            kept = pool.map(files, partial(_kept, putting))
             # Recorded in order, so that a concurrent reader never sees a gap.
             for each, found in zip(files, kept, strict=True):
                 was_new = _recorded(putting, each, found)
@@ -161,11 +164,24 @@ class _Unrecorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Putting:
-    """What each file of a push is put with."""
+    """What each file of a push is put with; once it has `ended`, no put begins or continues.
+
+    A put that is tried again could otherwise outlast the time that a service has to stop.
+    """
 
     context: ArchiveContext
     identities: Identities | None
     unrecorded: _Unrecorded
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def require_going(self, file: WalFile) -> None:
+        if self.ended.is_set():
+            raise Interrupted(f"cannot archive '{file.name.text}': another put failed")
+
+    def chunks(self, file: WalFile) -> Iterator[Buffer]:
+        for chunk in file.chunks():
+            self.require_going(file)
+            yield chunk
 
 
 def _kept(putting: _Putting, file: WalFile) -> list[_Kept] | HoldfastError:
@@ -188,6 +204,7 @@ def _kept(putting: _Putting, file: WalFile) -> list[_Kept] | HoldfastError:
 
 
 def _put(putting: _Putting, repository: Repository, file: WalFile) -> _Kept:
+    putting.require_going(file)
     context = putting.context
     job, archive = context.job, WalArchive(repository, context.job.name)
     try:
@@ -206,7 +223,7 @@ def _put(putting: _Putting, repository: Repository, file: WalFile) -> _Kept:
     plain, stored = keep(
         repository,
         key,
-        file.chunks(),
+        putting.chunks(file),
         compression=compressor(job.form.codec, job.form.level),
         recipients=job.form.recipients,
         # A server removes the file if the archive holds the same one: that has to be proven.

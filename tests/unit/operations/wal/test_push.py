@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 import pytest
 import zstandard
@@ -22,10 +27,12 @@ from holdfast.model.errors import (
     WalConflict,
     WalUnfit,
 )
+from holdfast.operations.context import RunRules
 from holdfast.operations.wal.push import push
 from holdfast.ports.repository import Stored
 from tests.fakes.repository import MemoryRepository
 from tests.support.memory_cluster import CLUSTER, DataDirectory, archiving
+from tests.support.waiting import until
 from tests.support.wal_writer import WalWriter
 
 ONE, TWO, THREE, FOUR = (f"00000001000000000000000{number}" for number in "1234")
@@ -188,6 +195,43 @@ def test_an_interrupted_push_removes_what_it_put(server: DataDirectory) -> None:
     assert first.objects == {}
     # The store itself answers for a put that it did not finish.
     assert [key for key in second.objects if TWO.lower() not in key] == []
+
+
+class Unreachable(MemoryRepository):
+    """Interrupts the main thread at a put, and fails once that thread has ended the push."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.puts = 0
+
+    def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
+        self.puts += 1
+        signal.raise_signal(signal.SIGTERM)
+        until(lambda: {"wait_in_any_case", "wait_for"} <= set(functions_of_main_thread()))
+        raise RepositoryUnreachable("cannot store: the line is dead")
+
+
+def functions_of_main_thread() -> Iterator[str]:
+    frame = sys._current_frames()[threading.main_thread().ident or 0]
+    while frame is not None:
+        yield frame.f_code.co_name
+        frame = frame.f_back  # type: ignore[assignment]  # None at the bottom
+
+
+def test_an_interrupted_push_tries_no_put_again(server: DataDirectory) -> None:
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise Interrupted("cannot go on: interrupted by SIGTERM")
+
+    store = Unreachable()
+    context = archiving(store)
+    context = replace(context, job=replace(context.job, rules=RunRules(attempts=2)))
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with pytest.raises(Interrupted):
+            push(context, server.finish(ONE))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert store.puts == 1
 
 
 def test_an_interrupted_push_keeps_what_a_stored_record_may_refer_to(server: DataDirectory) -> None:
