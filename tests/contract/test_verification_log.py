@@ -103,6 +103,15 @@ def test_time_without_a_reference_starts_again_when_there_was_one_in_between(
     assert proofs.unreferenced("shop", {"y"}, now=START + 2 * DAY) == {"y": START + 2 * DAY}
 
 
+def test_only_the_kept_objects_of_one_id_stay(proofs: VerificationLog) -> None:
+    for backup_id, key in (("shop.wal", "a"), ("shop.wal", "b"), ("shop/a", "a")):
+        proofs.reread(backup_id, key, Reread(at=START))
+    proofs.keep_only("shop.wal", {"b", "c"})
+    assert list(proofs.of("shop.wal")) == ["b"]
+    assert list(proofs.of("shop/a")) == ["a"]
+    assert list(proofs.read_back("shop")) == ["shop/a"]
+
+
 def test_the_file_is_private_and_outlives_its_process(tmp_path: Path) -> None:
     file(tmp_path).reread("shop/a", "k", Reread(at=START))
     assert file(tmp_path).of("shop/a") == {"k": Reread(at=START)}

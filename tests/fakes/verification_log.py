@@ -56,6 +56,10 @@ class MemoryVerificationLog:
         self.known.pop(backup_id, None)
         self.restored_at.pop(backup_id, None)
 
+    def keep_only(self, backup_id: str, keys: Collection[str]) -> None:
+        for key in self.known[backup_id].keys() - set(keys):
+            del self.known[backup_id][key]
+
     def unreferenced(
         self, job: str, keys: Collection[str], *, now: datetime
     ) -> dict[str, datetime]:

@@ -40,6 +40,11 @@ class WalArchive:
         self._repository = repository
         self._job = job
 
+    @property
+    def folder(self) -> str:
+        """The folder of all archived WAL of the job."""
+        return f"{self._job}{WAL}"
+
     def commit(self, file: ArchivedFile) -> None:
         """Turn the stored content into an archived file; raises `AlreadyStored`."""
         key = self._record_key(file.cluster, file.name)
@@ -88,7 +93,7 @@ class WalArchive:
 
     def held(self) -> list[Held]:
         """Every file, sorted by cluster and name; lists the repository once and reads no object."""
-        found = groupby(self._repository.list(f"{self._job}{WAL}"), key=_folder_of)
+        found = groupby(self._repository.list(self.folder), key=_folder_of)
         return sorted(
             (each for folder, objects in found for each in self._held(folder, list(objects))),
             key=lambda each: (each.cluster, each.name.text),
@@ -123,7 +128,7 @@ class WalArchive:
         return f"{self._folder(cluster, name)}/{MANIFEST}"
 
     def _folder(self, cluster: str, name: str) -> str:
-        return f"{self._job}{WAL}/{cluster}/{name[:8].lower()}/{name.lower()}"
+        return f"{self.folder}/{cluster}/{name[:8].lower()}/{name.lower()}"
 
 
 def _is_archived(folder: str, objects: list[Stored]) -> bool:

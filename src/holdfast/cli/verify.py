@@ -290,7 +290,7 @@ def _reread(
         return exit_code
     for report in reports:
         for backup_id, bad in report.bad:
-            session.say(f"bad: {backup_id}: {bad.problem}", BAD)
+            session.say(f"bad: {backup_id or bad.name}: {bad.problem}", BAD)
         for broken in report.damaged:
             session.say(f"damaged: {broken.backup_id}: {broken.problem}", BAD)
         session.say(_told(report))
@@ -302,6 +302,8 @@ def _told(report: RereadReport) -> str:
     oldest = time_of(report.oldest) if report.oldest else "never"
     left = f"{report.left} left, the oldest read {oldest}" if report.left else "none left"
     parts = counted(report.pieces, "part")
+    if report.wal_files:
+        parts += f" and {counted(report.wal_files, 'WAL file')}"
     return f"{report.job}: {parts} read ({size(report.plain_bytes)} plain), {left}"
 
 
@@ -336,12 +338,13 @@ def _of_reread(report: RereadReport) -> Document:
         "job": report.job,
         "verified": not report.exit_code,
         "parts": report.pieces,
+        "wal_files": report.wal_files,
         "unopened": report.unopened,
         "plain_bytes": report.plain_bytes,
         "left": report.left,
         "oldest": moment(report.oldest) if report.oldest else None,
         "bad": [
-            {"backup": backup_id, "part": each.name, "problem": each.problem}
+            {"backup": backup_id or None, "part": each.name, "problem": each.problem}
             for backup_id, each in report.bad
         ],
         "damaged": of_damaged(report.damaged),

@@ -109,6 +109,14 @@ class FileVerificationLog:
             for table in ("reread", "restored"):
                 database.execute(f"DELETE FROM {table} WHERE backup_id = ?", (backup_id,))  # noqa: S608 - names of ours
 
+    def keep_only(self, backup_id: str, keys: Collection[str]) -> None:
+        with self._database() as database:
+            rows = database.execute("SELECT key FROM reread WHERE backup_id = ?", (backup_id,))
+            database.executemany(
+                "DELETE FROM reread WHERE backup_id = ? AND key = ?",
+                [(backup_id, key) for (key,) in rows.fetchall() if key not in keys],
+            )
+
     def unreferenced(
         self, job: str, keys: Collection[str], *, now: datetime
     ) -> dict[str, datetime]:

@@ -191,6 +191,10 @@ class VerificationLog(Protocol):
 
     def forget(self, backup_id: str) -> None: ...
 
+    def keep_only(self, backup_id: str, keys: Collection[str]) -> None:
+        """Forget the readings of every object under that id whose key is not among `keys`."""
+        ...
+
     def unreferenced(
         self, job: str, keys: Collection[str], *, now: datetime
     ) -> dict[str, datetime]:

@@ -24,6 +24,14 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
         yield made
 
 
+def require_readable(archive: Archive) -> None:
+    """Everything that the server archived, of every kind, is read back and found good."""
+    nightly = ("verify", "shop", "--level", "ledger", "--budget", "10m")
+    (job,) = archive.installation.run(*nightly)["jobs"]
+    assert (job["bad"], job["left"]) == ([], 0)
+    assert job["wal_files"] == len(archive.names())
+
+
 def test_what_a_server_archives_under_load_has_no_gap_and_comes_back(archive: Archive) -> None:
     run("pgbench", "-iq", "-s", "1", archive.server.dsn)
     archive.installation.run("backup", "shop")
@@ -34,6 +42,7 @@ def test_what_a_server_archives_under_load_has_no_gap_and_comes_back(archive: Ar
     assert (line["last"], line["missing"]) == (last, [])
     assert line["segments"] > 2
     assert archive.installation.run("verify", "shop/latest")["verified"] is True
+    require_readable(archive)
     with archive.recovered("--target", "latest") as (back, told):
         assert told["recovery"]["state"] == "open"
         assert points(back) == [1]
@@ -152,6 +161,7 @@ def test_a_recovery_follows_the_timeline_of_a_promotion(archive: Archive) -> Non
         assert "00000002.history" in archive.names()
     assert [(each["timeline"], each["missing"]) for each in archive.lines()] == [(1, []), (2, [])]
     assert archive.installation.run("verify", "shop/latest")["verified"] is True
+    require_readable(archive)
     with archive.recovered("--target", "latest") as (back, _):
         assert points(back) == [1, 2]
     archive.mark(3)

@@ -63,6 +63,25 @@ def test_damage_stops_a_recovery_but_not_a_standby(
     assert not there.exists()
 
 
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_nightly_verification_names_damaged_wal(
+    cli: CommandLine, server: DataDirectory, *, as_json: bool
+) -> None:
+    for name in (ONE, TWO):
+        assert cli.holdfast("wal", "push", "shop", str(server.finish(name))).exit_code == 0
+    nightly = ["verify", "shop", "--level", "ledger", "--budget", "1m"]
+    assert "0 parts and 2 WAL files read" in cli.holdfast(*nightly).stdout
+    flip_bit(next(cli.repository.rglob(f"{TWO}/*.zst")))
+    answer = cli.holdfast(*nightly, *(["--json"] * as_json))
+    assert answer.exit_code == 31
+    if as_json:
+        (job,) = answer.document["jobs"]
+        assert (job["parts"], job["wal_files"], job["verified"]) == (0, 2, False)
+        assert [(each["backup"], each["part"]) for each in job["bad"]] == [(None, f"wal {TWO}")]
+    else:
+        assert f"bad: wal {TWO}: cannot trust part '{TWO}'" in answer.stdout
+
+
 def test_wal_of_a_job_that_was_renamed_is_found_and_that_of_none_is_no_end_of_wal(
     cli: CommandLine, server: DataDirectory, tmp_path: Path
 ) -> None:

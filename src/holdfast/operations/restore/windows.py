@@ -20,7 +20,6 @@ from holdfast.model.errors import (
     ObjectMissing,
     VerifyFailed,
 )
-from holdfast.model.proof import WalSpan
 from holdfast.model.recovery import Recovery, RecoveryTarget, moment_of
 from holdfast.model.timelines import ClusterWal, Stretch, up_to_gap
 from holdfast.model.wal import Position
@@ -125,7 +124,7 @@ class Clusters:
             return [_moment(manifest.summary)]
         ends = sorted(wal.ends_after(own.timeline, own.start)) if wal else []
         if wal is None or not ends:
-            return [self._alone(manifest, own)]
+            return [self._alone(manifest)]
         return [
             self._reach(wal, manifest, wal.path(own.timeline, wal.segment_at(own.start), end))
             for end in ends
@@ -157,17 +156,17 @@ class Clusters:
     def _replay(self, wal: ClusterWal, manifest: Manifest, path: Sequence[Stretch]) -> Replay:
         return Replay(repository=self._context.repository, manifest=manifest, wal=wal, path=path)
 
-    def _alone(self, manifest: Manifest, own: WalSpan) -> Reach:
-        at = ended_at(manifest)
+    def _alone(self, manifest: Manifest) -> Reach:
+        at, own = ended_at(manifest), manifest.proof.wal
         return Reach(
             backup=manifest.backup_id,
             database=manifest.server.database,
             begins=at,
             ends=at,
             plain_bytes=whole_bytes(manifest, self.known),
-            cluster=own.cluster,
-            timeline=own.timeline,
-            lsn=own.stop,
+            cluster=manifest.proof.cluster,
+            timeline=own.timeline if own else 0,
+            lsn=own.stop if own else "",
         )
 
     def _reach(self, wal: ClusterWal, manifest: Manifest, path: Sequence[Stretch]) -> Reach:

@@ -86,17 +86,18 @@ class BackupReader:
     def problem(self, manifest: Manifest, piece: Piece) -> BadPart | None:
         """Read all of `piece`; returns what is wrong with it, None if nothing."""
         bad = self._problem(manifest, piece)
-        found = Reread(
-            at=self.clock(),
-            problem=bad.problem if bad else "",
-            opened=self.opens(manifest, piece),
-        )
+        home = home_of(manifest.backup_id, piece)
+        self.note(home, piece.key, bad, opened=self.opens(manifest, piece))
+        return bad
+
+    def note(self, home: str, key: str, bad: BadPart | None, *, opened: bool) -> None:
+        """Note a reading in the verification log, under the id `home`."""
+        found = Reread(at=self.clock(), problem=bad.problem if bad else "", opened=opened)
         try:
-            self.verification_log.reread(home_of(manifest.backup_id, piece), piece.key, found)
+            self.verification_log.reread(home, key, found)
         except HoldfastError as error:
             # A user who may read the repository need not have a state directory.
-            events.debug("verification_not_recorded", key=piece.key, problem=error.message)
-        return bad
+            events.debug("verification_not_recorded", key=key, problem=error.message)
 
     def _problem(self, manifest: Manifest, piece: Piece) -> BadPart | None:
         name = piece.name if isinstance(piece, Part) else piece.key

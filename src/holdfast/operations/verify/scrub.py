@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -26,6 +26,7 @@ from holdfast.operations.verify.backup import (
     verify,
 )
 from holdfast.operations.verify.proofs import Known, known_of, proven_at
+from holdfast.operations.verify.wal import WalFile, WalRead, WalReader
 from holdfast.operations.wal.list import missing_wal
 from holdfast.runtime.worker_pool import WorkerPool
 
@@ -37,11 +38,13 @@ class RereadReport:
     """What one scrub read, and what is left.
 
     `oldest` is when the least recently read piece was read; None if some piece was never read.
-    `unopened` counts the pieces of which only the stored bytes were compared.
+    `pieces` and `wal_files` were read. `unopened` counts those of which only the stored bytes were
+    compared. `bad` names the backup, or nothing for a file of the WAL.
     """
 
     job: str
     pieces: int
+    wal_files: int = 0
     plain_bytes: int
     left: int
     oldest: datetime | None
@@ -63,7 +66,7 @@ def reread(
     workers: int,
     seconds: Callable[[], float] = time.monotonic,
 ) -> RereadReport:
-    """Read pieces back, least recently read first, each at most once; begin none after `budget`.
+    """Read pieces and WAL, least recently read first, each at most once; begin none after `budget`.
 
     Broken chains and gaps in ranges or WAL are reported for all backups, whatever was read.
     """
@@ -78,45 +81,70 @@ def reread(
         for each, found in zip(survey.manifests, no_wal, strict=True)
         for gap in found
     ]
-    queue = _oldest_first(survey.manifests, known)
-    read: list[Due] = []
+    wal = WalReader(reader, job)
+    queue = _oldest_first(survey.manifests, known, wal.files())
+    read: list[Due | WalFile] = []
 
-    def in_time() -> Iterator[Due]:
+    def in_time() -> Iterator[Due | WalFile]:
         for due in queue:
             if seconds() >= ends:
                 return
             read.append(due)
             yield due
 
-    problems = WorkerPool(workers).map(
-        in_time(), lambda due: (due[0].backup_id, reader.problem(*due))
-    )
-    bad += [(backup_id, problem) for backup_id, problem in problems if problem is not None]
+    results = WorkerPool(workers).map(in_time(), lambda due: _read(reader, wal, due))
+    bad += [(each.backup_id, each.found.bad) for each in results if each.found.bad is not None]
     remaining = queue[len(read) :]
     return RereadReport(
         job=job,
-        pieces=len(read),
-        plain_bytes=sum(piece.plain_bytes for _, piece in read),
+        pieces=sum(not each.is_wal for each in results),
+        wal_files=sum(each.is_wal for each in results),
+        plain_bytes=sum(each.found.plain_bytes for each in results),
         left=len(remaining),
-        oldest=_read_at(known, *remaining[0]) if remaining else reader.clock(),
+        oldest=_last_read(known, remaining[0]) if remaining else reader.clock(),
         bad=tuple(bad),
         damaged=survey.damaged,
-        unopened=sum(not reader.opens(*due) for due in read),
+        unopened=sum(not each.found.opened for each in results),
     )
 
 
 Due = tuple[Manifest, Piece]
 
 
-def _oldest_first(manifests: tuple[Manifest, ...], known: Known) -> list[Due]:
-    """Every piece once, even a blob of many backups; those that were never read come first."""
+@dataclass(frozen=True, slots=True)
+class _Read:
+    backup_id: str
+    found: WalRead
+    is_wal: bool = False
+
+
+def _read(reader: BackupReader, wal: WalReader, due: Due | WalFile) -> _Read:
+    if isinstance(due, WalFile):
+        return _Read("", wal.read(due), is_wal=True)
+    manifest, piece = due
+    bad = reader.problem(manifest, piece)
+    opened = reader.opens(manifest, piece)
+    return _Read(manifest.backup_id, WalRead(bad=bad, plain_bytes=piece.plain_bytes, opened=opened))
+
+
+def _oldest_first(
+    manifests: tuple[Manifest, ...], known: Known, wal: Sequence[WalFile]
+) -> list[Due | WalFile]:
+    """Every piece once, even a blob of many backups, and every file of the WAL.
+
+    Those that were never read come first, pieces of backups before WAL.
+    """
     pieces = {piece.key: (each, piece) for each in manifests for piece in pieces_of(each)}
 
-    def age(due: Due) -> tuple[bool, float]:
-        at = _read_at(known, *due)
+    def age(due: Due | WalFile) -> tuple[bool, float]:
+        at = _last_read(known, due)
         return (at is not None, at.timestamp() if at else 0.0)
 
-    return sorted(pieces.values(), key=age)
+    return sorted([*pieces.values(), *wal], key=age)
+
+
+def _last_read(known: Known, due: Due | WalFile) -> datetime | None:
+    return due.read_at if isinstance(due, WalFile) else _read_at(known, *due)
 
 
 def _read_at(known: Known, manifest: Manifest, piece: Piece) -> datetime | None:

@@ -199,16 +199,17 @@ def test_the_time_to_replay_is_scaled_by_the_wal_that_the_drill_replayed(
 
 
 @pytest.mark.parametrize(
-    ("goal", "value", "segments"),
+    ("goal", "value", "end"),
     [
-        (RecoveryTarget.LATEST, "", 4),
-        (RecoveryTarget.LSN, "0/400000", 2),
-        (RecoveryTarget.NAME, "noon", 4),
-        (RecoveryTarget.IMMEDIATE, "", 0),
+        (RecoveryTarget.LATEST, "", 0x600000),
+        (RecoveryTarget.LSN, "0/380000", 0x380000),
+        (RecoveryTarget.NAME, "noon", 0x600000),
+        # All segments were archived before that time.
+        (RecoveryTarget.TIME, "2026-11-20 11:00:00Z", 0x600000),
     ],
 )
 def test_a_recovery_says_how_much_wal_it_replays(
-    cluster: MemoryCluster, goal: RecoveryTarget, value: str, segments: int
+    cluster: MemoryCluster, goal: RecoveryTarget, value: str, end: int
 ) -> None:
     made = cluster.back_up(2, 2)
     for number in (2, 3, 4, 5):
@@ -216,4 +217,4 @@ def test_a_recovery_says_how_much_wal_it_replays(
     wanted = Recovery(goal=goal, value=value, restore_command="true")
     way = require_reachable(cluster.job.repository, made, wanted, clock=lambda: NOON)
     told = forecast(context(cluster.job.repository), made, wanted, way=way)
-    assert told.wal_bytes == max(0, segments * MIB - 0x28)
+    assert told.wal_bytes == end - 0x200028
