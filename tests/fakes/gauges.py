@@ -16,6 +16,7 @@ class MemoryGauges:
         self.backups: list[Manifest] = []
         self.drills: list[tuple[DrillRecord, int]] = []
         self.unsent: dict[str, int] = {}
+        self.overdue: dict[str, bool] = {}
         self.runs: list[tuple[RunRecord, int]] = []
 
     def show_backup(self, manifest: Manifest) -> None:
@@ -29,6 +30,9 @@ class MemoryGauges:
 
     def show_notifications(self, unsent: Mapping[str, int]) -> None:
         self.unsent = dict(unsent)
+
+    def show_overdue(self, jobs: Mapping[str, bool]) -> None:
+        self.overdue = dict(jobs)
 
     def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None:
         self.runs.append((run, skipped_in_a_row))

@@ -146,12 +146,14 @@ def _overdue(session: Session, telling: NotifyContext) -> list[Event]:
     from holdfast.operations.overdue import overdue
 
     history = FileRunHistory(session.settings.state_directory / "runs")
-    found = [
-        overdue(history, telling.outbox, name, after=job.overdue_after, now=telling.clock())
+    found = {
+        name: overdue(history, telling.outbox, name, after=job.overdue_after, now=telling.clock())
         for name, job in session.settings.jobs.items()
         if job.overdue_after is not None
-    ]
-    return [_overdue_event(each, telling) for each in found if each is not None]
+    }
+    telling.gauges.show_overdue({name: each is not None for name, each in found.items()})
+    new = [each for each in found.values() if each is not None and each.is_new]
+    return [_overdue_event(each, telling) for each in new]
 
 
 def _overdue_event(found: Overdue, telling: NotifyContext) -> Event:

@@ -65,6 +65,8 @@ class NoGauges:
 
     def show_notifications(self, unsent: Mapping[str, int]) -> None: ...
 
+    def show_overdue(self, jobs: Mapping[str, bool]) -> None: ...
+
     def check(self) -> str:
         return ""
 
@@ -161,6 +163,16 @@ class TextfileGauges:
             failures.add_metric([receiver], count)
         registry.register(_Collected(failures))
         self._publish(NOTIFICATIONS, registry)
+
+    def show_overdue(self, jobs: Mapping[str, bool]) -> None:
+        from prometheus_client import CollectorRegistry, Gauge
+
+        registry = CollectorRegistry()
+        told = "whether the job has made no good backup for longer than overdue_after"
+        gauge = Gauge("holdfast_job_overdue", told, ["job"], registry=registry)
+        for job, is_overdue in jobs.items():
+            gauge.labels(job=job).set(float(is_overdue))
+        self._publish("_overdue", registry)
 
     def _write(
         self,

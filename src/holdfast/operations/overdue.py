@@ -13,16 +13,17 @@ RUNS_SEEN = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overdue:
-    """A job without a good backup since then."""
+    """A job without a good backup since then; `is_new` if nobody was told so far."""
 
     job: str
     since: datetime
+    is_new: bool = True
 
 
 def overdue(
     history: RunHistory, outbox: Outbox, job: str, *, after: timedelta, now: datetime
 ) -> Overdue | None:
-    """The job if its last good run ended longer than `after` ago, once for each good run.
+    """The job if its last good run ended longer than `after` ago; new once for each good run.
 
     A job that never had one counts from the first time that this was asked. It is not the
     repository that is asked, so the answer also comes while that is down.
@@ -38,4 +39,4 @@ def overdue(
         return None
     number = int(since.timestamp())
     told = outbox.noted(f"{job}/overdue", number, replace=True)
-    return None if told == number else Overdue(job=job, since=since)
+    return Overdue(job=job, since=since, is_new=told != number)

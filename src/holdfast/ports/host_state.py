@@ -97,6 +97,10 @@ class Gauges(Protocol):
         """How many notifications could not be sent so far, by receiver."""
         ...
 
+    def show_overdue(self, jobs: Mapping[str, bool]) -> None:
+        """Whether each job has made no good backup for too long."""
+        ...
+
     def check(self) -> str:
         """Where the metrics go, empty where nowhere; raises `ConfigInvalid` where they cannot."""
         ...

@@ -28,7 +28,8 @@ class Host:
     def since(self, after_hours: float) -> datetime | None:
         now = AT + timedelta(hours=after_hours)
         found = overdue(self.history, FileOutbox(self.folder), "shop", after=DAY, now=now)
-        return found.since if found else None
+        self.is_overdue = found is not None
+        return found.since if found and found.is_new else None
 
 
 @pytest.fixture
@@ -41,6 +42,7 @@ def test_a_job_is_overdue_once_for_each_good_run(host: Host) -> None:
     assert host.since(25) is None
     assert host.since(27) == AT
     assert host.since(28) is None, "it was told"
+    assert host.is_overdue, "and it still is"
     later = AT + timedelta(hours=30)
     host.history.record(replace(GOOD, run_id="2", finished_at=later))
     assert host.since(31) is None
