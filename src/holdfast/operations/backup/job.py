@@ -137,6 +137,7 @@ def backup(context: BackupContext, choice: BackupChoice | None = None) -> RunRep
                 _sweep(everywhere, sources, choice)
                 events.reached("backup-swept")
                 _take_each(everywhere, sources, run, choice=choice, hold=hold)
+                _compare_sizes(context, run)
                 run.without = failed_stores(everywhere.repository)
     return run.report(context.job.name)
 
@@ -185,24 +186,27 @@ def _take_each(
             run.failures.append(FailedDatabase(database=source.database, error=error))
         else:
             run.manifests.append(manifest)
-            _look_at(context, run, manifest)
 
 
-def _look_at(context: BackupContext, run: _Run, manifest: Manifest) -> None:
-    """Warn if the backup is much smaller or larger than those before it; never fails the run."""
+def _compare_sizes(context: BackupContext, run: _Run) -> None:
+    """Warn of backups much smaller or larger than those before them; never fails the run.
+
+    All databases share one look: it lists the job's folder in the repository.
+    """
     rule = context.job.rules.suspicion
-    if rule is None:
+    if rule is None or not run.manifests:
         return
     try:
         known = context.state.known_backups()
     except HoldfastError as error:
-        events.warning("earlier_backups_not_read", job=manifest.job, problem=error.message)
+        events.warning("earlier_backups_not_read", job=context.job.name, problem=error.message)
         return
-    why = rule.of(manifest, [each for each in known if each.backup_id != manifest.backup_id])
-    if why:
-        events.warning("backup_suspicious", backup=manifest.backup_id, because=why)
-        run.warnings.append(f"backup {manifest.backup_id} is suspicious: {why}")
-        run.suspicious.append(manifest.backup_id)
+    for made in run.manifests:
+        why = rule.of(made, [each for each in known if each.backup_id != made.backup_id])
+        if why:
+            events.warning("backup_suspicious", backup=made.backup_id, because=why)
+            run.warnings.append(f"backup {made.backup_id} is suspicious: {why}")
+            run.suspicious.append(made.backup_id)
 
 
 def _name_id(run_id: str, database: str) -> str:
