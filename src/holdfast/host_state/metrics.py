@@ -169,9 +169,9 @@ class TextfileGauges:
 
         registry = CollectorRegistry()
         told = "whether the job has made no good backup for longer than overdue_after"
-        gauge = Gauge("holdfast_job_overdue", told, ["job"], registry=registry)
+        gauge = Gauge("holdfast_job_overdue", told, ["backup_job"], registry=registry)
         for job, is_overdue in jobs.items():
-            gauge.labels(job=job).set(float(is_overdue))
+            gauge.labels(backup_job=job).set(float(is_overdue))
         self._publish("_overdue", registry)
 
     def _write(

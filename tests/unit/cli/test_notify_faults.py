@@ -163,13 +163,13 @@ def test_an_overdue_job_is_told_once_and_status_shows_it(
     metric = cli.folder / "metrics/holdfast__overdue.prom"
     cli.holdfast("backup", "shop")
     assert cli.holdfast("notify", "send").stdout == "no message is waiting\n"
-    assert 'holdfast_job_overdue{job="shop"} 0.0' in metric.read_text()
+    assert 'holdfast_job_overdue{backup_job="shop"} 0.0' in metric.read_text()
     (path,) = (cli.folder / "state/runs").glob("*.jsonl")
     run = json.loads(path.read_text())
     path.write_text(json.dumps(run | {"finished_at": "2020-01-01T00:00:00Z"}) + "\n")
     for _ in range(2):
         assert cli.holdfast("notify", "send").exit_code == 0
-        assert 'holdfast_job_overdue{job="shop"} 1.0' in metric.read_text()
+        assert 'holdfast_job_overdue{backup_job="shop"} 1.0' in metric.read_text()
     (told,) = listener.documents
     assert (told["event"], told["command"], told["job"]) == ("overdue", "backup", "shop")
     assert "no good backup since 2020-01-01T00:00:00+00:00" in told["error"]
