@@ -78,7 +78,8 @@ def sibling(texts: Sequence[str], argv: Sequence[str], *, output: str, as_root: 
         # The caller decides how long to wait.
         "TimeoutStartSec=infinity",
         f"ExecStart={words(argv, command=True)}",
-        f"StandardOutput=truncate:{word(f'{output}.out')}",
-        f"StandardError=truncate:{word(f'{output}.err')}",
+        # Not `truncate:`: systemd opens both again for ExecStopPost=, and would empty them.
+        f"StandardOutput=append:{word(f'{output}.out')}",
+        f"StandardError=append:{word(f'{output}.err')}",
     ]
     return "\n".join(lines) + "\n"

@@ -66,6 +66,14 @@ def test_a_transient_unit_keeps_everything_but_the_command_and_the_units_it_trig
     assert "prune" not in made
 
 
+@pytest.mark.parametrize("as_root", [False, True])
+def test_no_later_command_of_the_unit_empties_the_output(as_root: bool) -> None:
+    """systemd opens the files again for `ExecStopPost=`, and `truncate:` would empty them."""
+    made = sibling([SERVICE, DROP_IN], ["/bin/holdfast"], output="/run/x", as_root=as_root)
+    written = {line for line in directives(made, "Service") if line.startswith("Standard")}
+    assert written == {"StandardOutput=append:/run/x.out", "StandardError=append:/run/x.err"}
+
+
 def test_as_root_only_the_secrets_of_the_job_are_kept() -> None:
     made = sibling([SERVICE, DROP_IN], ["/bin/holdfast", "restore"], output="/run/x", as_root=True)
     service = list(directives(made, "Service"))
