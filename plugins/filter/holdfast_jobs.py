@@ -77,6 +77,16 @@ def times_of_hooks(job: Mapping[str, Any]) -> str:
     )
 
 
+def schedules_of(job: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What timers do for a job, each with its schedule: `backup`, `verify`, `drill`."""
+    schedules = {
+        "backup": job.get("schedule"),
+        "verify": (job.get("verify") or {}).get("schedule"),
+        "drill": (job.get("drill") or {}).get("schedule"),
+    }
+    return [(purpose, schedule) for purpose, schedule in schedules.items() if schedule]
+
+
 class FilterModule:
     """The class in which Ansible finds the filters."""
 
@@ -85,5 +95,6 @@ class FilterModule:
             "kinds_without_job": kinds_without_job,
             "merged_jobs": merged_jobs,
             "problems_of_checks": problems_of_checks,
+            "schedules_of": schedules_of,
             "times_of_hooks": times_of_hooks,
         }

@@ -18,15 +18,16 @@ description:
 - Lets systemd check all of them before the first is written. Any message about one of them is an
   error, as systemd ignores directives that it does not understand.
 - Writes units that differ, stops and removes the units of removed jobs, reloads systemd, then
-  enables and starts the timers. A running backup is never stopped.
+  enables and starts the timers. A running service is never stopped.
 options:
   folder:
     description: Folder of the units.
     type: path
     default: /etc/systemd/system
-  prefix:
-    description: Prefix of the names of all managed units; other units are left alone.
-    type: str
+  prefixes:
+    description: Prefixes of the names of all managed units; other units are left alone.
+    type: list
+    elements: str
     required: true
   units:
     description: Text of each wanted unit, by name.
@@ -41,7 +42,7 @@ author: holdfast
 EXAMPLES = r"""
 - name: Install one service and one timer
   backup_runner_units:
-    prefix: holdfast-backup-
+    prefixes: [holdfast-backup-]
     units:
       holdfast-backup-shop.service: "..."
       holdfast-backup-shop.timer: "..."
@@ -66,7 +67,7 @@ switched:
 MISSING = "is not executable"
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "folder": {"type": "path", "default": "/etc/systemd/system"},
-    "prefix": {"type": "str", "required": True},
+    "prefixes": {"type": "list", "elements": "str", "required": True},
     "units": {"type": "dict", "required": True},
     "timers_enabled": {"type": "bool", "default": True},
 }
@@ -82,17 +83,18 @@ class SystemdRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitFolder:
-    """The units in a folder whose names begin with our prefix."""
+    """The units in a folder whose names begin with one of our prefixes."""
 
     folder: Path
-    prefix: str
+    prefixes: Sequence[str]
 
     def present(self) -> dict[str, str]:
         """The text of each of our units, without drop-in folders and other units."""
-        ours = re.compile(re.escape(self.prefix) + r"[a-z0-9][a-z0-9_-]*\.(service|timer)")
+        beginnings = "|".join(map(re.escape, self.prefixes))
+        ours = re.compile(rf"({beginnings})[a-z0-9][a-z0-9_-]*\.(service|timer)")
         return {
             path.name: path.read_text(errors="replace")
-            for path in sorted(self.folder.glob(f"{self.prefix}*"))
+            for path in sorted(self.folder.iterdir())
             if ours.fullmatch(path.name) and path.is_file() and not path.is_symlink()
         }
 
@@ -168,7 +170,7 @@ def timers_of(names: Iterable[str]) -> list[str]:
 def main() -> None:
     """Find what differs; outside check mode fix it."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-    units = UnitFolder(folder=Path(module.params["folder"]), prefix=module.params["prefix"])
+    units = UnitFolder(folder=Path(module.params["folder"]), prefixes=module.params["prefixes"])
     systemd = Systemd(module.run_command)
     present, wanted = units.present(), module.params["units"]
     write, remove = differing(present, wanted)

@@ -30,15 +30,20 @@ class Systemctl:
 
 @pytest.fixture
 def units(tmp_path: Path) -> UnitFolder:
-    return UnitFolder(folder=tmp_path, prefix=PREFIX)
+    return UnitFolder(folder=tmp_path, prefixes=[PREFIX, "holdfast-drill-"])
 
 
 def test_units_of_others_are_not_seen(units: UnitFolder) -> None:
     (units.folder / f"{PREFIX}shop.timer").write_text("ours")
+    (units.folder / "holdfast-drill-shop.service").write_text("ours too")
     (units.folder / "cron.service").write_text("theirs")
+    (units.folder / "holdfast-sessiond.service").write_text("another role step's")
     (units.folder / f"{PREFIX}shop.service.d").mkdir()
     (units.folder / f"{PREFIX}linked.service").symlink_to("/dev/null")
-    assert units.present() == {f"{PREFIX}shop.timer": "ours"}
+    assert units.present() == {
+        f"{PREFIX}shop.timer": "ours",
+        "holdfast-drill-shop.service": "ours too",
+    }
 
 
 def test_what_is_the_same_is_neither_written_nor_removed() -> None:

@@ -15,7 +15,7 @@ import pytest
 from holdfast.runtime.named_pipes import PREFIX, pipes_for
 from tests.support.waiting import until
 
-UNIT = Path(__file__).resolve().parents[3] / "roles/backup_runner/templates/backup.service.j2"
+UNIT = Path(__file__).resolve().parents[3] / "roles/backup_runner/templates/parts/service.j2"
 BLOCKED_SECONDS = 60
 
 

@@ -1,0 +1,156 @@
+"""The units that the role makes of its jobs, rendered by Ansible and judged by systemd."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from holdfast.config.drill import BUDGET
+from holdfast.config.settings import VERIFY_BUDGET
+from holdfast.config.values import parse_duration
+from plugins.modules.backup_runner_units import Systemd
+
+PROJECT = Path(__file__).parents[3]
+ROLE = PROJECT / "roles/backup_runner"
+PLAY = """\
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  vars_files: [{role}/defaults/main.yml, {role}/vars/main.yml]
+  vars: {{ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"}}
+  tasks:
+    - ansible.builtin.copy:
+        dest: "{{{{ out }}}}"
+        content: >-
+          {{{{ {{'units': lookup('ansible.builtin.template', templates) | from_yaml,
+                'verify': __backup_runner_verify_budget, 'drill': __backup_runner_drill_budget,
+                'folders': __backup_runner_private_folders}} | to_json }}}}
+      vars: {{templates: {role}/templates/units.yaml.j2}}
+"""
+BASE = {"source": {"kind": "postgres"}, "repository": "main", "schedule": "*-*-* 02:00:00"}
+PROVEN = {
+    **BASE,
+    "verify": {"schedule": "*-*-* 05:00:00", "budget": "1h"},
+    "drill": {
+        "schedule": "Sun 06:00:00",
+        "budget": "90m",
+        "memory_limit_mb": 1024,
+        "folder": "/srv/drill rooms",
+    },
+}
+JOBS = {"plain": BASE, "shop": PROVEN, "by-hand": {**BASE, "drill": {"checks": []}}}
+
+
+class Rendered:
+    """The role's answer for `JOBS`."""
+
+    def __init__(self, folder: Path) -> None:
+        play, out = folder / "play.yml", folder / "out.json"
+        play.write_text(PLAY.format(role=ROLE))
+        told = {
+            "out": str(out),
+            "backup_runner_jobs": JOBS,
+            "backup_runner_on_failure": ["mail-root@%n.service"],
+            "backup_runner_notify": {"watch": {"kind": "ping"}},
+        }
+        subprocess.run(
+            [
+                *(Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,"),
+                *("-e", json.dumps(told), play),
+            ],
+            cwd=PROJECT,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        answer = json.loads(out.read_text())
+        self.units: dict[str, str] = answer["units"]
+        self.folders: list[dict[str, str]] = answer["folders"]
+        self.budgets: tuple[str, str] = (answer["verify"], answer["drill"])
+
+    def lines(self, unit: str) -> list[str]:
+        return self.units[f"holdfast-{unit}"].splitlines()
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+    return Rendered(tmp_path_factory.mktemp("units"))
+
+
+def names(rendered: Rendered, job: str) -> list[str]:
+    stem = f"-{job}."
+    return sorted(each.removeprefix("holdfast-") for each in rendered.units if stem in each)
+
+
+def test_a_job_gets_what_its_schedules_ask_for_and_no_more(rendered: Rendered) -> None:
+    assert names(rendered, "plain") == ["backup-plain.service", "backup-plain.timer"]
+    assert names(rendered, "shop") == [
+        *("backup-shop.service", "backup-shop.timer"),
+        *("drill-shop.service", "drill-shop.timer"),
+        *("verify-shop.service", "verify-shop.timer"),
+    ]
+    # A drill without a schedule is for drill.yml, so it has its sandbox and no timer.
+    assert "drill-by-hand.service" in names(rendered, "by-hand")
+    assert "drill-by-hand.timer" not in names(rendered, "by-hand")
+
+
+def test_systemd_accepts_every_unit(rendered: Rendered) -> None:
+    # Not in the PATH of unit tests, most of which must not find a systemd.
+    analyze = shutil.which("systemd-analyze", path="/usr/bin:/bin")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed here: apt-get install systemd")
+
+    def run(argv: Sequence[str]) -> tuple[int, str, str]:
+        ended = subprocess.run([analyze, *argv[1:]], capture_output=True, text=True, check=False)
+        return ended.returncode, ended.stdout, ended.stderr
+
+    # The program of the units is not installed here.
+    Systemd(run).judge(rendered.units, is_installed=False)
+
+
+def test_verify_and_drill_are_as_confined_as_the_backup(rendered: Rendered) -> None:
+    differing = ("Description", "ExecStart", "TimeoutStart", "Nice", "IOSched", "MemoryMax", "Res")
+    paths = ("RequiresMountsFor", "ReadWritePaths")
+
+    def same(unit: str) -> list[str]:
+        ours = (each for each in rendered.lines(unit) if not each.startswith("#"))
+        return [each for each in ours if not each.startswith((*differing, *paths))]
+
+    assert same("verify-shop.service") == same("drill-shop.service") == same("backup-shop.service")
+    assert "OnFailure=mail-root@%n.service" in same("drill-shop.service")
+    assert any("notify send" in each for each in same("verify-shop.service"))
+    for unit in ("verify-shop.service", "backup-shop.service"):
+        assert "RestrictNamespaces=true" in rendered.lines(unit)
+
+
+def test_a_drill_has_its_own_room_limits_and_no_network_for_its_server(rendered: Rendered) -> None:
+    drill = rendered.lines("drill-shop.service")
+    assert 'ReadWritePaths=/var/lib/holdfast-state /var/lib/holdfast "/srv/drill rooms"' in drill
+    assert {"Nice=19", "IOSchedulingClass=idle", "MemoryMax=1536M"} <= set(drill)
+    assert "TimeoutStartSec=90m 5min" in drill
+    # `unshare --user --net` must work, and the runner itself may need the network of a repository.
+    assert "RestrictNamespaces=user net" in drill
+    assert not any(each.startswith("PrivateNetwork") for each in drill)
+    (room,) = [each for each in rendered.folders if each["path"] == "/srv/drill rooms"]
+    assert (room["owner"], room["mode"]) == ("holdfast", "0700")
+    assert not any("MemoryMax" in each for each in rendered.lines("drill-by-hand.service"))
+
+
+def test_a_verification_may_finish_what_it_began_within_its_budget(rendered: Rendered) -> None:
+    assert "TimeoutStartSec=1h 2h 5min" in rendered.lines("verify-shop.service")
+
+
+def test_the_default_budgets_are_those_of_the_runner(rendered: Rendered) -> None:
+    assert tuple(map(parse_duration, rendered.budgets)) == (VERIFY_BUDGET, BUDGET)
+
+
+def test_timers_differ_in_their_schedule_alone(rendered: Rendered) -> None:
+    for purpose, schedule in (("verify", "*-*-* 05:00:00"), ("drill", "Sun 06:00:00")):
+        timer = rendered.lines(f"{purpose}-shop.timer")
+        assert f"OnCalendar={schedule}" in timer
+        assert {"RandomizedDelaySec=15min", "Persistent=true"} <= set(timer)
