@@ -185,7 +185,7 @@ def _drilled(
     context = drill_context(session.settings, job, reader, chosen=chosen)
     give_way()
     with watched(meter, f"drill {job}"):
-        return drill_job(context, request)
+        return drill_job(context, request, begun=session.told.begun)
 
 
 def _ended(report: DrillReport) -> Ended:

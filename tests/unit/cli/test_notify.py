@@ -11,6 +11,7 @@ import pytest
 
 from holdfast.host_state.outbox import FileOutbox
 from holdfast.locking.host_lock import FlockGuard
+from holdfast.model.drill import compared
 from holdfast.model.errors import AccessDenied, DatabaseUnreachable, Interrupted
 from holdfast.runtime.clock import now
 from tests.fakes.source import table
@@ -66,6 +67,23 @@ def test_a_good_backup_is_told_to_those_who_asked_for_it_with_its_start(
     assert start["seconds"] is None
     assert success["seconds"] >= 0
     assert cli.holdfast("backup", "shop").exit_code == 0
+
+
+def test_a_failed_drill_is_told_with_the_row_that_failed(
+    cli: CommandLine, listener: Listener
+) -> None:
+    configure(cli, webhook(listener, ", on: [start, drill]"))
+    backup = cli.holdfast("backup", "shop", "--json").document["backup"]
+    assert cli.holdfast("drill", "shop").exit_code == 0
+    assert cli.holdfast("drills", "shop").exit_code == 0
+    cli.drill_server.proves = [compared("amcheck", expected="no damage", found="1 damaged")]
+    assert cli.holdfast("drill", "shop").exit_code == 37
+    told = [each for each in listener.documents if each["command"] == "drill"]
+    assert [each["event"] for each in told] == ["start", "success", "start", "failure"]
+    assert told[1]["backups"] == [backup]
+    assert told[3]["error"].startswith(f"drill of {backup} failed: 1 of ")
+    assert told[3]["error"].endswith(" proofs failed, among them: amcheck")
+    assert {each["command"] for each in listener.documents} == {"backup", "drill"}
 
 
 def test_a_warning_of_a_hook_is_told_as_a_warning(cli: CommandLine, listener: Listener) -> None:

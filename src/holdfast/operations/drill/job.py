@@ -40,9 +40,12 @@ def drill(
     context: DrillContext,
     request: DrillRequest,
     *,
+    begun: Callable[[], None] = lambda: None,
     seconds: Callable[[], float] = time.monotonic,
 ) -> DrillReport:
     """Drill the requested backup, or one of each database: least recently drilled ones first.
+
+    `begun` is called once the job's drill lock is held.
 
     A second database begins only if the remaining budget covers its last drill. Raises
     `RunInFlight` while another drill of the job runs on this host, `BackupNotFound`, and
@@ -51,6 +54,7 @@ def drill(
     _require_selects(request)
     ends = seconds() + request.budget.total_seconds()
     with _held(context):
+        begun()
         events.reached("drill-locked")
         swept = context.host.rooms.sweep()
         events.reached("drill-swept")
