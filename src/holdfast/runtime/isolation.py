@@ -1,23 +1,32 @@
 """Run a throw-away server apart from production: without a network, and after everybody else.
 
-A restored database may hold foreign tables and functions that connect to production. In a network
-namespace of its own the server has no interface, while its Unix socket works as usual. It lies in
-a user namespace, which needs no rights; a policy of the host may forbid it.
+A restored database may hold foreign tables and functions that connect to production. In namespaces
+of its own the server has no network interface, and does not see the sockets of other servers; its
+own socket works as usual. Namespaces of a user need no rights; a policy of the host may forbid
+them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 from holdfast.model.drill import DrillFinding
 from holdfast.model.errors import ConfigInvalid, ToolMissing
 from holdfast.runtime.process import ChildFailed, User, output_of, running
 
 NICE = 10
-_NAMESPACE = ("unshare", "--user", "--map-current-user", "--net", "--")
+_NETWORK = ("unshare", "--user", "--map-current-user", "--net")
+_ALL = (*_NETWORK, "--mount", "--keep-caps", "--")
+_HIDE = (sys.executable, "-I", str(Path(__file__).with_name("hide_sockets.py")))
+# Where Debian's servers have their sockets; others are found by their names.
+_FOLDERS = (Path("/run/postgresql"), Path("/run/mysqld"))
+_NAMES = (".s.PGSQL.", "mysqld.sock", "mysql.sock", "mysqlx.sock", "mariadb.sock")
+_SOCKETS = Path("/proc/net/unix")
 
 
 def user_named(name: str) -> User | None:
@@ -34,15 +43,36 @@ def user_named(name: str) -> User | None:
 
 
 def isolated(argv: Sequence[str], user: User | None) -> list[str]:
-    """`argv` without a network, where this host allows that to `user`."""
-    return [*(_NAMESPACE if has_isolation(user) else ()), *argv]
+    """`argv` without a network and other servers' sockets, as far as this host allows that."""
+    if has_isolation(user):
+        return [*_hiding(), *argv]
+    return [*_NETWORK, "--", *argv] if _runs((*_NETWORK, "--"), user) else list(argv)
+
+
+def has_isolation(user: User | None) -> bool:
+    """Whether this host keeps what `user` runs from the network and other servers' sockets."""
+    return _runs(_hiding(), user)
+
+
+def _hiding() -> tuple[str, ...]:
+    return (*_ALL, *_HIDE, *(str(each) for each in _places()), "--")
+
+
+def _places() -> Iterator[Path]:
+    """The folders and sockets of servers on this host."""
+    yield from (each for each in _FOLDERS if each.is_dir())
+    with suppress(OSError):
+        for line in _SOCKETS.read_text().splitlines():
+            path = Path(line.split(maxsplit=7)[-1])
+            is_server = any(path.name.startswith(each) for each in _NAMES)
+            if is_server and path.is_absolute() and path.parent.resolve() not in _FOLDERS:
+                yield path
 
 
 @cache
-def has_isolation(user: User | None) -> bool:
-    """Whether this host lets `user` run a program without a network."""
+def _runs(argv: tuple[str, ...], user: User | None) -> bool:
     try:
-        with running([*_NAMESPACE, "true"], user=user) as child:
+        with running([*argv, "true"], user=user) as child:
             child.finish()
     except (ChildFailed, ToolMissing):
         return False
@@ -50,13 +80,14 @@ def has_isolation(user: User | None) -> bool:
 
 
 def network_finding(user: str) -> list[DrillFinding]:
-    """A finding where the host cannot take the network from a server that `user` runs."""
+    """A finding where the host cannot keep a server that `user` runs from other servers."""
     if has_isolation(user_named(user)):
         return []
     return [
         DrillFinding(
             subject="network",
-            problem="this host lets the throw-away server have its network",
+            problem="this host cannot keep the throw-away server from its network and from the"
+            " sockets of other servers",
             hint="a foreign table of the backup could reach another server: allow user"
             " namespaces (sysctl user.max_user_namespaces)",
             blocks=False,

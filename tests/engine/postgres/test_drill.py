@@ -13,14 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import psycopg
 import pytest
 import zstandard
 
-from holdfast.model.errors import CheckRefused, DeadlineExceeded, RunInFlight
+from holdfast.model.errors import CheckRefused, DeadlineExceeded, IdentityNeeded, RunInFlight
 from holdfast.runtime.events import Failpoint
 from holdfast.runtime.processes_below import end_processes_below, processes_below
 from tests.support.clusters import Cluster
 from tests.support.drills import bad_rows, drill_folder, failed, killed_at, left_in
+from tests.support.encrypted_job import encrypted_installation
 from tests.support.installation import Installation
 from tests.support.pgbench_cluster import PgbenchCluster
 from tests.support.postgres_server import PostgresServer
@@ -226,6 +228,34 @@ def test_a_killed_drill_leaves_nothing_after_the_next_one(
     assert left_in(rooms(shop)) == []
 
 
+def test_a_drill_host_needs_the_repository_alone(shop: Installation) -> None:
+    """Neither the job nor its server is known there."""
+    shop.settings["jobs"]["other"] = shop.settings["jobs"].pop("shop")
+    shop.settings["jobs"]["other"]["source"]["dsn"] = "host=/nowhere dbname=none"
+    (drill,) = shop.run("drill", "shop")["drills"]
+    assert (drill["outcome"], drill["job"]) == ("passed", "shop")
+    assert [each["drill"] for each in shop.run("drills", "shop")["drills"]] == [drill["drill"]]
+    assert list((shop.folder / "state/drills/shop").iterdir()) == []
+    shop.settings["jobs"]["shop"] = shop.settings["jobs"].pop("other")
+
+
+def test_a_sealed_backup_needs_its_identity_and_its_record_is_signed(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    source = {"kind": "postgres", "dsn": server.conninfo(server.database(SHOP))}
+    installation = encrypted_installation(tmp_path, source)
+    with drill_folder(installation):
+        installation.run("backup", "shop")
+        installation.run("drill", "shop", code=IdentityNeeded.exit_code)
+        (drill,) = installation.run("drill", "shop", "--identity", str(tmp_path / "identity"))[
+            "drills"
+        ]
+        assert drill["outcome"] == "passed"
+        records = list(installation.repository.glob("shop.drills/*/record.json"))
+        assert len(records) == 2
+        assert all('"signature": "ed25519:' in path.read_text() for path in records)
+
+
 def test_a_kept_server_runs_until_its_operator_ends_it(shop: Installation) -> None:
     (drill,) = shop.run("drill", "shop", "--keep")["drills"]
     (room,) = rooms(shop).glob("shop/*")
@@ -258,6 +288,9 @@ def test_a_drill_beside_a_busy_server_changes_nothing_there(
     server.stop()
     server.start()
     server.ask("CREATE PUBLICATION all_of_it FOR ALL TABLES")
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        for statement in reaching(server.folder):
+            connection.execute(statement.encode())
     installation = Installation(tmp_path, {"kind": "postgres", "dsn": server.dsn})
     with drill_folder(installation):
         with pgbench.under_load():
@@ -265,6 +298,10 @@ def test_a_drill_beside_a_busy_server_changes_nothing_there(
             settings, told = settings_of(server), server.log.stat().st_size
             (drill,) = installation.run("drill", "shop")["drills"]
             assert drill["outcome"] == "passed", drill["problem"]
+            reach = ("--check", "SELECT id FROM by_socket", "--check", "SELECT id FROM by_port")
+            asked = failed(installation, *reach)
+            assert bad_rows(asked) == [f"check: {sql}" for sql in reach[1::2]]
+            assert all("could not connect" in row["detail"] for row in asked["rows"][-2:])
             assert "connection received" not in server.log.read_text()[told:]
             assert settings_of(server) == settings
         server.ask("SELECT pg_switch_wal()")
@@ -272,6 +309,20 @@ def test_a_drill_beside_a_busy_server_changes_nothing_there(
         before = files_of(server.data, pgbench.space, archive)
         installation.run("drill", "shop")
         assert files_of(server.data, pgbench.space, archive) == before
+
+
+def reaching(folder: Path) -> list[str]:
+    """Statements that make foreign tables on the server itself, by its socket and by its port."""
+    places = {"by_socket": f"host '{folder}'", "by_port": "host '127.0.0.1'"}
+    made = ["CREATE EXTENSION postgres_fdw"]
+    for name, place in places.items():
+        options = f"OPTIONS ({place}, port '5432', dbname 'postgres')"
+        made += [
+            f"CREATE SERVER {name} FOREIGN DATA WRAPPER postgres_fdw {options}",
+            f"CREATE USER MAPPING FOR postgres SERVER {name}",
+            f"CREATE FOREIGN TABLE {name} (id int) SERVER {name} OPTIONS (table_name 'goods')",
+        ]
+    return made
 
 
 def settings_of(server: Cluster) -> list[tuple[object, ...]]:
