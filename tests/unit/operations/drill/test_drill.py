@@ -333,3 +333,25 @@ def test_the_record_of_a_sealed_backup_without_an_identity_says_so(drilling: Dri
     drilled = database.drill_backup(drilling.context, DrillRequest(), sealed, ends=1e18)
     assert drilled.exit_code == IdentityNeeded.exit_code
     assert drilling.records[0].began > datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("now", "memory", "problem"),
+    [
+        (9.0, 1 << 30, ""),
+        (10.0, 0, "it took longer than its budget of 1m"),
+        (9.0, (1 << 30) + 1, "it uses 1.0 GiB of memory, and 1.0 GiB are allowed"),
+    ],
+)
+def test_a_drill_is_ended_for_its_time_and_for_its_memory(
+    now: float, memory: int, problem: str
+) -> None:
+    watch = DrillWatch(
+        budget=timedelta(minutes=1),
+        ends=10.0,
+        memory_bytes=1 << 30,
+        memory=lambda: memory,
+        seconds=lambda: now,
+    )
+    assert watch.look() is bool(problem)
+    assert problem in (watch.reason.message if watch.reason else "")
