@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from tests.support.archive import Archive, points
 from tests.support.clusters import cluster
+from tests.support.drills import drill_folder
 
 MOMENT = timedelta(microseconds=1)
 
@@ -96,3 +98,30 @@ def test_both_timelines_of_a_promotion_have_a_window(archive: Archive) -> None:
     assert reached(archive, made, *last, *current) == [1, 2, 3]
     assert refused(archive, made, *target(newest["ends"]), code=32)
     assert refused(archive, made, *target(oldest["ends"]), *current, code=32)
+
+
+def test_a_measured_drill_tells_how_long_a_restore_takes_before_it_begins(
+    archive: Archive, tmp_path: Path
+) -> None:
+    archive.installation.run("backup", "shop")
+    archive.mark(1)
+    archive.switch()
+    assert said(archive, tmp_path / "before").endswith("; no drill measured how long that takes")
+    with drill_folder(archive.installation):
+        (drill,) = archive.installation.run("drill", "shop")["drills"]
+    (told,) = archive.installation.run("windows", "shop")["backups"]
+    assert told["measured_by"] == drill["drill"]
+    assert told["expected_seconds"] > 0
+    line = said(archive, tmp_path / "after")
+    assert "the recovery replays at most " in line
+    assert "; restore and replay take about " in line
+    assert line.endswith(f", by drill {drill['drill']}")
+
+
+def said(archive: Archive, folder: Path) -> str:
+    """What a restore says for people before it begins."""
+    argv = ("restore", "shop/latest", "--to", f"file://{folder}", "--target", "latest")
+    done = subprocess.run(
+        archive.installation.argv(*argv), capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()[0]
