@@ -35,6 +35,10 @@ CALLS = {
     "verify": ["shop/latest"],
     "restore": ["shop/latest", "--to", "fake:///there"],
     "windows": ["shop", "answers"],
+    "drill": ["shop"],
+    "drills": ["shop", "answers"],
+    "notify test": ["shop"],
+    "notify send": [],
     "copy": ["shop", "--to", "offsite"],
     "du": ["answers"],
     "prune": ["shop"],
@@ -57,8 +61,8 @@ CALLS = {
     "wal receive": ["farm"],
     "wal list": ["shop", "answers"],
 }
-# The daemon is not there, and neither is the cluster of `farm`.
-FAILING = {"snapshot": 20, "wal receive": 20} | {
+# The daemon is not there, and neither is the cluster of `farm`; the source of `shop` has no drills.
+FAILING = {"snapshot": 20, "wal receive": 20, "drill": 23} | {
     name: 66 for name in CALLS if name.startswith("session")
 }
 WITHOUT_JSON = {"wal get", "wal receive"}
