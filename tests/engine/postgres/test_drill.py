@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,7 +18,13 @@ import psycopg
 import pytest
 import zstandard
 
-from holdfast.model.errors import CheckRefused, DeadlineExceeded, IdentityNeeded, RunInFlight
+from holdfast.model.errors import (
+    CheckRefused,
+    DeadlineExceeded,
+    DrillFailed,
+    IdentityNeeded,
+    RunInFlight,
+)
 from holdfast.runtime.events import Failpoint
 from holdfast.runtime.processes_below import end_processes_below, processes_below
 from tests.support.clusters import Cluster
@@ -81,6 +88,35 @@ def test_a_good_backup_passes_and_its_restore_is_measured(shop: Installation, en
     assert newest["last_drill"]["drill"] == drill["drill"]
     assert shop.run("status")["jobs"][0]["last_drill"]["backup"] == newest["backup"]
     assert drill["server"].split(".")[0] == newest["server"]["version"].split(".")[0]
+
+
+def test_a_monitor_reads_how_drills_ended_and_what_the_last_good_one_measured(
+    shop: Installation, tmp_path: Path
+) -> None:
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    shop.settings["metrics_directory"] = str(folder)
+    (good,) = shop.run("drill", "shop")["drills"]
+    shop.job["drill"]["checks"] = [{"sql": "SELECT count(*) FROM orders", "equals": 4999}]
+    bad = failed(shop)
+    lines = [line for path in folder.iterdir() for line in path.read_text().splitlines()]
+    found = {
+        line.partition("{")[0].removeprefix("holdfast_drill_"): float(line.rsplit(" ", 1)[1])
+        for line in lines
+        if line.startswith("holdfast_drill_")
+        and f'{{backup_job="shop",database="{good["database"]}"}}' in line
+    }
+    assert (found["ok"], found["exit_code"]) == (0, DrillFailed.exit_code)
+    assert found["restore_seconds"] == good["restore_seconds"] > 0
+    assert found["plain_bytes"] == good["plain_bytes"] > 0
+    times = {
+        "finished": bad["ended"],
+        "passed": good["ended"],
+        "reached": good["reached"],
+    }
+    for name, told in times.items():
+        moment = datetime.fromisoformat(told).timestamp()
+        assert found[f"{name}_timestamp_seconds"] == pytest.approx(moment, abs=1)
 
 
 def test_a_flipped_bit_in_a_part_fails_the_drill(shop: Installation) -> None:
