@@ -79,7 +79,7 @@ def drilling(
 def inside(drill: DrillServer, database: str) -> pymysql.Connection:
     """A connection to the throw-away server, as an operator of a kept one makes it."""
     (login,) = re.findall(r"--defaults-file=(\S+)", drill.connection)
-    return pymysql.connect(read_default_file=login, database=database, charset="utf8mb4")
+    return pymysql.connect(read_default_file=login, database=database, autocommit=True)
 
 
 def checksums(connection: pymysql.Connection, *tables: str) -> list[tuple[str, int]]:
