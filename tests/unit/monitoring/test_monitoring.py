@@ -13,6 +13,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from holdfast.model.errors import NotificationFailed
 from tests.support.command_line import CommandLine
 from tests.support.receivers import closed_port
 
@@ -40,6 +41,8 @@ def exported(
     cli.config.write_text(text)
     assert cli.holdfast("backup", "shop").exit_code == 0
     assert cli.holdfast("drill", "shop").exit_code == 0
+    # It tells nobody, as nobody can be reached; it also looks for overdue jobs.
+    assert cli.holdfast("notify", "send").exit_code == NotificationFailed.exit_code
     found: Exported = {}
     for path in folder.iterdir():
         for family in text_string_to_metric_families(path.read_text()):
