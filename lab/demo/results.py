@@ -18,10 +18,11 @@ COLUMNS = (
     "seconds",
     "peak memory",
     "verified",
+    "drilled",
     "restored equal",
 )
 MB = 1_000_000
-TABLE_WIDTH = 140
+TABLE_WIDTH = 180
 FOOTNOTE = (
     "Kernel keys are live in a private copy of each container; what belongs to the machine is "
     "skipped with its reason. ./scripts/test vm proves all of them on a kernel of its own."
@@ -37,6 +38,7 @@ class Row:
     tuned: str = "-"
     manifest: dict[str, Any] = field(default_factory=dict)
     verified: bool | None = None
+    drill: dict[str, Any] = field(default_factory=dict)
     compared: Comparison | None = None
 
     def cells(self) -> list[str]:
@@ -50,8 +52,18 @@ class Row:
             f"{self.manifest['seconds']:.1f}",
             f"{self.manifest['peak_memory_bytes'] / MB:.0f} MB",
             "-" if self.verified is None else "yes" if self.verified else "NO",
+            self._drilled(),
             self._equality(),
         ]
+
+    def _drilled(self) -> str:
+        """Whether a drill brought it back, in which time, and the moment that its data shows."""
+        if not self.drill:
+            return "-"
+        if self.drill["outcome"] != "passed":
+            return "NO"
+        reached = self.drill["reached"].partition("T")[2][:8]
+        return f"yes, {self.drill['restore_seconds']:.1f} s, as of {reached} UTC"
 
     def _equality(self) -> str:
         if self.compared is None:

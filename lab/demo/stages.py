@@ -46,6 +46,7 @@ class Demo:
             ("tune and deploy: site.yml", self._deploy),
             ("let the timers start the first backups", self._back_up),
             ("verify every backup: verify.yml", self._verify),
+            ("let the timers start a drill of each", self._drill),
             ("restore into fresh databases: restore.yml", self._restore),
             ("compare restored databases with their sources", self._compare),
             ("run site.yml again: nothing may change", self._deploy_again),
@@ -77,16 +78,22 @@ class Demo:
         return f"{sum(played.changed.values())} changes"
 
     def _back_up(self) -> str:
-        self._on_every_host(lambda shell: timers.start_soon(shell, data.databases(shell)))
-        try:
-            self._on_every_host(self._await_backups)
-        finally:
-            self._on_every_host(lambda shell: timers.forget_soon(shell, data.databases(shell)))
+        self._by_timers("backup", self._await_backups)
         return f"{len(self.rows)} backups, each started by its timer"
+
+    def _by_timers(self, purpose: str, wait: Callable[[Shell], None]) -> None:
+        """Have the timers of all jobs fire, and wait for what they started."""
+        self._on_every_host(lambda shell: timers.start_soon(shell, data.databases(shell), purpose))
+        try:
+            self._on_every_host(wait)
+        finally:
+            self._on_every_host(
+                lambda shell: timers.forget_soon(shell, data.databases(shell), purpose)
+            )
 
     def _await_backups(self, shell: Shell) -> None:
         for database in data.databases(shell):
-            timers.wait(shell, database)
+            timers.wait(shell, database, "backup")
             listed = json.loads(shell.run(["holdfast", "list", database.job, "--json"]))
             (manifest,) = listed["backups"]
             if manifest["consistency"] != "snapshot":
@@ -98,6 +105,25 @@ class Demo:
         for row in self.rows.values():
             row.verified = True
         return f"{len(self.rows)} backups read back, every byte matched"
+
+    def _drill(self) -> str:
+        self._by_timers("drill", self._await_drills)
+        slowest = max(row.drill["restore_seconds"] for row in self.rows.values())
+        return (
+            f"{len(self.rows)} backups proven in throw-away servers, the slowest in {slowest:.1f} s"
+        )
+
+    def _await_drills(self, shell: Shell) -> None:
+        for database in data.databases(shell):
+            timers.wait(shell, database, "drill")
+            listed = json.loads(shell.run(["holdfast", "drills", database.job, "--json"]))
+            (record,) = listed["drills"]
+            row = self._row(shell, database)
+            if (record["outcome"], record["backup"]) != ("passed", row.manifest["backup"]):
+                raise LabError(
+                    f"cannot call '{row.manifest['backup']}' drilled: {record['problem']}"
+                )
+            row.drill = record
 
     def _restore(self) -> str:
         self._on_every_host(self._restore_all)
