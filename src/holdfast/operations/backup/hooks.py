@@ -14,6 +14,7 @@ from holdfast.model.errors import (
     Interrupted,
     RepositoryBusy,
     RunInFlight,
+    TasksRefused,
     ToolMissing,
 )
 from holdfast.operations.context import Hook, JobSpec
@@ -77,15 +78,14 @@ class RunHooks:
         try:
             self._before()
             yield
+            ended = ending()
+            if ended.error is None:
+                self._each("after", self.job.hooks.after, ended.variables)
         except BaseException as error:
             with noted_on(error):
                 self._after_failure(Ending(backups=ending().backups, error=error))
             raise
-        ended = ending()
-        if ended.error is not None:
-            self._after_failure(ended)
-        else:
-            self._each("after", self.job.hooks.after, ended.variables)
+        self._after_failure(ended)
 
     def _before(self) -> None:
         for hook in self.job.hooks.before:
@@ -126,7 +126,7 @@ def _problem_of(hook: Hook, environment: Mapping[str, str]) -> str:
     """Run the hook; why it failed, empty if it did not."""
     try:
         called = call(hook.argv, env=environment, timeout_seconds=hook.timeout.total_seconds())
-    except ToolMissing as error:
+    except (ToolMissing, TasksRefused) as error:
         return error.message
     except OSError as error:
         return f"cannot be run: {os.strerror(error.errno or 0)}"

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from holdfast.model.errors import DatabaseUnreachable, HookRefused, RunInFlight
+from holdfast.model.errors import (
+    DatabaseUnreachable,
+    HookRefused,
+    Interrupted,
+    RunInFlight,
+    TasksRefused,
+)
+from holdfast.operations.backup import hooks
 from holdfast.operations.backup.job import RunReport, backup
 from holdfast.operations.context import Hook, Hooks
 from holdfast.operations.status import check
-from holdfast.runtime.bounded_call import Called
+from holdfast.runtime.bounded_call import Called, call
 from tests.fakes.source import FakeSource, table
 from tests.support.memory_job import MemoryJob
 
@@ -106,6 +114,39 @@ def test_before_that_hangs_refuses_the_run(hooked: Hooked) -> None:
     hooked.hooks = Hooks(before=(hook("import time; time.sleep(600)", seconds=0.2),))
     with pytest.raises(HookRefused, match=r"was ended after 0\.2 s"):
         hooked.backup()
+
+
+def test_a_hook_after_the_run_that_the_kernel_refuses_is_a_warning(
+    hooked: Hooked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> Called:
+        raise TasksRefused("cannot start 'tell': the kernel refused another process or thread")
+
+    hooked.hooks = Hooks(after=(hooked.writes(),))
+    monkeypatch.setattr(hooks, "call", refused)
+    report = hooked.backup()
+    assert "the kernel refused" in report.warnings[0]
+    (run,) = hooked.job.history.last("shop", count=5)
+    assert (run.outcome, run.backup) == ("ok", report.manifest.backup_id)
+
+
+def test_a_run_interrupted_in_its_after_hook_names_its_backups_to_failed(
+    hooked: Hooked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(
+        argv: Sequence[str], *, env: Mapping[str, str], timeout_seconds: float
+    ) -> Called:
+        if env["HOLDFAST_HOOK"] == "after":
+            raise Interrupted("cannot continue: interrupted by SIGTERM")
+        return call(argv, env=env, timeout_seconds=timeout_seconds)
+
+    monkeypatch.setattr(hooks, "call", interrupted)
+    with pytest.raises(Interrupted):
+        hooked.backup()
+    assert hooked.stages == ["before", "failed"]
+    (run,) = hooked.job.history.last("shop", count=5)
+    assert hooked.called[-1]["HOLDFAST_BACKUP_ID"] == run.backup != ""
+    assert hooked.called[-1]["HOLDFAST_EXIT_CODE"] == "130"
 
 
 @pytest.mark.parametrize("stage", ["after", "failed"])
