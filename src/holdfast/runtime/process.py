@@ -119,13 +119,19 @@ class Child:
         """
         if self._popen.returncode is not None:
             return
-        self._signal(signal.SIGTERM)
         ended = os.pidfd_open(self.pid)
         with afterwards(os.close, ended):
             poller = select.poll()
             poller.register(ended, select.POLLIN)
-            poller.poll(GRACE_SECONDS * 1000)
-        self._signal(signal.SIGKILL)
+            try:
+                self._signal(signal.SIGTERM)
+                poller.poll(GRACE_SECONDS * 1000)
+                self._signal(signal.SIGKILL)
+            except PermissionError:
+                # The group of `sudo` is another user's. Once the program has ended, that is none
+                # of its failures; one that still runs cannot be ended by us.
+                if not poller.poll(0):
+                    raise
         self._popen.wait()
 
     def _signal(self, number: signal.Signals) -> None:

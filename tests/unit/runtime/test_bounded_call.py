@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
@@ -109,3 +110,22 @@ def test_an_interruption_ends_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
         python(LEAVES_A_CHILD % SLEEPS + SLEEPS, tmp_path / "pid")
     until(lambda: not is_running(int((tmp_path / "pid").read_text())))
     assert not is_running(seen[0])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_program_that_became_another_user_has_ended_by_itself() -> None:
+    """As `sudo` does: its group may not be signalled by us, not even once it has ended."""
+    program = (
+        "import os, sys\n"
+        "from holdfast.runtime.bounded_call import call\n"
+        "real = os.killpg\n"
+        "def killpg(group, number):\n"
+        "    os.seteuid(65534)\n"
+        "    os.setresuid(65534, 65534, 0)\n"
+        "    real(group, number)\n"
+        "os.killpg = killpg\n"
+        "print(call(['/bin/false'], env={}, timeout_seconds=60).status)\n"
+    )
+    argv = [sys.executable, "-c", program]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("1\n", "")
