@@ -114,8 +114,8 @@ def told(caller: Caller, command: str, arguments: Mapping[str, Any]) -> Iterator
         return
     (one,) = telling
     with afterwards(one.end):
-        one.begin()
         try:
+            one.begin()
             yield
         except BaseException as error:
             one.cause = error

@@ -308,6 +308,18 @@ def test_a_run_that_is_interrupted_is_told_as_a_failure(
     assert b"interrupted by SIGTERM" in listener.told[1].body
 
 
+def test_a_run_that_is_interrupted_before_it_begins_is_no_success(
+    cli: CommandLine, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise Interrupted("cannot continue: interrupted by SIGTERM")
+
+    configure(cli, f'{{watch: {{kind: ping, url: "{listener.url("/u")}"}}}}')
+    monkeypatch.setattr(FileOutbox, "running", interrupted)
+    assert cli.holdfast("backup", "shop").exit_code == 130
+    assert listener.paths == ["/u/fail"]
+
+
 def test_each_job_of_a_command_on_all_is_told_its_own_end(
     cli: CommandLine, listener: Listener
 ) -> None:
