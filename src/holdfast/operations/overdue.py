@@ -30,11 +30,13 @@ def overdue(
     """
     runs = history.last(job, count=RUNS_SEEN)
     good = next((run for run in runs if run.outcome == "ok"), None)
-    first = outbox.noted(f"{job}/first-seen", int(now.timestamp()), replace=False)
+    # The history keeps the last runs only: many that failed or were skipped push the good one out.
+    counted = int((good.finished_at if good is not None else now).timestamp())
+    noted = outbox.noted(f"{job}/counts-from", counted, replace=good is not None)
     if good is not None:
         since = good.finished_at
     else:
-        since = datetime.fromtimestamp(first, UTC) if first is not None else now
+        since = datetime.fromtimestamp(noted, UTC) if noted is not None else now
     if now - since <= after:
         return None
     number = int(since.timestamp())

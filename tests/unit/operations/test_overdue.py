@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.host_state.outbox import FileOutbox
-from holdfast.operations.overdue import overdue
+from holdfast.operations.overdue import RUNS_SEEN, overdue
 from holdfast.ports.host_state import RunRecord
 from tests.fakes.run_history import MemoryRunHistory
 
@@ -54,6 +54,18 @@ def test_a_run_that_failed_or_was_skipped_is_no_good_one(host: Host) -> None:
     for outcome in ("failed", "skipped"):
         late = AT + timedelta(hours=26)
         host.history.record(replace(GOOD, run_id="2", outcome=outcome, finished_at=late))
+    assert host.since(27) == AT
+
+
+def test_a_good_run_that_left_the_history_still_counts(host: Host) -> None:
+    assert host.since(-500) is None
+    host.history.record(GOOD)
+    assert host.since(1) is None
+    for number in range(RUNS_SEEN):
+        skipped = replace(GOOD, run_id=f"s{number}", outcome="skipped")
+        host.history.record(skipped)
+    assert all(run.outcome == "skipped" for run in host.history.last("shop", count=RUNS_SEEN))
+    assert host.since(9) is None, "the last good run ended nine hours ago"
     assert host.since(27) == AT
 
 
