@@ -25,11 +25,17 @@ _QUOTED_VALUES = re.compile(
 )
 _KEY = re.compile(r"(Key )\([^)]*\)=\([^)]*\)")
 _FAILING_ROW = re.compile(r"([Rr]ow contains )\(.*")
-_LOGIN = re.compile(r"://[^/\s@'\"]*@")
+_LOGIN = re.compile(r"://[^\s'\"]*@")
 _QUERY = re.compile(r"(\w+://[^\s?'\"]*)\?[^\s'\"]*")
 _SECRET = re.compile(
     r"((?:pass(?:word|wd|phrase)?|pwd|secret|token|key|sas|sig(?:nature)?|credential|authorization"
-    r"|bearer)[\w-]*['\"]?)(\s*[=:]\s*|\s+(?=[A-Za-z0-9+/_-]{16,}))(?:'[^']*'|\"[^\"]*\"|\S+)",
+    r"|bearer)[\w-]*['\"]?)(\s*[=:]\s*|\s+(?=[A-Za-z0-9+/_-]{16,}))(?:(?:bearer|basic|digest)\s+)?"
+    r"(?:'[^']*'|\"[^\"]*\"|\S+)",
+    re.IGNORECASE,
+)
+_PASSWORD = re.compile(
+    r"(--pass[\w-]*\s+|\b(?:pass(?:word|wd|phrase)?|identified by)\s+(?=['\"]))"
+    r"(?:'[^']*'|\"[^\"]*\"|\S+)",
     re.IGNORECASE,
 )
 _LONG_WORD = re.compile(r"[A-Za-z0-9+/_=-]{40,}")
@@ -45,6 +51,7 @@ def sanitized(text: str) -> str:
         (_LOGIN, f"://{GONE}@"),
         (_QUERY, rf"\1?{GONE}"),
         (_SECRET, rf"\1\2{GONE}"),
+        (_PASSWORD, rf"\1{GONE}"),
         (_STATEMENT, GONE),
         (_NEAR, GONE),
         (_KEY, rf"\1{GONE}"),
