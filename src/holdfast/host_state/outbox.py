@@ -32,7 +32,8 @@ from holdfast.runtime.files import (
 MOST_MESSAGES = 200
 MESSAGE = Limits(size_bytes=256 << 10, containers=100)
 COUNTS = Limits(size_bytes=1 << 20, containers=10)
-Counts = Annotated[dict[Line, Count], MaxLen(1000)]
+# Several for each job: a host may have hundreds.
+Counts = Annotated[dict[Line, Count], MaxLen(20_000)]
 _T = TypeVar("_T")
 
 

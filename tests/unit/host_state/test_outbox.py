@@ -99,6 +99,13 @@ def test_failures_are_counted_by_job_and_command_and_a_success_ends_the_count(fo
     assert ended("shop", "backup", failed=True) == 1
 
 
+def test_a_host_with_many_jobs_loses_no_count(folder: Path) -> None:
+    folder.mkdir()
+    others = {f"shop{number}/verify": 1 for number in range(5000)}
+    (folder / "failures.json").write_text(json.dumps({**others, "shop/backup": 2}))
+    assert FileOutbox(folder).failures_in_a_row("shop", "backup", failed=True) == 3
+
+
 def test_damaged_counts_begin_again(folder: Path) -> None:
     FileOutbox(folder).count_unsent("mail")
     (folder / "unsent.json").write_text('{"mail": -5}')
