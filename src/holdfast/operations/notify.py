@@ -150,13 +150,17 @@ class Deliveries:
         """Send the message unless another process does; None where that has it."""
         if message in self._unkept:
             return sent(receiver, message)
-        with self._context.outbox.claimed(message) as is_ours:
-            if not is_ours:
-                return None
-            delivery = sent(receiver, message)
-            if not delivery.problem:
-                self._context.outbox.remove(message)
-            return delivery
+        try:
+            with self._context.outbox.claimed(message) as is_ours:
+                if not is_ours:
+                    return None
+                delivery = sent(receiver, message)
+                if not delivery.problem:
+                    self._context.outbox.remove(message)
+                return delivery
+        except HoldfastError as error:
+            # In this thread nobody else would tell it.
+            return Delivery(message=message, kind=receiver.kind, problem=error.message)
 
 
 class _Sending(threading.Thread):

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import pytest
 
 from holdfast.cli import telling
+from holdfast.cli.notify import LONGEST_SECONDS
 from holdfast.host_state.outbox import FileOutbox
-from holdfast.model.errors import RepositoryFull
+from holdfast.model.errors import RepositoryFull, RepositoryReadOnly
 from holdfast.operations.notify import Deliveries, Delivery
 from holdfast.ports.notify import Begun
 from tests.support.command_line import CommandLine
@@ -142,6 +143,40 @@ def test_what_waits_is_sent_by_notify_send_with_the_whole_timeout(
     assert (message["receiver"], message["sent"]) == ("ops", False)
     assert message["problem"] == "cannot notify '127.0.0.1': it answered 500"
     assert cli.holdfast("notify", "send").exit_code == 0
+
+
+def test_many_messages_keep_no_unit_from_its_end(
+    cli: CommandLine, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The unit of a backup waits for this command, and fails if it takes too long."""
+    waited: list[float] = []
+    configure(cli, webhook(listener, ", on: [success], timeout: 1m"))
+    listener.always(status(500))
+    for _ in range(3):
+        cli.holdfast("backup", "shop")
+
+    def end(_self: Deliveries, *, seconds: float) -> list[Delivery]:
+        waited.append(seconds)
+        return []
+
+    monkeypatch.setattr(Deliveries, "end", end)
+    assert cli.holdfast("notify", "send").exit_code == 0
+    assert waited == [LONGEST_SECONDS + telling.GRACE_SECONDS]
+
+
+def test_a_message_that_cannot_be_removed_is_told_without_a_trace(
+    cli: CommandLine, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise RepositoryReadOnly("cannot use state directory file 'x': Read-only file system")
+
+    configure(cli, webhook(listener, ", on: [success]"))
+    monkeypatch.setattr(FileOutbox, "remove", refused)
+    answer = cli.holdfast("--log-format", "json", "backup", "shop")
+    assert answer.exit_code == 0
+    assert len(listener.told) == 1
+    assert '"error": "cannot use state directory file' in answer.stderr
+    assert "Traceback" not in answer.stderr
 
 
 def test_a_full_state_directory_still_tells(
