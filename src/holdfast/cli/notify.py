@@ -19,7 +19,7 @@ from holdfast.cli.context import (
     print_document,
 )
 from holdfast.cli.telling import never_ended
-from holdfast.model.errors import JobNeedsAttention, NotificationFailed
+from holdfast.model.errors import HoldfastError, JobNeedsAttention, NotificationFailed
 from holdfast.runtime.clock import now
 
 if TYPE_CHECKING:
@@ -123,19 +123,22 @@ def send(context: typer.Context, *, as_json: JsonOption = False) -> None:
     every hour. A receiver has its whole timeout here. A message that cannot be sent stays, and the
     exit code is 45.
     """
-    from holdfast.operations.notify import GRACE_SECONDS, Deliveries, queue
     from holdfast.wiring.notify import notify_context
 
     session = acting_session_of(context)
     telling = notify_context(session.settings)
-    killed = [
+    happened = [
         never_ended(each, telling, _said_by_systemd()) for each in telling.outbox.never_ended()
     ]
-    happened = [*killed, *_overdue(session, telling)]
-    unkept = [message for event in happened for message in queue(telling, event)]
-    deliveries = Deliveries(telling)
-    longest = min(deliveries.begin(unkept), LONGEST_SECONDS)
-    done = deliveries.end(seconds=longest + GRACE_SECONDS)
+    failed: HoldfastError | None = None
+    try:
+        happened += _overdue(session, telling)
+    except HoldfastError as error:
+        # Such as a full disk, which may be what killed the runs: they are told first.
+        failed = error
+    done = _sent(telling, happened)
+    if failed is not None:
+        raise failed
     if as_json:
         print_document("notify-send", {"messages": [_document(each) for each in done]})
     elif done:
@@ -143,6 +146,15 @@ def send(context: typer.Context, *, as_json: JsonOption = False) -> None:
     else:
         session.say("no message is waiting")
     _end(done)
+
+
+def _sent(telling: NotifyContext, happened: Iterable[Event]) -> list[Delivery]:
+    from holdfast.operations.notify import GRACE_SECONDS, Deliveries, queue
+
+    unkept = [message for event in happened for message in queue(telling, event)]
+    deliveries = Deliveries(telling)
+    longest = min(deliveries.begin(unkept), LONGEST_SECONDS)
+    return deliveries.end(seconds=longest + GRACE_SECONDS)
 
 
 def _overdue(session: Session, telling: NotifyContext) -> list[Event]:

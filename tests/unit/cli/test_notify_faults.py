@@ -179,6 +179,20 @@ def test_a_message_that_cannot_be_removed_is_told_without_a_trace(
     assert "Traceback" not in answer.stderr
 
 
+def test_a_killed_run_is_told_although_the_disk_is_full(
+    cli: CommandLine, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise RepositoryFull("cannot use state directory file 'x': No space left on device")
+
+    configure(cli, webhook(listener), job="    overdue_after: 26h\n")
+    leave(cli, Begun(job="shop", command="backup", run_id="ab" * 16, at=datetime.now(UTC)))
+    monkeypatch.setattr(FileOutbox, "_write", full)
+    assert cli.holdfast("notify", "send").exit_code == RepositoryFull.exit_code
+    (told,) = listener.documents
+    assert "never ended" in told["error"]
+
+
 def test_a_full_state_directory_still_tells(
     cli: CommandLine, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
