@@ -1,7 +1,8 @@
 """Summaries of manifests, cached on this host, so that listing ten thousand backups is quick.
 
 It is only a cache: a list of the repository says which backups exist. A cached summary counts only
-if its manifest is still there with the same size and fingerprint; all others are read again.
+if its manifest is still there with the same size, fingerprint and version, as the store lists them;
+all others are read again. A store that lists neither of the two hides a change of equal size.
 Verify, restore and prune never use it.
 """
 
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS summary (
-    key TEXT PRIMARY KEY, size_bytes INTEGER, fingerprint TEXT, summary BLOB, seal TEXT
+    key TEXT PRIMARY KEY, size_bytes INTEGER, fingerprint TEXT, version TEXT, summary BLOB,
+    seal TEXT
 ) WITHOUT ROWID;
 """
-COLUMNS = "SELECT key, size_bytes, fingerprint, summary, seal FROM summary"
+COLUMNS = "SELECT key, size_bytes, fingerprint, version, summary, seal FROM summary"
 WAIT_SECONDS = 10.0
 
 
@@ -50,7 +52,7 @@ class Overview:
     failures: tuple[Failure, ...]
 
 
-Row = tuple[int, str, object, str]
+Row = tuple[int, str, str, object, str]
 """A row of the database, which may be damaged in any way."""
 
 
@@ -154,7 +156,7 @@ class ManifestIndex:
             with self._database() as database, database:
                 database.executemany("DELETE FROM summary WHERE key = ?", [(key,) for key in gone])
                 database.executemany(
-                    "INSERT OR REPLACE INTO summary VALUES (?, ?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO summary VALUES (?, ?, ?, ?, ?, ?)",
                     [(key, *row) for key, row in fresh.items()],
                 )
         except (*STATE_FAULTS, sqlite3.Error) as error:
@@ -186,8 +188,8 @@ def _remembered(stored: Stored, row: Row | None, believed: str) -> Summary | Non
     """The cached summary; None if the manifest has changed since, or the row is damaged."""
     if row is None:
         return None
-    size_bytes, hashed, summary, seal = row
-    if (size_bytes, hashed) != (stored.size_bytes, stored.fingerprint):
+    *listed, summary, seal = row
+    if listed != [stored.size_bytes, stored.fingerprint, stored.version]:
         return None
     if not isinstance(summary, bytes) or seal != _seal(stored, summary, believed):
         return None
@@ -199,12 +201,14 @@ def _remembered(stored: Stored, row: Row | None, believed: str) -> Summary | Non
 
 def _row(stored: Stored, summary: Summary, believed: str) -> Row:
     content = _adapter().dump_json(summary)
-    return stored.size_bytes, stored.fingerprint, content, _seal(stored, content, believed)
+    seal = _seal(stored, content, believed)
+    return stored.size_bytes, stored.fingerprint, stored.version, content, seal
 
 
 def _seal(stored: Stored, summary: bytes, believed: str) -> str:
     """A checksum of the whole row: a flipped bit in the index must not show in a list."""
-    head = f"{stored.key}\n{stored.size_bytes}\n{stored.fingerprint}\n{believed}\n".encode()
+    listed = (stored.key, stored.size_bytes, stored.fingerprint, stored.version, believed)
+    head = "".join(f"{each}\n" for each in listed).encode()
     return sha256(head + summary).hexdigest()
 
 

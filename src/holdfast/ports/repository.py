@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from holdfast.model.backup import Buffer
@@ -19,6 +19,8 @@ class Stored:
     size_bytes: int
     fingerprint: str = ""
     """The fingerprint of the content with its algorithm; empty where the store does not list it."""
+    version: str = field(default="", compare=False)
+    """In a list: another one once the object was replaced or written to; empty if none is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

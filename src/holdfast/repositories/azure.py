@@ -15,9 +15,10 @@ from xml.etree import ElementTree
 
 from obstore.store import AzureStore
 
-from holdfast.repositories.bucket_lists import UnfinishedUpload
+from holdfast.repositories.bucket_lists import LONGEST_ETAG, UnfinishedUpload
 from holdfast.repositories.buckets import RETRIES, Bucket, connection_to
 from holdfast.repositories.http_transport import StoreRefused, Transport, encoded, size_of
+from holdfast.repositories.object_keys import Listed
 from holdfast.repositories.object_store import ObjectStoreRepository
 
 if TYPE_CHECKING:
@@ -73,14 +74,16 @@ class ContainerRequests:
         self._path = f"{transport.path}/{quote(container, safe='')}"
         self._login = login
 
-    def objects(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """The name and size of every object whose name begins with `prefix`, page by page."""
+    def objects(self, prefix: str) -> Iterator[Listed]:
+        """Every object whose name begins with `prefix`, page by page; its version is its ETag."""
         marker = ""
         while True:
             page = self._page(prefix, marker)
             for blob in page.iterfind("Blobs/Blob"):
                 if blob.findtext("Properties/ResourceType") != "directory":
-                    yield _name(blob), size_of(blob.findtext("Properties/Content-Length", ""))
+                    size_bytes = size_of(blob.findtext("Properties/Content-Length", ""))
+                    version = blob.findtext("Properties/Etag", "")[:LONGEST_ETAG]
+                    yield _name(blob), size_bytes, version
             before, marker = marker, page.findtext("NextMarker", "")
             if not marker:
                 return

@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 from holdfast.model.errors import RepositoryRefused, RepositoryUnreachable
 from holdfast.repositories.http_transport import StoreRefused, Transport, encoded, size_of
 from holdfast.repositories.object_errors import REMEDIES, RIGHTS, tls_fault_of
+from holdfast.repositories.object_keys import Listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,8 @@ class Request:
 Sign = Callable[[Request], dict[str, str]]
 """Returns the headers of a request, with its signature."""
 
+# Stores use a digest, with quotes and a number of parts.
+LONGEST_ETAG = 200
 _REFUSALS = (400, 401, 403, 404)
 _LATER = ("RequestTimeout", "SlowDown")
 
@@ -52,15 +55,16 @@ class BucketRequests:
         self._path = f"{transport.path}/{quote(bucket, safe='')}"
         self._sign = sign
 
-    def objects(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """The name and size of every object whose name begins with `prefix`, page by page."""
+    def objects(self, prefix: str) -> Iterator[Listed]:
+        """Every object whose name begins with `prefix`, page by page; its version is its ETag."""
         asked = {"list-type": "2", "prefix": prefix, "encoding-type": "url"}
         for page in self._pages(asked, {"continuation-token": "NextContinuationToken"}):
             is_encoded = page.findtext("{*}EncodingType") == "url"
             for found in page.iterfind("{*}Contents"):
                 key = found.findtext("{*}Key", "")
                 size_bytes = size_of(found.findtext("{*}Size", ""))
-                yield unquote_plus(key) if is_encoded else key, size_bytes
+                version = found.findtext("{*}ETag", "")[:LONGEST_ETAG]
+                yield unquote_plus(key) if is_encoded else key, size_bytes, version
 
     def unfinished(self, prefix: str) -> Iterator[UnfinishedUpload]:
         """Every unfinished upload whose key begins with `prefix`, page by page."""
@@ -113,7 +117,7 @@ class BucketRequests:
 class Requests(Protocol):
     """The requests that lists need; names and keys include the repository's prefix."""
 
-    def objects(self, prefix: str) -> Iterator[tuple[str, int]]: ...
+    def objects(self, prefix: str) -> Iterator[Listed]: ...
 
     def unfinished(self, prefix: str) -> Iterator[UnfinishedUpload]: ...
 
@@ -128,8 +132,8 @@ class BucketLists:
         self._prefix = prefix.strip("/")
         self._name = name
 
-    def objects_below(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Names with sizes as the store reports them, unverified."""
+    def objects_below(self, prefix: str) -> Iterator[Listed]:
+        """The objects as the store reports them, unverified."""
         beginning = f"{self._prefix}/" if self._prefix else ""
         found = self._requests.objects(self._below(prefix))
         while True:
@@ -137,10 +141,10 @@ class BucketLists:
                 each = next(found, None)
             if each is None:
                 return
-            key, size_bytes = each
+            key, size_bytes, version = each
             is_ours = key.startswith(beginning)
             # A name outside the prefix gets a leading slash, which no valid key has.
-            yield key.removeprefix(beginning) if is_ours else f"/{key}", size_bytes
+            yield key.removeprefix(beginning) if is_ours else f"/{key}", size_bytes, version
 
     def abort_below(self, prefix: str) -> int:
         """Abort the unfinished multipart uploads below `prefix`; how many."""

@@ -26,7 +26,7 @@ from holdfast.model.errors import (
     RepositoryUnreachable,
 )
 from holdfast.ports.repository import Stored
-from holdfast.repositories.object_keys import believed, is_plain, require_plain
+from holdfast.repositories.object_keys import Listed, believed, is_plain, require_plain
 from holdfast.runtime.beneath import Beneath, NotBeneath, Owner
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.runtime.kernel import FAILING, FULL
@@ -130,21 +130,21 @@ class LocalRepository:
             require_plain(prefix)
         yield from believed(self._walk(prefix), prefix, store=str(self._root))
 
-    def _walk(self, prefix: str) -> Iterator[tuple[str, int]]:
+    def _walk(self, prefix: str) -> Iterator[Listed]:
         """Files in order of key; a folder is open only while its names are read, at any depth.
 
         Names that begin with a dot are skipped, and so are entries other than files and folders.
         """
-        ahead: list[tuple[str, int | None]] = [(prefix, None)]
+        ahead: list[tuple[str, int | None, str]] = [(prefix, None, "")]
         while ahead:
-            name, size_bytes = ahead.pop()
+            name, size_bytes, version = ahead.pop()
             if size_bytes is not None:
-                yield name, size_bytes
+                yield name, size_bytes, version
             elif not name or is_plain(name):
                 with self._errors_of("list", prefix):
                     ahead.extend(self._inside(name))
 
-    def _inside(self, folder: str) -> Sequence[tuple[str, int | None]]:
+    def _inside(self, folder: str) -> Sequence[tuple[str, int | None, str]]:
         """The entries in reverse order of key, in which a folder is its name with a slash."""
         try:
             entries = self._beneath.entries(folder)
@@ -154,7 +154,7 @@ class LocalRepository:
             return []
         beginning = f"{folder}/" if folder else ""
         found = [
-            (f"{beginning}{entry.name}", entry.size_bytes)
+            (f"{beginning}{entry.name}", entry.size_bytes, f"{entry.changed_ns:x}")
             for entry in entries
             if not entry.name.startswith(".") and (entry.is_folder or entry.size_bytes is not None)
         ]

@@ -44,15 +44,19 @@ def _shown(key: str) -> str:
     return f"'{key}'" if _ODD.search(key) is None else ascii(key)
 
 
-def believed(found: Iterable[tuple[str, int]], prefix: str, *, store: str) -> Iterator[Stored]:
-    """The entries of `found`, names with sizes, that can be objects below `prefix`.
+Listed = tuple[str, int, str]
+"""A name, a size and a version, as a store reports them."""
+
+
+def believed(found: Iterable[Listed], prefix: str, *, store: str) -> Iterator[Stored]:
+    """The entries of `found` that can be objects below `prefix`.
 
     Raises `RepositoryUnreachable` if the list repeats itself, or is too long for any repository.
     """
     below = f"{prefix}/" if prefix else ""
     landmarks: set[str] = set()
     told = False
-    for position, (key, size_bytes) in enumerate(found):
+    for position, (key, size_bytes, version) in enumerate(found):
         if key in landmarks or position >= MOST_OBJECTS:
             raise RepositoryUnreachable(
                 f"cannot list '{prefix}' in '{store}': the list does not end",
@@ -61,7 +65,7 @@ def believed(found: Iterable[tuple[str, int]], prefix: str, *, store: str) -> It
         if position % LANDMARK_EVERY == 0:
             landmarks.add(key)
         if key.startswith(below) and is_plain(key) and 0 <= size_bytes <= MOST:
-            yield Stored(key=key, size_bytes=size_bytes)
+            yield Stored(key=key, size_bytes=size_bytes, version=version)
         elif not told:
             told = True
             events.warning(

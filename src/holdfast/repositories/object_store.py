@@ -29,9 +29,9 @@ from holdfast.model.errors import (
 from holdfast.model.fingerprints import CRYPTOGRAPHIC, fingerprint_in, fingerprint_of
 from holdfast.model.stored_json import Unreadable
 from holdfast.ports.repository import Content, Stored
-from holdfast.repositories.bucket_lists import BucketLists
+from holdfast.repositories.bucket_lists import LONGEST_ETAG, BucketLists
 from holdfast.repositories.object_errors import TlsFault, errors_of, no_fault
-from holdfast.repositories.object_keys import believed, is_content, require_plain
+from holdfast.repositories.object_keys import Listed, believed, is_content, require_plain
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import on_failure
 
@@ -230,7 +230,7 @@ class ObjectStoreRepository:
         found = self._lists.objects_below(prefix) if self._lists else self._listed(prefix)
         yield from believed(found, prefix, store=self._name)
 
-    def _listed(self, prefix: str) -> Iterator[tuple[str, int]]:
+    def _listed(self, prefix: str) -> Iterator[Listed]:
         pages = iter(obstore.list(self._store, prefix or None, chunk_size=PAGE))
         while True:
             with self._errors_of("list", prefix):
@@ -238,7 +238,7 @@ class ObjectStoreRepository:
             if page is None:
                 return
             for each in page:
-                yield each["path"], each["size"]
+                yield each["path"], each["size"], (each["e_tag"] or "")[:LONGEST_ETAG]
 
     def delete(self, key: str) -> None:
         require_plain(key)

@@ -21,7 +21,13 @@ from holdfast.model.errors import (
     RepositoryUnreachable,
 )
 from holdfast.ports.repository import Stored
-from holdfast.repositories.object_keys import believed, is_content, is_plain, require_plain
+from holdfast.repositories.object_keys import (
+    Listed,
+    believed,
+    is_content,
+    is_plain,
+    require_plain,
+)
 from holdfast.repositories.sftp_connections import SshConnections, SshLogin
 from holdfast.repositories.sftp_session import SftpSession, WriteFailed
 from holdfast.runtime.cleanup import afterwards, on_failure
@@ -134,15 +140,18 @@ class SftpRepository:
     def list(self, prefix: str) -> Iterator[Stored]:
         yield from believed(self._objects(prefix), prefix, store=self._name)
 
-    def _objects(self, prefix: str) -> Iterator[tuple[str, int]]:
+    def _objects(self, prefix: str) -> Iterator[Listed]:
         folder = self._path(prefix) if prefix else self._root
         with self._connections.session() as session:
-            for path, size_bytes in self._walk(session, folder, prefix):
+            for path, size_bytes, version in self._walk(session, folder, prefix):
                 if not path.rpartition("/")[2].startswith("."):
-                    yield path.removeprefix(f"{self._root.rstrip('/')}/"), size_bytes
+                    yield path.removeprefix(f"{self._root.rstrip('/')}/"), size_bytes, version
 
-    def _walk(self, session: SftpSession, folder: str, what: str) -> Iterator[tuple[str, int]]:
-        """The files below `folder`, in order of key; reads one folder at a time into memory."""
+    def _walk(self, session: SftpSession, folder: str, what: str) -> Iterator[Listed]:
+        """The files below `folder`, in order of key; reads one folder at a time into memory.
+
+        The version of a file is the second in which it was last written to.
+        """
         with self._connections.told(), self._errors_of("list", what):
             try:
                 entries = session.listdir_attr(folder)
@@ -157,7 +166,7 @@ class SftpRepository:
                 if is_plain(path.removeprefix(f"{self._root.rstrip('/')}/")):
                     yield from self._walk(session, path, what)
             else:
-                yield path, entry.st_size or 0
+                yield path, entry.st_size or 0, str(entry.st_mtime or "")
 
     def delete(self, key: str) -> None:
         path = self._path(key)
@@ -169,7 +178,7 @@ class SftpRepository:
     def sweep(self, prefix: str) -> int:
         swept, folders = 0, set[str]()
         with self._connections.session() as session:
-            for path, _ in self._walk(session, self._path(prefix), prefix):
+            for path, _, _ in self._walk(session, self._path(prefix), prefix):
                 if path.rpartition("/")[2].startswith(UNFINISHED):
                     with self._errors_of("sweep", prefix), suppress(FileNotFoundError):
                         session.remove(path)

@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.runtime.cleanup import afterwards, on_failure
@@ -43,11 +43,15 @@ class Owner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A name in a folder; `size_bytes` is the size of a regular file, None for anything else."""
+    """A name in a folder; `size_bytes` is the size of a regular file, None for anything else.
+
+    `changed_ns` is the time of its last change, which nobody can set: rename and write count too.
+    """
 
     name: str
     is_folder: bool
     size_bytes: int | None
+    changed_ns: int = field(default=0, compare=False)
 
 
 class Beneath:
@@ -250,4 +254,6 @@ def _entry(found: os.DirEntry[str]) -> Entry | None:
     except FileNotFoundError:
         return None
     size_bytes = looked.st_size if stat.S_ISREG(looked.st_mode) else None
-    return Entry(name=found.name, is_folder=False, size_bytes=size_bytes)
+    return Entry(
+        name=found.name, is_folder=False, size_bytes=size_bytes, changed_ns=looked.st_ctime_ns
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,6 +14,7 @@ from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.manifest_index import ManifestIndex, Overview
 from holdfast.operations.backup.job import backup
 from holdfast.operations.usage import usage
+from holdfast.repositories.local import LocalRepository
 from tests.fakes.repository import MemoryRepository
 from tests.support.memory_job import MemoryJob
 
@@ -96,6 +98,38 @@ def test_a_manifest_of_another_size_or_hash_is_read_again(room: Room) -> None:
     room.repository.fingerprint_given[other] = "blake3:" + "f" * 64
     _, read = room.overview()
     assert sorted(read) == sorted([longer, other])
+
+
+def test_a_manifest_that_was_changed_at_equal_size_is_read_again(
+    room: Room, tmp_path: Path
+) -> None:
+    stored = LocalRepository(tmp_path / "repository")
+    (tmp_path / "repository").mkdir()
+    for key, content in room.job.repository.objects.items():
+        stored.put(key, [content])
+    index = ManifestIndex(stored, room.path)
+    assert ids(index.overview()) == room.truth
+    manifest = tmp_path / "repository" / room.truth[0] / "manifest.json"
+    before, changed = manifest.stat(), bytearray(manifest.read_bytes())
+    changed[200] ^= 1
+    manifest.write_bytes(bytes(changed))
+    # A tool that keeps times hides nothing.
+    os.utime(manifest, ns=(before.st_atime_ns, before.st_mtime_ns))
+    found = index.overview()
+    assert [each.backup_id for each in found.damaged] == [room.truth[0]]
+    assert ids(found) == room.truth[1:]
+
+
+def test_an_index_of_an_earlier_version_is_built_anew(room: Room) -> None:
+    first, _ = room.overview()
+    room.path.unlink()
+    with closing(sqlite3.connect(room.path)) as database, database:
+        database.execute(
+            "CREATE TABLE summary (key TEXT PRIMARY KEY, size_bytes INTEGER, fingerprint TEXT,"
+            " summary BLOB, seal TEXT) WITHOUT ROWID"
+        )
+    assert room.overview()[0] == first
+    assert room.overview()[1] == []
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,12 @@ def test_what_has_no_size_is_no_object(size: str) -> None:
         assert list(store.list("job")) == []
 
 
+def test_the_etag_of_an_object_is_its_version() -> None:
+    body = page("x/job/1").replace(b"</Size>", b"</Size><ETag>&quot;abc-2&quot;</ETag>")
+    with store_that(lambda _: (200, body)) as store:
+        assert [each.version for each in store.list("job")] == ['"abc-2"']
+
+
 def test_names_from_elsewhere_are_not_taken_for_ours() -> None:
     body = page("job/1", "x/job/../../etc", "x/job/2", "x/other/1", "y/job/1", "x/job")
     with store_that(lambda _: (200, body)) as store:
