@@ -102,13 +102,16 @@ class ClusterWal:
         )
 
     def archived_of(self, path: Iterable[Stretch]) -> list[tuple[int, int]]:
-        """The archived segments of `path` in its order, each as timeline and number."""
+        """The archived segments of `path` in its order, each as timeline and number.
+
+        Works on the archived ones: a manifest may say anything of how far its own WAL reaches.
+        """
         return [
             (each.timeline, number)
             for each in path
             if each.timeline in self.timelines
-            for number in range(each.first, each.last + 1)
-            if number in self.timelines[each.timeline].segments
+            for number in sorted(self.timelines[each.timeline].segments)
+            if each.first <= number <= each.last
         ]
 
     def _branches(self, timeline: int) -> Iterator[str]:

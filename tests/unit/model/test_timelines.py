@@ -48,6 +48,12 @@ def test_a_name_far_away_makes_one_gap_of_millions() -> None:
     assert wal(t1=({1, far}, [])).needed_after(1, "0/100028") == [stretch(1, 1, far)]
 
 
+def test_the_archived_segments_of_a_path_that_claims_a_million_millions_are_few() -> None:
+    archive = wal(t1=({3, 5, 1 << 40}, []))
+    path = [Stretch(timeline=1, first=4, last=1 << 40), Stretch(timeline=2, first=1, last=2)]
+    assert archive.archived_of(path) == [(1, 5), (1, 1 << 40)]
+
+
 def test_a_history_that_goes_back_leads_nowhere() -> None:
     found = wal(t1=({1}, []), t2=(set(), []), t3=({9}, [(1, "0/900000"), (2, "0/100000")]))
     assert stretch(3, 1, 9) in found.needed_after(1, "0/100028")
