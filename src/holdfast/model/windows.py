@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -64,19 +64,20 @@ def _scaled(seconds: float, wanted: int, measured: int) -> float | None:
     return seconds * wanted / measured if measured else None
 
 
-def measured(
-    drills: Sequence[DrillRecord], database: str, replayed: Mapping[str, tuple[int, int]]
-) -> Measured | None:
-    """The newest drill of `database` that passed; None if there is none.
+def newest_passed(drills: Iterable[DrillRecord], database: str) -> DrillRecord | None:
+    passed = (each for each in drills if each.passed and each.database == database)
+    return max(passed, key=lambda each: each.began, default=None)
 
-    `replayed` holds, by the name of a drill, the bytes that it restored and the WAL that it
-    replayed, for those drills whose backup is still there.
+
+def measured(newest: DrillRecord | None, replayed: tuple[int, int] | None) -> Measured | None:
+    """What the drill `newest` measured; None without a drill.
+
+    `replayed` are the bytes that it restored and the WAL that it replayed, if its backup is still
+    there.
     """
-    passed = [each for each in drills if each.passed and each.database == database]
-    if not passed:
+    if newest is None:
         return None
-    newest = max(passed, key=lambda each: each.began)
-    plain_bytes, wal_bytes = replayed.get(newest.name, (newest.plain_bytes, 0))
+    plain_bytes, wal_bytes = replayed or (newest.plain_bytes, 0)
     return Measured(
         drill=newest.drill_id,
         restore_seconds=newest.seconds.fetch + newest.seconds.load + newest.seconds.indexes,

@@ -23,7 +23,16 @@ from holdfast.model.errors import (
 from holdfast.model.recovery import Recovery, RecoveryTarget, moment_of
 from holdfast.model.timelines import ClusterWal, Stretch, up_to_gap
 from holdfast.model.wal import Position
-from holdfast.model.windows import Expected, Forecast, Measured, Reach, Window, measured, windows_of
+from holdfast.model.windows import (
+    Expected,
+    Forecast,
+    Measured,
+    Reach,
+    Window,
+    measured,
+    newest_passed,
+    windows_of,
+)
 from holdfast.operations.restore.recovery import WalContents, Way, ended_at
 from holdfast.operations.wal.list import archived, lacking, named
 from holdfast.pipeline.encryption import Identities
@@ -66,9 +75,12 @@ def windows(context: WindowsContext) -> JobWindows:
     """Read the WAL archive's lists, and the last segment before each gap; changes nothing."""
     clusters = Clusters(context)
     reaches: list[Reach] = []
-    unusable = [*context.damaged]
+    unusable = [*context.damaged, *clusters.damaged]
     for each in context.summaries:
         manifest = clusters.known.get(each.backup_id)
+        if manifest is None and _is_physical(each):
+            # It was pruned while this looked, or cannot be read.
+            continue
         try:
             reaches += [_moment(each)] if manifest is None else clusters.reaches(manifest)
         except VerifyFailed as error:
@@ -78,6 +90,10 @@ def windows(context: WindowsContext) -> JobWindows:
     return JobWindows(
         windows=tuple(windows_of(told)), reaches=tuple(told), unusable=tuple(unusable)
     )
+
+
+def _is_physical(summary: Summary) -> bool:
+    return summary.server.kind == POSTGRES_CLUSTER
 
 
 def _moment(summary: Summary) -> Reach:
@@ -103,12 +119,17 @@ class Clusters:
     def __init__(self, context: WindowsContext) -> None:
         self._context = context
         catalog = Catalog(context.repository)
-        physical = [each for each in context.summaries if each.server.kind == POSTGRES_CLUSTER]
+        physical = [each for each in context.summaries if _is_physical(each)]
         self.known: dict[str, Manifest] = {}
+        self.damaged: list[Damaged] = []
         for each in physical:
-            # A backup may be pruned while this looks.
-            with suppress(BackupNotFound):
+            try:
                 self.known[each.backup_id] = catalog.find(each.backup_id)
+            except ManifestInvalid as error:
+                self.damaged.append(Damaged(backup_id=each.backup_id, problem=error.message))
+            except BackupNotFound:
+                # A backup may be pruned while this looks.
+                continue
         found = archived(context.repository, context.job) if physical else []
         self._wal = {each.cluster: each for each in found}
         self._times: dict[tuple[str, int, int], datetime | None] = {}
@@ -133,12 +154,12 @@ class Clusters:
 
     def speed(self, database: str) -> Measured | None:
         """What the newest good drill of that database measured; None without one."""
-        replayed = {
-            each.name: self._replayed(self.known[each.backup], each)
-            for each in self._context.drills
-            if each.backup in self.known
-        }
-        return measured(self._context.drills, database, replayed)
+        newest = newest_passed(self._context.drills, database)
+        replayed = None
+        if newest is not None and newest.backup in self.known:
+            # Looked up for this drill alone: it reads records of the WAL.
+            replayed = self._replayed(self.known[newest.backup], newest)
+        return measured(newest, replayed)
 
     def _replayed(self, manifest: Manifest, drill: DrillRecord) -> tuple[int, int]:
         """The bytes that a drill of `manifest` restored, and those of the WAL that it replayed."""

@@ -218,3 +218,15 @@ def test_a_recovery_says_how_much_wal_it_replays(
     way = require_reachable(cluster.job.repository, made, wanted, clock=lambda: NOON)
     told = forecast(context(cluster.job.repository), made, wanted, way=way)
     assert told.wal_bytes == end - 0x200028
+
+
+def test_a_backup_whose_manifest_was_damaged_or_pruned_since_it_was_listed_hides_no_other(
+    cluster: MemoryCluster,
+) -> None:
+    made = [cluster.back_up(2, 2, days_ago=days) for days in (3, 2, 1)]
+    listed = context(cluster.job.repository)
+    cluster.job.repository.flip_bit(f"{made[0].backup_id}/manifest.json", at=200)
+    Catalog(cluster.job.repository).discard(made[1].backup_id)
+    told = windows(listed)
+    assert [each.backup for each in told.reaches] == [made[2].backup_id]
+    assert [each.backup_id for each in told.unusable] == [made[0].backup_id]
