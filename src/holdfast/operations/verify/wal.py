@@ -9,6 +9,7 @@ from datetime import datetime
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.model.backup import BadPart
 from holdfast.model.errors import (
+    IdentityNeeded,
     ManifestInvalid,
     ObjectMissing,
     RepositoryUnreachable,
@@ -114,7 +115,8 @@ class WalReader:
                 require_stored(reader.repository, record.part, advance=advance)
                 return ""
             return self._contradiction(file, record)
-        except RepositoryUnreachable as error:
+        except (RepositoryUnreachable, IdentityNeeded) as error:
+            # Its record names an identity of ours, but it is not encrypted for that one.
             return error.message
         except VerifyFailed as error:
             is_gone = isinstance(error.__cause__, ObjectMissing) and not self._is_there(file)

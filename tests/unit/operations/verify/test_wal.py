@@ -157,3 +157,25 @@ def test_sealed_wal_is_compared_as_stored_and_opened_with_an_identity(tmp_path: 
     cluster.job.repository.flip_bit(content, at=len(cluster.job.repository.objects[content]) // 2)
     for read in (scrub(cluster), scrub(cluster, identities=key)):
         assert [bad.name for _, bad in read.bad] == [f"wal {name(2)}"]
+
+
+def test_wal_that_is_sealed_for_others_than_its_record_says_is_bad_and_hides_nothing(
+    tmp_path: Path,
+) -> None:
+    key, other = Identities.generate(), Identities.generate()
+    cluster = MemoryCluster(tmp_path)
+    for number in (2, 3):
+        path = cluster.server.finish(name(number))
+        push(archiving(cluster.job.repository, recipients=other.recipients), path)
+    archive = WalArchive(cluster.job.repository, "shop")
+    record = archive.find("77", name(2))
+    (written,) = (
+        each
+        for each in stored_keys(cluster)
+        if each.endswith("manifest.json") and name(2).lower() in each
+    )
+    cluster.job.repository.delete(written)
+    archive.commit(replace(record, recipients=key.recipients))
+    told = scrub(cluster, identities=key)
+    assert [bad.name for _, bad in told.bad] == [f"wal {name(2)}"]
+    assert (told.wal_files, told.left) == (2, 0)
