@@ -25,6 +25,7 @@ from holdfast.model.fingerprints import (
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.job import backup
 from holdfast.operations.copy.backups import CopyContext, copy
+from holdfast.operations.parts.read import BlobRecords
 from holdfast.operations.prune import prune
 from holdfast.operations.verify.backup import verify
 from holdfast.operations.wal.push import push
@@ -212,6 +213,20 @@ def test_stored_bytes_that_differ_in_nothing_but_algorithm_and_content_are_told_
     assert offsite.objects == job.repository.objects
     job.repository.objects[key] = beside(b"six", frame)
     assert [bad.name for bad in verify(job.reader, older.backup_id, workers=1).bad] == [key]
+
+
+def test_two_readings_of_a_blob_are_not_mixed() -> None:
+    job = MemoryJob()
+    job.fingerprints = ONLY_SHA256
+    job.source.values = {VALUE}
+    made = backup(job.context).manifest
+    (blob,) = made.blobs
+    records = BlobRecords(job.repository, [made])
+    right = fingerprint_of(job.repository.objects[blob.key], BLAKE3)
+    other = fingerprint_of(bytes(blob.stored_bytes), BLAKE3)
+    assert records.know(blob.key, size_bytes=blob.stored_bytes, fingerprint=right)
+    # The store returned other bytes before, and returns the right ones when it is read again.
+    assert not records.know(blob.key, size_bytes=blob.stored_bytes, fingerprint=other)
 
 
 def recorded_in_schema_1(store: MemoryRepository, path: Path) -> None:

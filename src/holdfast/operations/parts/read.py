@@ -279,7 +279,7 @@ class BlobRecords:
         if not fingerprint or fingerprint in recorded:
             return bool(recorded)
         others = {algorithm_of(told) for told in recorded} - {algorithm_of(fingerprint)}
-        return any(self._read_by(key, each) in recorded for each in others)
+        return any(self._read_by(key, each, same=fingerprint) in recorded for each in others)
 
     def disagree(self, key: str) -> bool:
         """Whether backups record different stored bytes for `key`.
@@ -290,12 +290,13 @@ class BlobRecords:
         algorithms = {algorithm_of(told) for _, told in found}
         return len({size for size, _ in found}) > 1 or len(found) > len(algorithms)
 
-    def _read_by(self, key: str, algorithm: str) -> str:
-        stored = Fingerprint(algorithm)
+    def _read_by(self, key: str, algorithm: str, *, same: str) -> str:
+        """The fingerprint by `algorithm`; empty if the bytes are not those of `same` any more."""
+        stored, again = Fingerprint(algorithm), Fingerprint.like(same)
         with self._repository.open(key) as chunks:
-            for _ in flow(chunks, [stored]):
+            for _ in flow(chunks, [stored, again]):
                 pass
-        return stored.fingerprint
+        return stored.fingerprint if again.fingerprint == same else ""
 
     def _of(self, key: str) -> set[tuple[int, str]]:
         job = key.partition("/")[0]
