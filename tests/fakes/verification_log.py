@@ -49,7 +49,7 @@ class MemoryVerificationLog:
             )
             for backup_id in [*self.known, *(self.restored_at.keys() - self.known.keys())]
             if self.known.get(backup_id) or backup_id in self.restored_at
-            if not job or backup_id.startswith(f"{job}/")
+            if backup_id.startswith(f"{job}/" if job else "") and _is_backup(backup_id)
         }
 
     def forget(self, backup_id: str) -> None:
@@ -66,3 +66,7 @@ class MemoryVerificationLog:
         before = self.since.get(job, {})
         self.since[job] = {key: before.get(key, now) for key in keys}
         return dict(self.since[job])
+
+
+def _is_backup(backup_id: str) -> bool:
+    return "/" in backup_id and not backup_id.endswith("/blobs")

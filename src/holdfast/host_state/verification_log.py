@@ -28,10 +28,12 @@ CREATE TABLE IF NOT EXISTS unreferenced (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS restored (backup_id TEXT PRIMARY KEY, at TEXT) WITHOUT ROWID;
 """
+# Neither the blobs nor the WAL of a job, which are no backups: they may be millions.
 READ_BACK = """
 SELECT backup_id, COUNT(*), SUM(problem != ''), SUM(opened IS NOT 1), MIN(at),
     GROUP_CONCAT(key, char(10))
-FROM reread WHERE backup_id >= ? AND backup_id < ? GROUP BY backup_id
+FROM reread WHERE backup_id >= ? AND backup_id < ?
+    AND backup_id LIKE '%/%' AND backup_id NOT LIKE '%/blobs' GROUP BY backup_id
 """
 REREAD = """
 INSERT INTO reread VALUES (?, ?, ?, ?, ?) ON CONFLICT (backup_id, key) DO UPDATE
