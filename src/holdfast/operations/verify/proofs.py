@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
 from holdfast.model.backup import Manifest, Summary
@@ -15,6 +16,7 @@ from holdfast.runtime import events
 
 Known = dict[tuple[str, str], Reread]
 """The last reading of each object, by the id that the log uses for it and by its key."""
+LookUp = Callable[[str], dict[str, Reread]]
 State = Literal["never", "verified", "unopened", "damaged", "unknown"]
 
 
@@ -33,7 +35,7 @@ class BackupProof:
 
 def proven_at(manifest: Manifest, verification_log: VerificationLog) -> datetime | None:
     """When the least recently read piece was read; None unless all were read and found good."""
-    found = _readings(manifest, verification_log)
+    found = _readings(manifest, _remembering(verification_log))
     times = [each.at for each in found if each is not None and not each.problem]
     return min(times) if times and len(times) == len(found) else None
 
@@ -50,7 +52,7 @@ def proofs_of(
     A manifest is read only if the log has enough readings and the summary alone cannot tell whether
     they are those of the backup's parts and blobs.
     """
-    known = verification_log.read_back(job)
+    known, look_up = verification_log.read_back(job), _remembering(verification_log)
 
     def proof_of(summary: Summary) -> BackupProof:
         read = known.get(summary.backup_id, ReadBack())
@@ -66,8 +68,7 @@ def proofs_of(
         except HoldfastError as error:
             events.debug("proof_unknown", backup=summary.backup_id, problem=error.message)
             return BackupProof(state="unknown", restored_at=read.restored_at)
-        readings = _readings(manifest, verification_log)
-        return _of_readings(readings, restored_at=read.restored_at)
+        return _of_readings(_readings(manifest, look_up), restored_at=read.restored_at)
 
     return {each.backup_id: proof_of(each) for each in summaries}
 
@@ -79,11 +80,15 @@ def known_of(manifests: Iterable[Manifest], verification_log: VerificationLog) -
     }
 
 
-def _readings(manifest: Manifest, verification_log: VerificationLog) -> list[Reread | None]:
+def _remembering(verification_log: VerificationLog) -> LookUp:
+    """Look up readings by id. Those of the blobs, which backups share, are looked up once."""
+    return lru_cache(maxsize=2)(verification_log.of)
+
+
+def _readings(manifest: Manifest, look_up: LookUp) -> list[Reread | None]:
     """The last reading of each piece; None for one that was never read."""
-    known = known_of((manifest,), verification_log)
     return [
-        known.get((home_of(manifest.backup_id, each), each.key)) for each in pieces_of(manifest)
+        look_up(home_of(manifest.backup_id, each)).get(each.key) for each in pieces_of(manifest)
     ]
 
 

@@ -100,3 +100,24 @@ def test_a_manifest_that_cannot_be_read_hides_nothing_of_the_others(job: MemoryJ
         BackupProof(state="unknown", restored_at=AT),
         BackupProof(state="verified", read_at=AT),
     ]
+
+
+def test_the_blobs_of_all_backups_are_looked_up_once(
+    job: MemoryJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.source.values = {b"a long value"}
+    manifests = {each.backup_id: each for each in (backup(job.context).manifest for _ in range(3))}
+    for each in manifests.values():
+        read_all(job, each)
+    asked: list[str] = []
+    look_up = job.verification_log.of
+
+    def of(backup_id: str) -> dict[str, Reread]:
+        asked.append(backup_id)
+        return look_up(backup_id)
+
+    monkeypatch.setattr(job.verification_log, "of", of)
+    summaries = [each.summary for each in manifests.values()]
+    found = proofs_of(summaries, "shop", job.verification_log, manifest_of=manifests.__getitem__)
+    assert {each.state for each in found.values()} == {"verified"}
+    assert sorted(asked) == sorted([*manifests, "shop/blobs"])
