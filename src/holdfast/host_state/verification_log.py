@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS unreferenced (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS restored (backup_id TEXT PRIMARY KEY, at TEXT) WITHOUT ROWID;
 """
-# Neither the blobs nor the WAL of a job, which are no backups: they may be millions.
+# Without the blobs and the WAL of a job: they are not backups, and may be millions.
 READ_BACK = """
 SELECT backup_id, COUNT(*), SUM(problem != ''), SUM(opened IS NOT 1), MIN(at),
     GROUP_CONCAT(key, char(10))

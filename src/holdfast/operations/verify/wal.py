@@ -116,7 +116,7 @@ class WalReader:
                 return ""
             return self._contradiction(file, record)
         except (RepositoryUnreachable, IdentityNeeded) as error:
-            # Its record names an identity of ours, but it is not encrypted for that one.
+            # Its record names our identity as a recipient, but the file was encrypted for others.
             return error.message
         except VerifyFailed as error:
             is_gone = isinstance(error.__cause__, ObjectMissing) and not self._is_there(file)
