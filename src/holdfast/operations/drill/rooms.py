@@ -8,6 +8,7 @@ it.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,9 @@ from holdfast.runtime.kernel import disk_error
 from holdfast.runtime.processes_below import end_processes_below, memory_below
 
 KEPT = "kept"
+TOKEN_BYTES = 4
+# Nothing else is a room: the folder may hold what others put there, and a sweep removes for good.
+_TOKEN = re.compile(rf"[0-9a-f]{{{2 * TOKEN_BYTES}}}")
 SOCKETS_PREFIX = "holdfast-drill-"
 SOCKETS_BELOW = Path("/tmp")  # noqa: S108 - a private folder in it, whose path is short
 # sun_path has 108 bytes, and the longest name of a socket in a room has 20.
@@ -48,8 +52,11 @@ class Rooms:
     def sweep(self) -> int:
         """Remove the rooms that dead drills left, their processes first; returns their number.
 
-        The caller must hold the job's drill lock.
+        The caller must hold the job's drill lock. Nothing is removed where no room may lie: `made`
+        says why.
         """
+        if self._misplaced():
+            return 0
         left = [room for room in self._rooms() if not (room / KEPT).exists()]
         for room in left:
             events.warning("drill_leftover_removed", folder=str(room))
@@ -64,7 +71,7 @@ class Rooms:
         Raises `ConfigInvalid` if the folder is no place for it.
         """
         self.require_apart()
-        token = secrets.token_hex(4)
+        token = secrets.token_hex(TOKEN_BYTES)
         place = self._of_job / token
         is_short = len(os.fsencode(place)) <= LONGEST_FOLDER_BYTES
         sockets = place if is_short else _sockets_of(place)
@@ -90,21 +97,25 @@ class Rooms:
 
     def require_apart(self) -> None:
         """Raise `ConfigInvalid` if a room would lie in a server's data, a repository, or a link."""
-        folder = self.folder
-        cause = ""
-        if folder.is_symlink():
-            cause = "it is a link"
-        for each in (folder, *folder.parents):
-            if any((each / name).exists() for name in DATA_DIRECTORY_FILES):
-                cause = f"'{each}' is the data directory of a server"
-        for each in self.apart:
-            if folder == each or folder.is_relative_to(each):
-                cause = f"'{each}' holds backups"
-        if cause:
+        if cause := self._misplaced():
             raise ConfigInvalid(
-                f"cannot drill in folder '{folder}': {cause}",
+                f"cannot drill in folder '{self.folder}': {cause}",
                 hint="name a folder of its own in drill.folder",
             )
+
+    def _misplaced(self) -> str:
+        """Why no room may lie here; empty if one may."""
+        if self.folder.is_symlink():
+            return "it is a link"
+        # A folder above may be a link, and a job may be called as a server's folder is.
+        of_job = self._of_job.resolve()
+        for each in (of_job, *of_job.parents):
+            if any((each / name).exists() for name in DATA_DIRECTORY_FILES):
+                return f"'{each}' is the data directory of a server"
+        for each in self.apart:
+            if of_job.is_relative_to(each.resolve()):
+                return f"'{each}' holds backups"
+        return ""
 
     def require_space(self, plain_bytes: int) -> None:
         """Raise `RepositoryFull` unless a restore of that size fits on the disk of the rooms."""
@@ -123,7 +134,11 @@ class Rooms:
 
     def _rooms(self) -> list[Path]:
         try:
-            return [each for each in self._of_job.iterdir() if each.is_dir()]
+            return [
+                each
+                for each in self._of_job.iterdir()
+                if _TOKEN.fullmatch(each.name) and not each.is_symlink() and each.is_dir()
+            ]
         except FileNotFoundError:
             return []
 

@@ -259,11 +259,25 @@ def test_the_chosen_backup_or_the_newest_before_a_time_is_drilled(drilling: Dril
 
 
 def test_what_a_dead_drill_left_is_removed_and_what_was_kept_stays(drilling: Drilling) -> None:
-    for name in ("dead", "mine"):
+    for name in ("0000dead", "00000abc"):
         (drilling.rooms.folder / "shop" / name / "data").mkdir(parents=True)
-    (drilling.rooms.folder / "shop/mine" / KEPT).touch()
+    (drilling.rooms.folder / "shop/00000abc" / KEPT).touch()
     assert drilling.run().swept == 1
-    assert [path.name for path in drilling.left] == ["mine"]
+    assert [path.name for path in drilling.left] == ["00000abc"]
+
+
+def test_a_sweep_removes_rooms_only(drilling: Drilling, tmp_path: Path) -> None:
+    of_job = drilling.rooms.folder / "shop"
+    for name in ("20261130T010203Z-0000dead", "base"):
+        (of_job / name).mkdir(parents=True)
+    (of_job / "0000dead").symlink_to(of_job / "base")
+    assert drilling.run().swept == 0
+    assert len(drilling.left) == 3
+    (of_job / "0000beef").mkdir()
+    assert replace(drilling.rooms, apart=[tmp_path]).sweep() == 0
+    (of_job / "PG_VERSION").touch()
+    assert drilling.rooms.sweep() == 0
+    assert (of_job / "0000beef").is_dir()
 
 
 def test_a_kept_server_keeps_its_room(drilling: Drilling) -> None:
@@ -301,6 +315,9 @@ def test_no_room_is_made_in_a_repository_or_through_a_link(
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(ConfigInvalid, match="it is a link"):
         replace(drilling.rooms, folder=tmp_path / "link").require_apart()
+    below = replace(inside, folder=tmp_path / "link/rooms", apart=[tmp_path / "rooms"])
+    with pytest.raises(ConfigInvalid, match="holds backups"):
+        below.require_apart()
 
 
 def test_a_long_path_gets_a_short_folder_for_its_socket(tmp_path: Path) -> None:
