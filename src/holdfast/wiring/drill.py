@@ -14,7 +14,7 @@ from holdfast.catalog.drill_records import DrillRecords, Drills
 from holdfast.config.drill import DrillSettings
 from holdfast.config.settings import Settings
 from holdfast.locking.host_lock import FlockGuard
-from holdfast.model.backup import POSTGRES_CLUSTER, Manifest
+from holdfast.model.backup import JOB_NAME, POSTGRES_CLUSTER, Manifest
 from holdfast.model.errors import ConfigInvalid, Unsupported
 from holdfast.operations.drill.database import DrillContext, DrillHost
 from holdfast.operations.drill.recovery import DrillRecovery
@@ -26,7 +26,7 @@ from holdfast.ports.drill import DrillRoom, DrillServer
 from holdfast.wiring import limits
 from holdfast.wiring.gauges import gauges_of
 from holdfast.wiring.reading import index_of, repository_of
-from holdfast.wiring.repositories import repository, repository_settings, store_name
+from holdfast.wiring.repositories import repository, repository_settings, store_name, unknown_job
 
 
 def drill_context(
@@ -37,6 +37,9 @@ def drill_context(
     The job may be no longer configured, or that of another host: its repository is enough. Raises
     `UnknownJob`, and `ConfigInvalid` if this host cannot sign the records.
     """
+    # Not a path either: the lock and the rooms of a job lie in folders of its name.
+    if not JOB_NAME.fullmatch(job):
+        raise unknown_job(settings, job)
     store = repository_settings(settings, store_name(settings, job, chosen=chosen))
     if store.authentication is not None and store.authentication.key_file is None:
         raise ConfigInvalid(

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.model.backup import JOB_NAME
 from holdfast.model.errors import ConfigInvalid, DrillFailed, RepositoryFull
 from holdfast.model.units import size
 from holdfast.ports.drill import DrillRoom
@@ -105,6 +106,8 @@ class Rooms:
 
     def _misplaced(self) -> str:
         """Why no room may lie here; empty if one may."""
+        if not JOB_NAME.fullmatch(self.job):
+            return f"'{self.job}' is no name of a job"
         if self.folder.is_symlink():
             return "it is a link"
         # A folder above may be a link, and a job may be called as a server's folder is.

@@ -274,6 +274,8 @@ def test_a_sweep_removes_rooms_only(drilling: Drilling, tmp_path: Path) -> None:
     assert drilling.run().swept == 0
     assert len(drilling.left) == 3
     (of_job / "0000beef").mkdir()
+    for job in (str(of_job), "../rooms/shop", "shop/.", ""):
+        assert replace(drilling.rooms, job=job).sweep() == 0
     assert replace(drilling.rooms, apart=[tmp_path]).sweep() == 0
     (of_job / "PG_VERSION").touch()
     assert drilling.rooms.sweep() == 0
