@@ -21,6 +21,7 @@ from holdfast.sources.mysql.rows.source import MysqlSource
 from holdfast.sources.mysql.server.options import Options
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.wiring import jobs as wiring, reading, repositories, sources as wiring_sources, wal
+from holdfast.wiring.drill import drill_context
 from tests.fakes.progress import FakeProgress
 
 TEXT = """\
@@ -144,6 +145,13 @@ def test_backups_of_a_job_that_is_gone_are_looked_for_in_the_only_repository(
     settings: Settings,
 ) -> None:
     assert isinstance(reading.repository_of(settings, "bygone"), LocalRepository)
+
+
+@pytest.mark.parametrize("name", ["/srv/data", "../..", ".", "", "shop/x"])
+def test_a_path_is_no_job_to_drill(settings: Settings, name: str) -> None:
+    reader = reading.reader_of(settings, "bygone", progress=FakeProgress())
+    with pytest.raises(UnknownJob, match="cannot find job"):
+        drill_context(settings, name, reader)
 
 
 def test_with_two_repositories_a_job_that_is_gone_is_unknown(settings: Settings) -> None:
