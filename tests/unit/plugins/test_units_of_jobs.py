@@ -115,7 +115,7 @@ def test_systemd_accepts_every_unit(rendered: Rendered) -> None:
 
 def test_verify_and_drill_are_as_confined_as_the_backup(rendered: Rendered) -> None:
     differing = ("Description", "ExecStart", "TimeoutStart", "Nice", "IOSched", "MemoryMax", "Res")
-    paths = ("RequiresMountsFor", "ReadWritePaths")
+    paths = ("RequiresMountsFor", "ReadWritePaths", "SystemCallFilter=mount")
 
     def same(unit: str) -> list[str]:
         ours = (each for each in rendered.lines(unit) if not each.startswith("#"))
@@ -133,8 +133,8 @@ def test_a_drill_has_its_own_room_limits_and_no_network_for_its_server(rendered:
     assert 'ReadWritePaths=/var/lib/holdfast-state /var/lib/holdfast "/srv/drill rooms"' in drill
     assert {"Nice=19", "IOSchedulingClass=idle", "MemoryMax=1536M"} <= set(drill)
     assert "TimeoutStartSec=90m 5min" in drill
-    # `unshare --user --net` must work, and the runner itself may need the network of a repository.
-    assert "RestrictNamespaces=user net" in drill
+    # What `isolated` does must work, and the runner itself may need the network of a repository.
+    assert {"RestrictNamespaces=user net mnt", "SystemCallFilter=mount"} <= set(drill)
     assert not any(each.startswith("PrivateNetwork") for each in drill)
     (room,) = [each for each in rendered.folders if each["path"] == "/srv/drill rooms"]
     assert (room["owner"], room["mode"]) == ("holdfast", "0700")
