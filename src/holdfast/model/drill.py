@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -62,6 +63,50 @@ def compared(name: str, *, expected: object, found: object, detail: str = "") ->
     return ProofRow(
         name=name, outcome=outcome, expected=str(expected), found=str(found), detail=detail
     )
+
+
+# What is read back is limited (`stored_json.RECORD`): nobody could read a record beyond that.
+MOST_KEPT, MOST_KEPT_BYTES = 5000, 600_000
+MOST_NAME, MOST_TEXT = 500, 2000
+
+
+def storable(text: str, *, most: int = MOST_TEXT) -> str:
+    """`text` as a record keeps it: not too long, and without what is no text."""
+    short = text if len(text) <= most else f"{text[: most - 3]}..."
+    return short.encode(errors="replace").decode()
+
+
+def fitting(rows: Sequence[ProofRow]) -> tuple[ProofRow, ...]:
+    """As many of `rows` as a record can hold, in their order, bad ones first; then their number."""
+    short = [_shortened(each) for each in rows]
+    left = MOST_KEPT_BYTES
+    kept: set[int] = set()
+    for at in sorted(range(len(short)), key=lambda at: not short[at].is_bad):
+        left -= len(json.dumps(asdict(short[at])))
+        if left < 0 or len(kept) >= MOST_KEPT:
+            break
+        kept.add(at)
+    shown = [row for at, row in enumerate(short) if at in kept]
+    others = [row for at, row in enumerate(short) if at not in kept]
+    return (*shown, *_counted(others))
+
+
+def _shortened(row: ProofRow) -> ProofRow:
+    return replace(
+        row,
+        name=storable(row.name, most=MOST_NAME),
+        expected=storable(row.expected),
+        found=storable(row.found),
+        detail=storable(row.detail),
+    )
+
+
+def _counted(others: Sequence[ProofRow]) -> Iterator[ProofRow]:
+    for outcome in Outcome:
+        number = sum(each.outcome is outcome for each in others)
+        if number:
+            detail = "a record has no room for each of them"
+            yield ProofRow(name=f"{number} other proofs", outcome=outcome, detail=detail)
 
 
 Seconds = Annotated[Number, Ge(0)]

@@ -19,6 +19,8 @@ from holdfast.model.drill import (
     Outcome,
     ProofRow,
     compared,
+    fitting,
+    storable,
 )
 from holdfast.model.errors import (
     CheckRefused,
@@ -317,12 +319,12 @@ class _Drill:
             outcome=Outcome.PASSED if course.outcome is Outcome.PASSED else Outcome.FAILED,
             server=course.server,
             findings=tuple(course.findings),
-            rows=tuple(course.rows),
+            rows=fitting(course.rows),
             seconds=course.seconds,
             reached=course.reached,
             plain_bytes=manifest.plain_bytes,
-            error=error.message if error else "",
-            hint=error.hint if error else "",
+            error=storable(error.message) if error else "",
+            hint=storable(error.hint) if error else "",
         )
 
 

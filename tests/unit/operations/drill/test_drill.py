@@ -12,7 +12,15 @@ import pytest
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.drill_records import DrillRecords
 from holdfast.model.backup import Manifest
-from holdfast.model.drill import Answer, Check, DrillFinding, DrillRecord, Outcome, compared
+from holdfast.model.drill import (
+    Answer,
+    Check,
+    DrillFinding,
+    DrillRecord,
+    Outcome,
+    ProofRow,
+    compared,
+)
 from holdfast.model.errors import (
     BackupNotFound,
     CheckRefused,
@@ -181,6 +189,26 @@ def test_a_bad_row_of_the_server_fails_the_drill(drilling: Drilling) -> None:
     drilling.server.proves = [compared("amcheck", expected="no damage", found="1 damaged one")]
     assert drilling.run().exit_code == DrillFailed.exit_code
     assert bad(drilling.records[0]) == ["amcheck"]
+
+
+def test_a_record_with_many_rows_and_long_answers_can_be_read_back(drilling: Drilling) -> None:
+    good = ProofRow(name="CHECK TABLE shop.t", outcome=Outcome.PASSED, expected="OK", found="OK")
+    late = ProofRow(name="CHECK TABLE \udcff", outcome=Outcome.FAILED, found="x" * (2 << 20))
+    drilling.server.proves = [good] * 12_000 + [late]
+    drilling.run()
+    (record,) = drilling.records
+    assert bad(record) == ["CHECK TABLE ?"]
+    assert record.rows[-1].name.endswith("other proofs")
+    assert not record.rows[-1].is_bad
+
+
+def test_long_texts_alone_fill_a_record_to_its_limit_only(drilling: Drilling) -> None:
+    row = ProofRow(name="\u20ac", outcome=Outcome.FAILED, found="\u20ac" * 9000, detail="\1" * 9000)
+    drilling.server.proves = [row] * 3000
+    drilling.run()
+    (record,) = drilling.records
+    assert record.rows[-1].is_bad
+    assert record.rows[-1].name.endswith("other proofs")
 
 
 def test_files_are_verified_before_their_server_starts(drilling: Drilling) -> None:
