@@ -8,8 +8,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from holdfast.model.errors import AccessDenied, DatabaseUnreachable, DrillFailed, GrantMissing
+from holdfast.model.errors import (
+    AccessDenied,
+    BackupFailed,
+    DatabaseUnreachable,
+    DrillFailed,
+    GrantMissing,
+)
 from holdfast.ports.drill import DrillRoom
+from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.files import opened
 from holdfast.runtime.isolation import isolated, user_named
 from holdfast.runtime.process import ChildFailed, running
@@ -73,45 +80,62 @@ class PostgresProcess:
         self._user = user_named(room.user)
         self._log = Path(room.folder) / LOG
         self._process: ServerProcess | None = None
+        # Nothing begins after `abort`: nobody watches the drill from then on.
+        self._work = Cancellation()
         # The names to log in by; the first that is a superuser is `superuser` from then on.
         self.superusers: Sequence[str] = (SUPERUSER,)
         self.superuser = SUPERUSER
 
     def run(self, argv: Sequence[str], *, doing: str) -> None:
-        """Run a program that prepares the data directory; raises `DrillFailed`, `ToolMissing`."""
+        """Run a program on the data directory.
+
+        Raises `DrillFailed`, `ToolMissing`, and `BackupFailed` after `abort`.
+        """
         room = Path(self._room.folder)
         try:
-            with running(argv, env=environment(room), cwd=room, user=self._user) as child:
+            with (
+                running(argv, env=environment(room), cwd=room, user=self._user) as child,
+                self._work.registered(child.end),
+            ):
                 for _ in child.chunks():
                     pass
         except ChildFailed as error:
+            if self._work.aborted.is_set():
+                raise BackupFailed(f"cannot {doing}: the drill was ended") from error
             raise DrillFailed(f"cannot {doing}: {error.stderr or error.message}") from error
 
     def start(self, postgres: str, settings: Mapping[str, str]) -> None:
-        """Start the server without waiting for it; raises `ToolMissing`."""
+        """Start the server without waiting for it; raises `ToolMissing`, `BackupFailed`."""
         os.close(opened(self._log, _NEW_LOG))
         said = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         argv = [postgres, "-D", str(self._data), *said]
-        self._process = ServerProcess.started(
-            isolated(argv, self._user),
-            folder=Path(self._room.sockets),
-            log=self._log,
-            user=self._user,
-            # Clients inside the server, such as foreign tables, default to the server itself.
-            env={"PGHOST": self._room.sockets, "PGPORT": PORT, "LC_ALL": "C"},
-        )
+        with self._work.registered(self._stop):
+            self._process = ServerProcess.started(
+                isolated(argv, self._user),
+                folder=Path(self._room.sockets),
+                log=self._log,
+                user=self._user,
+                # Clients inside the server, such as foreign tables, default to the server itself.
+                env={"PGHOST": self._room.sockets, "PGPORT": PORT, "LC_ALL": "C"},
+            )
 
     def wait(self, *, seconds: float = START_SECONDS) -> str:
-        """Wait until the server answers; its version. Raises `DrillFailed` if it does not."""
+        """Wait until the server answers; its version.
+
+        Raises `DrillFailed` if it does not, and `BackupFailed` after `abort`.
+        """
         versions: list[str] = []
 
         def is_ready() -> bool:
             versions.extend(self._versions())
             return bool(versions)
 
-        if self._process is None or not self._process.wait(is_ready, within_seconds=seconds):
-            ended = not self.is_running
-            raise self.failed("it ended" if ended else f"it did not answer within {seconds:g} s")
+        # An end that came while it started found no process to stop.
+        with self._work.registered(self._stop):
+            if self._process is None or not self._process.wait(is_ready, within_seconds=seconds):
+                ended = not self.is_running
+                late = f"it did not answer within {seconds:g} s"
+                raise self.failed("it ended" if ended else late)
         return versions[0]
 
     def _versions(self) -> list[str]:
@@ -148,7 +172,11 @@ class PostgresProcess:
         )
 
     def abort(self) -> None:
-        """Stop the server at once, from any thread; `end` reaps it."""
+        """Stop whatever runs at once, from any thread; `end` reaps the server."""
+        self._work.abort()
+        self._stop()
+
+    def _stop(self) -> None:
         process = self._process
         if process is not None and process.is_running:
             with suppress(ProcessLookupError):
