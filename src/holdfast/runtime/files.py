@@ -185,6 +185,19 @@ def give_to_owner(descriptor: int, *, like: Path) -> None:
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
+def give_all(folder: Path, *, user: int, group: int) -> None:
+    """As root, give `folder` and all below it to a user; links are given, never followed.
+
+    By descriptors below `folder`: its owner could put a link in the place of a folder in it.
+    """
+    os.chown(folder, user, group, follow_symlinks=False)
+    if not stat.S_ISDIR(os.lstat(folder).st_mode):
+        return
+    for _, folders, files, descriptor in os.fwalk(folder, follow_symlinks=False):
+        for name in (*folders, *files):
+            os.chown(name, user, group, dir_fd=descriptor, follow_symlinks=False)
+
+
 @contextmanager
 def state_errors(path: Path) -> Iterator[None]:
     """Translates errors of the disk into errors that name the setting or the disk to check."""

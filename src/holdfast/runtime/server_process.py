@@ -60,7 +60,7 @@ class ServerProcess:
             notices.bind(str(place))
             with os.fdopen(opened(log, _LOG_FLAGS), "ab") as file:
                 if user is not None:
-                    os.chown(place, user.user, user.group)
+                    os.chown(place, user.user, user.group, follow_symlinks=False)
                     os.fchown(file.fileno(), user.user, user.group)
                 told = environment(folder, {"NOTIFY_SOCKET": str(place), **(env or {})})
                 process = outliving(argv, log=file, user=user, cwd=folder, env=told)

@@ -25,6 +25,7 @@ from holdfast.model.errors import (
 )
 from holdfast.ports.host_state import RunRecord
 from holdfast.runtime.files import (
+    give_all,
     make_folder,
     make_state_folder,
     new_file,
@@ -227,3 +228,22 @@ def test_whatever_the_disk_refuses_has_a_code_that_says_so(
         assert os.strerror(number) in error.message
     # And an incomplete file is never treated as complete afterwards.
     WRITERS[what](tmp_path)
+
+
+@pytest.mark.root
+def test_what_is_given_is_what_lies_there_and_never_what_a_link_leads_to(tmp_path: Path) -> None:
+    given, other = tmp_path / "given", tmp_path / "other"
+    for folder in (given / "base", other / "base"):
+        folder.mkdir(parents=True)
+        (folder / "1").touch()
+    (given / "elsewhere").symlink_to(other)
+    (given / "file").symlink_to(other / "base/1")
+    give_all(given, user=65534, group=65534)
+    owned = [given, *given.rglob("*")]
+    assert {path.lstat().st_uid for path in owned} == {65534}
+    (tmp_path / "swapped").symlink_to(other)
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    for link in ("swapped", "nowhere"):
+        give_all(tmp_path / link, user=65534, group=65534)
+        assert (tmp_path / link).lstat().st_uid == 65534
+    assert {path.lstat().st_uid for path in (other, *other.rglob("*"))} == {os.geteuid()}

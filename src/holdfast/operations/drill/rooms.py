@@ -152,7 +152,7 @@ class Rooms:
         if not make_folder(place, above=above):
             raise FileExistsError(f"'{place}' exists")
         if user is not None and os.geteuid() == 0:
-            os.chown(place, user.user, user.group)
+            os.chown(place, user.user, user.group, follow_symlinks=False)
 
     def _leave(self, room: Path) -> None:
         if (room / KEPT).exists():

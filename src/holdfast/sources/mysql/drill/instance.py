@@ -14,7 +14,7 @@ from urllib.parse import quote
 from holdfast.model.errors import DatabaseUnreachable, DrillFailed, HoldfastError
 from holdfast.ports.drill import DrillRoom
 from holdfast.runtime.cleanup import Cancellation
-from holdfast.runtime.files import PRIVATE_FILE, make_folder, new_file
+from holdfast.runtime.files import PRIVATE_FILE, give_all, make_folder, new_file
 from holdfast.runtime.isolation import isolated, user_named
 from holdfast.runtime.process import ChildFailed, output_of, running
 from holdfast.runtime.server_process import ServerProcess, environment
@@ -218,10 +218,8 @@ class Instance:
 
     def give_data(self) -> None:
         """As root, give all restored files to the server's user."""
-        self._give(self.place.data)
-        for place, folders, files in os.walk(self.place.data):
-            for name in (*folders, *files):
-                self._give(Path(place) / name)
+        if self._user is not None:
+            give_all(self.place.data, user=self._user.user, group=self._user.group)
 
     def _answers(self) -> bool:
         try:

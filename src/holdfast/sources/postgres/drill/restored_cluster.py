@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from holdfast.model.errors import DrillFailed
-from holdfast.runtime.files import new_file
+from holdfast.runtime.files import give_all, new_file
 from holdfast.runtime.process import User
 from holdfast.sources.postgres.files.restored_settings import SETTINGS_FILE
 
@@ -42,12 +42,8 @@ def links_of(data: Path) -> list[Path]:
 
 def give(folder: Path, user: User | None) -> None:
     """As root, give `folder` and all below it to the server's user; links are not followed."""
-    if user is None:
-        return
-    os.lchown(folder, user.user, user.group)
-    for place, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            os.lchown(Path(place) / name, user.user, user.group)
+    if user is not None:
+        give_all(folder, user=user.user, group=user.group)
 
 
 def forget_settings(data: Path, room: Path, *, user: User | None = None) -> dict[str, str]:

@@ -90,7 +90,8 @@ class WalSocket:
             listening.bind(str(self._place))
             if self._user is not None:
                 for each in (client, self._place):
-                    os.chown(each, self._user.user, self._user.group)
+                    # The server's user owns the folders: a link could be in the place of these.
+                    os.chown(each, self._user.user, self._user.group, follow_symlinks=False)
             listening.listen(WAITING_CALLS)
         self._listening = listening
         self._thread = threading.Thread(target=self._answer_all, name="drill wal", daemon=True)
@@ -120,8 +121,9 @@ class WalSocket:
             self.problem = self.problem or DrillFailed(f"cannot fetch WAL '{name}': {error}")
             call.sendall(BROKEN)
             return
-        with afterwards(path.unlink), path.open("rb") as file:
-            call.sendall(HERE + b"%d\n" % path.stat().st_size)
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        with afterwards(path.unlink), os.fdopen(os.open(path, flags), "rb") as file:
+            call.sendall(HERE + b"%d\n" % os.fstat(file.fileno()).st_size)
             call.sendfile(file)
         self.files += 1
 
