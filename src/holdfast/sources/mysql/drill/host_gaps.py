@@ -63,6 +63,7 @@ _ENGINE = re.compile(rb"\bENGINE\s*=\s*([A-Za-z][A-Za-z0-9_]*)", re.IGNORECASE)
 _COLLATION = re.compile(rb"\bCOLLATE(?:\s*=\s*|\s+)([A-Za-z0-9_]+)", re.IGNORECASE)
 _ENCRYPTED = re.compile(rb"`?\bENCRYPTED`?\s*=\s*`?YES\b", re.IGNORECASE)
 _ENCRYPTION = re.compile(rb"\bENCRYPTION\s*=\s*'Y'", re.IGNORECASE)
+_ELSEWHERE = re.compile(rb"\b(?:DATA|INDEX)\s+DIRECTORY\s*=\s*''", re.IGNORECASE)
 _LOGIN = re.compile(rb"\bIDENTIFIED (?:VIA|WITH) ['`\"]?([A-Za-z0-9_]+)", re.IGNORECASE)
 
 
@@ -74,6 +75,7 @@ class Needs:
     collations: set[str] = field(default_factory=set)
     logins: set[str] = field(default_factory=set)
     is_encrypted: bool = False
+    is_elsewhere: bool = False
 
     def read(self, script: bytes) -> None:
         """Add what the statements of `script` name."""
@@ -83,6 +85,7 @@ class Needs:
         self.engines |= {name.upper() for name in _found(_ENGINE, bare)}
         self.collations |= {name.lower() for name in _found(_COLLATION, bare)}
         self.is_encrypted |= bool(_ENCRYPTED.search(bare))
+        self.is_elsewhere |= bool(_ELSEWHERE.search(bare))
 
 
 def _emptied(text: re.Match[bytes]) -> bytes:
@@ -132,6 +135,12 @@ class HostGaps:
                 subject="encrypted tables",
                 problem="a throw-away server has no key to encrypt them with",
                 hint="leave them out of the job, or drill the files with method: physical",
+            )
+        if self._needs.is_elsewhere:
+            yield DrillFinding(
+                subject="tables with a DATA DIRECTORY",
+                problem="a throw-away server would make their files in folders of the original",
+                hint="drill a backup of the files (method: physical), or restore by hand",
             )
 
     def libraries(self) -> list[str]:

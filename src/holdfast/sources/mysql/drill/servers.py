@@ -195,7 +195,10 @@ def server_for(manifest: Manifest, room: DrillRoom) -> DrillServer:
 
 
 def settings_in(data: Path) -> Mapping[str, str]:
-    """The settings that the files need, as the copy of `mariadb-backup` names them."""
+    """The settings that the files need, as the copy of `mariadb-backup` names them.
+
+    Raises `DrillFailed` for a file outside of the server's folder.
+    """
     try:
         with (data / SETTINGS_FILE).open("rb") as file:
             text = file.read(MOST_SETTINGS_BYTES).decode(errors="replace")
@@ -208,6 +211,11 @@ def _known(text: str) -> Iterator[tuple[str, str]]:
     for line in text.splitlines():
         name, _, value = (each.strip() for each in line.partition("="))
         if name in OF_FILES and value:
+            if ".." in value:
+                raise DrillFailed(
+                    f"cannot start a throw-away server: '{name}' in '{SETTINGS_FILE}' leads out of"
+                    f" its folder: '{value[:200]}'"
+                )
             yield name, value
 
 

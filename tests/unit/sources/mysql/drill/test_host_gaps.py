@@ -39,3 +39,11 @@ def test_ways_to_log_in_are_named_in_the_words_of_both_servers() -> None:
         b"CREATE USER IF NOT EXISTS `b`@`%` IDENTIFIED WITH 'caching_sha2_password' AS 'y';\n"
     )
     assert read(script).logins == {"ed25519", "caching_sha2_password"}
+
+
+def test_tables_in_folders_of_the_original_are_noticed() -> None:
+    for words in (b"DATA DIRECTORY='/fast/'", b"/*!50100 INDEX DIRECTORY = '/fast/' */"):
+        assert read(b"CREATE TABLE `t` (`a` int) ENGINE=InnoDB " + words + b";\n").is_elsewhere
+    assert not read(
+        b"CREATE TABLE `t` (`DATA DIRECTORY` int COMMENT 'DATA DIRECTORY=');\n"
+    ).is_elsewhere

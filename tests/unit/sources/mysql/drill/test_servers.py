@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from holdfast.model.errors import DrillFailed
 from holdfast.sources.mysql.drill.servers import forget_plugins, libraries_in, settings_in
 
 # Rows as MariaDB 11.8 writes them.
@@ -38,3 +41,10 @@ def test_only_settings_that_the_files_need_are_taken(tmp_path: Path) -> None:
         "innodb_page_size": "8192",
         "innodb_data_file_path": "ibdata1:12M",
     }
+
+
+def test_no_setting_leads_out_of_the_folder(tmp_path: Path) -> None:
+    line = "innodb_data_file_path=../../srv/production/ibdata1:12M\n"
+    (tmp_path / "backup-my.cnf").write_text(line)
+    with pytest.raises(DrillFailed, match="leads out of its folder"):
+        settings_in(tmp_path)
