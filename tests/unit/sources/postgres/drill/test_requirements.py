@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +44,14 @@ def definitions(_part: Part) -> Iterator[Iterator[bytes]]:
 
 
 STORED = FakeStored(definitions)
+
+
+def made_of(script: bytes) -> Callable[[Part], AbstractContextManager[Iterator[bytes]]]:
+    @contextmanager
+    def opened(_part: Part) -> Iterator[Iterator[bytes]]:
+        yield iter([script])
+
+    return opened
 
 
 @pytest.fixture
@@ -88,3 +96,15 @@ def test_a_host_without_the_server_is_told_to_install_it(
     (found,) = Requirements(backup({})).findings(STORED)
     assert found.subject == "PostgreSQL 17"
     assert "apt install postgresql-17" in found.hint
+
+
+def test_jobs_of_an_extension_that_is_preloaded_do_not_run(initdb: Path) -> None:
+    place = initdb.resolve().parent.parent / "share/extension"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "timescaledb.control").touch()
+    stored = FakeStored(
+        made_of(b"CREATE EXTENSION IF NOT EXISTS timescaledb WITH SCHEMA public;\n")
+    )
+    settings = Requirements(backup({})).preloaded(stored)
+    assert settings["shared_preload_libraries"] == "timescaledb"
+    assert settings["timescaledb.max_background_workers"] == "0"
