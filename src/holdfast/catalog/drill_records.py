@@ -47,6 +47,14 @@ class Drills:
     def newest(self) -> DrillRecord | None:
         return next(iter(self.records), None)
 
+    @property
+    def newest_of_each(self) -> tuple[DrillRecord, ...]:
+        """The newest drill of each database, newest first."""
+        found: dict[str, DrillRecord] = {}
+        for each in self.records:
+            found.setdefault(each.database, each)
+        return tuple(found.values())
+
     def newest_passed(self, backup_id: str) -> DrillRecord | None:
         """The newest drill that brought that backup back; None if there is none."""
         return next(

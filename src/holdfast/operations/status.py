@@ -56,6 +56,8 @@ class JobStatus:
     """How the server archives its WAL; None if it does not or could not be asked."""
     archiver_unknown: str = ""
     """Why the server could not be asked."""
+    databases: frozenset[str] = frozenset()
+    """The databases that have a backup."""
     drills: Drills = field(default_factory=Drills)
     """The job's drills, newest first."""
     suspicious: Mapping[str, str] = field(default_factory=dict)
@@ -71,6 +73,10 @@ class JobStatus:
             return self.archiver.problem
         if self.drills.newest is not None and not self.drills.newest.passed:
             return f"its last drill failed: {self.drills.newest.problem}"
+        # A good drill of one database says nothing of the others; a dropped one has no backup.
+        for drill in self.drills.newest_of_each:
+            if not drill.passed and drill.database in self.databases:
+                return f"the last drill of database '{drill.database}' failed: {drill.problem}"
         if max_age is not None and self.age is None:
             return "it has no backup"
         if max_age is not None and self.age is not None and self.age > max_age:
@@ -102,6 +108,7 @@ def status(context: StatusContext) -> JobStatus:
         archiver=archiver,
         archiver_unknown=unknown,
         suspicious=rule.newest_of_each(survey.manifests) if rule else {},
+        databases=frozenset(each.server.database for each in survey.manifests),
         drills=DrillRecords(context.repository, context.job.name).all(),
     )
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from holdfast.catalog.drill_records import DrillRecords
+from holdfast.model.drill import Outcome
 from holdfast.model.errors import DatabaseUnreachable, RunInFlight
 from holdfast.operations.backup.job import backup
 from holdfast.operations.status import status
 from tests.support.memory_job import MemoryJob
+from tests.unit.model.test_drill import RECORD
 
 
 def test_a_job_that_never_ran_has_nothing_to_show() -> None:
@@ -46,3 +50,24 @@ def test_the_owner_of_a_run_in_flight_is_shown() -> None:
     job = MemoryJob()
     with job.guard.hold("shop", deadline=None):
         assert status(job.status_context).owner == {"pid": "1", "deadline": ""}
+
+
+def test_a_good_drill_of_another_database_hides_no_failed_one() -> None:
+    job = MemoryJob()
+    backup(job.context)
+    records = DrillRecords(job.repository, "shop")
+    later = {"name": "20261120T120000Z-00000002", "began": RECORD.began + timedelta(hours=1)}
+    records.commit(replace(RECORD, outcome=Outcome.FAILED, error="it ended"))
+    records.commit(replace(RECORD, database="other", **later))  # type: ignore[arg-type]
+    problem = status(job.status_context).problem(None)
+    assert problem == "the last drill of database 'shop' failed: it ended"
+
+
+def test_the_drill_of_a_database_without_a_backup_is_no_problem_for_ever() -> None:
+    job = MemoryJob()
+    backup(job.context)
+    records = DrillRecords(job.repository, "shop")
+    later = {"name": "20261120T120000Z-00000002", "began": RECORD.began + timedelta(hours=1)}
+    records.commit(replace(RECORD, database="dropped", outcome=Outcome.FAILED))
+    records.commit(replace(RECORD, **later))  # type: ignore[arg-type]
+    assert status(job.status_context).problem(None) == ""
