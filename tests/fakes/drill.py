@@ -7,7 +7,6 @@ from datetime import datetime
 
 from holdfast.model.backup import Manifest
 from holdfast.model.drill import Answer, DrillFinding, ProofRow
-from holdfast.model.errors import HoldfastError
 from holdfast.model.restore import StoredParts
 from holdfast.ports.drill import DrillRoom, DrillServer, OpenServer
 from holdfast.ports.target import RestoreOptions
@@ -25,7 +24,7 @@ class FakeDrillServer(DrillServer):
         self.verifies: Sequence[ProofRow] = ()
         self.answers: Mapping[str, Answer] = {}
         self.fails_at = ""
-        self.fails_with: HoldfastError | None = None
+        self.fails_with: Exception | None = None
         self.recovered_to: datetime | None = None
         self.manifest: Manifest | None = None
         self.room: DrillRoom | None = None

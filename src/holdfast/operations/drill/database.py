@@ -47,6 +47,7 @@ from holdfast.ports.host_state import Gauges
 from holdfast.ports.run import Guard
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.kernel import disk_error
 
 # The rows of a record: enough for an auditor, too few to make it unreadable.
 MOST_TABLE_ROWS = 1000
@@ -141,6 +142,9 @@ def drill_backup(
     except HoldfastError as error:
         course.error = error
         course.rows += _row_of(error)
+    except OSError as error:
+        what = f"cannot drill '{manifest.backup_id}'"
+        course.error = disk_error(error, what) or DrillFailed(f"{what}: {error}")
     record = drill.record(began)
     DrillRecords(context.reader.repository, context.job).commit(record)
     events.reached("drill-recorded")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -176,6 +178,16 @@ def test_every_failure_is_recorded_and_leaves_nothing(
     assert (record.outcome, bad(record), report.exit_code) == (Outcome.FAILED, row, code)
     assert error.message in record.problem
     assert drilling.server.calls[-1] == "close"
+    assert drilling.left == []
+
+
+def test_what_the_disk_refuses_is_recorded_too(drilling: Drilling) -> None:
+    drilling.server.fails_at = "recover"
+    for number, code in ((errno.ENOSPC, RepositoryFull), (errno.ENOTDIR, DrillFailed)):
+        drilling.server.fails_with = OSError(number, os.strerror(number), "data")
+        assert drilling.run().exit_code == code.exit_code
+        assert os.strerror(number) in drilling.records[0].problem
+        drilling.job.clock.advance(timedelta(seconds=1))
     assert drilling.left == []
 
 

@@ -36,7 +36,8 @@ from holdfast.sources.postgres.server import client_programs
 
 # The budget of the drill ends a recovery that takes too long.
 RECOVERY_SECONDS = 7 * 86400.0
-MAINTENANCE_DATABASE = "postgres"
+# A cluster need not have the first one; what initdb makes of the second stays.
+MAINTENANCE_DATABASES = ("postgres", "template1")
 WITHOUT_LOGIN_TRIGGERS = 17
 # What a server logs if its WAL ends before the target.
 _NOT_REACHED = "recovery ended before configured recovery target was reached"
@@ -181,6 +182,7 @@ class PhysicalDrillServer(DrillServer):
         """All settings of the server; the files of the backup set none."""
         names = superusers(self._data)
         self._process.superusers = names
+        self._process.databases = MAINTENANCE_DATABASES
         recovery = self._recovery.settings if self._recovery else NOT_OURS | NO_TARGET
         triggers = {"event_triggers": "off"} if self._major >= WITHOUT_LOGIN_TRIGGERS else {}
         return {
@@ -213,7 +215,7 @@ class PhysicalDrillServer(DrillServer):
 
     def _last_transaction(self) -> datetime | None:
         """The time of the newest replayed transaction; else the end of the backup."""
-        with self._process.login(MAINTENANCE_DATABASE).session() as session:
+        with self._process.session() as session:
             (at,) = session.execute(_REPLAYED).fetchone() or (None,)
         own = self._manifest.proof.wal
         ended = own.ended_at if own else None
@@ -227,12 +229,12 @@ class PhysicalDrillServer(DrillServer):
         yield self._pages()
 
     def _databases(self) -> list[str]:
-        with self._process.login(MAINTENANCE_DATABASE).session() as session:
+        with self._process.session() as session:
             return [str(name) for (name,) in session.execute(_DATABASES).fetchall()]
 
     def _pages(self) -> ProofRow:
         """The server verifies the checksum of each page that it reads, and counts wrong ones."""
-        with self._process.login(MAINTENANCE_DATABASE).session() as session:
+        with self._process.session() as session:
             is_on, wrong = session.execute(_FAILED_PAGES).fetchone() or ("off", 0)
         if is_on != "on":
             told = "the cluster was made without data checksums"
@@ -251,8 +253,8 @@ class PhysicalDrillServer(DrillServer):
 
     def _only_database(self) -> str:
         """The one database that users made; without one, or with several, that of maintenance."""
-        made = [name for name in self._databases() if name != MAINTENANCE_DATABASE]
-        return made[0] if len(made) == 1 else MAINTENANCE_DATABASE
+        made = [name for name in self._databases() if name not in MAINTENANCE_DATABASES]
+        return made[0] if len(made) == 1 else self._process.database
 
     @property
     def version(self) -> str:
@@ -265,7 +267,7 @@ class PhysicalDrillServer(DrillServer):
     def connection(self) -> str:
         user = self._process.superuser
         words = ("psql", "-h", self._room.sockets, "-p", PORT, "-U", user)
-        return shlex.join([*words, "-d", MAINTENANCE_DATABASE])
+        return shlex.join([*words, "-d", self._process.database])
 
     def abort(self) -> None:
         self._process.abort()

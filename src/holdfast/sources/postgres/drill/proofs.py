@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 from psycopg import pq
@@ -42,7 +43,7 @@ _NO_SELECT = {"42601", "0A000", "42P11", "25006"}
 
 def amcheck(login: Login) -> Iterator[ProofRow]:
     """Check each B-tree index and each table of the database; nothing of it stays there."""
-    with login.session() as session, session.transaction(force_rollback=True):
+    with _told(), login.session() as session, session.transaction(force_rollback=True):
         if session.execute(_AVAILABLE).fetchone() is None:
             yield ProofRow(
                 name=f"{AMCHECK} of '{login.database}'",
@@ -102,7 +103,7 @@ def answer(login: Login, sql: str, *, timeout_seconds: float) -> Answer:
     """
     statement = sql.strip().rstrip(";").rstrip()
     milliseconds = max(1, round(timeout_seconds * 1000))
-    with login.session() as session:
+    with _told(), login.session() as session:
         session.execute("BEGIN TRANSACTION READ ONLY")
         session.execute(f"SET LOCAL statement_timeout = {milliseconds}".encode())
         # Statements of people use their usual search path.
@@ -115,6 +116,15 @@ def answer(login: Login, sql: str, *, timeout_seconds: float) -> Answer:
         value = found.get_value(0, 0) if found.nfields else None
         text = None if value is None else value.decode(errors="replace")
         return Answer(rows=found.ntuples, value=text)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Translates the errors of a server that ends, or lacks what it is asked for."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise DrillFailed(f"cannot check the restored data: {failures.said(error)}") from error
 
 
 def _sent(session: psycopg.Connection, text: str) -> pq.abc.PGresult:

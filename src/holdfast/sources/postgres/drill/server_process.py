@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import product
 from pathlib import Path
+
+import psycopg
 
 from holdfast.model.errors import (
     AccessDenied,
@@ -21,9 +24,10 @@ from holdfast.runtime.files import opened
 from holdfast.runtime.isolation import isolated, user_named
 from holdfast.runtime.process import ChildFailed, running
 from holdfast.runtime.server_process import ServerProcess, environment
+from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import Login
 
-SUPERUSER = "postgres"
+SUPERUSER = DATABASE = "postgres"
 PORT = "5432"
 APPLICATION_NAME = "holdfast-drill"
 LOG = "server.log"
@@ -85,6 +89,9 @@ class PostgresProcess:
         # The names to log in by; the first that is a superuser is `superuser` from then on.
         self.superusers: Sequence[str] = (SUPERUSER,)
         self.superuser = SUPERUSER
+        # The databases to log in to; the first that lets us in is `database` from then on.
+        self.databases: Sequence[str] = (DATABASE,)
+        self.database = DATABASE
 
     def run(self, argv: Sequence[str], *, doing: str) -> None:
         """Run a program on the data directory.
@@ -140,8 +147,8 @@ class PostgresProcess:
 
     def _versions(self) -> list[str]:
         """The version, once the server admits a superuser."""
-        for name in self.superusers:
-            self.superuser = name
+        for name, database in product(self.superusers, self.databases):
+            self.superuser, self.database = name, database
             with (
                 suppress(DatabaseUnreachable, AccessDenied, GrantMissing),
                 self.login().session() as session,
@@ -165,11 +172,24 @@ class PostgresProcess:
         said = " | ".join([cause, *self._last_words()])
         return DrillFailed(f"cannot use the throw-away server in '{self._data}': {said}")
 
-    def login(self, database: str = "postgres") -> Login:
+    def login(self, database: str = "") -> Login:
+        """The login to `database`, else to the one that let us in first."""
         login = Login.parse("", password=None, application_name=APPLICATION_NAME)
         return login.with_settings(
-            host=self._room.sockets, port=PORT, user=self.superuser, dbname=database
+            host=self._room.sockets,
+            port=PORT,
+            user=self.superuser,
+            dbname=database or self.database,
         )
+
+    @contextmanager
+    def session(self) -> Iterator[psycopg.Connection]:
+        """A session in the database that let us in; raises `DrillFailed` if the server ends it."""
+        try:
+            with self.login().session() as session:
+                yield session
+        except psycopg.Error as error:
+            raise self.failed(failures.said(error)) from error
 
     def abort(self) -> None:
         """Stop whatever runs at once, from any thread; `end` reaps the server."""
