@@ -306,22 +306,6 @@ def test_what_a_dead_drill_left_is_removed_and_what_was_kept_stays(drilling: Dri
     assert [path.name for path in drilling.left] == ["00000abc"]
 
 
-def test_a_sweep_removes_rooms_only(drilling: Drilling, tmp_path: Path) -> None:
-    of_job = drilling.rooms.folder / "shop"
-    for name in ("20261130T010203Z-0000dead", "base"):
-        (of_job / name).mkdir(parents=True)
-    (of_job / "0000dead").symlink_to(of_job / "base")
-    assert drilling.run().swept == 0
-    assert len(drilling.left) == 3
-    (of_job / "0000beef").mkdir()
-    for job in (str(of_job), "../rooms/shop", "shop/.", ""):
-        assert replace(drilling.rooms, job=job).sweep() == 0
-    assert replace(drilling.rooms, apart=[tmp_path]).sweep() == 0
-    (of_job / "PG_VERSION").touch()
-    assert drilling.rooms.sweep() == 0
-    assert (of_job / "0000beef").is_dir()
-
-
 def test_a_kept_server_keeps_its_room(drilling: Drilling) -> None:
     (drilled,) = drilling.run(DrillRequest(keep=True)).drilled
     (room,) = drilling.left
@@ -346,30 +330,6 @@ def test_no_room_is_made_in_the_data_of_a_server(
     assert drilling.run().exit_code == ConfigInvalid.exit_code
     assert "is the data directory of a server" in drilling.records[0].problem
     assert (drilling.server.calls, drilling.left) == ([], [])
-
-
-def test_no_room_is_made_in_a_repository_or_through_a_link(
-    drilling: Drilling, tmp_path: Path
-) -> None:
-    inside = replace(drilling.rooms, apart=[tmp_path])
-    with pytest.raises(ConfigInvalid, match="holds backups"):
-        inside.require_apart()
-    (tmp_path / "link").symlink_to(tmp_path)
-    with pytest.raises(ConfigInvalid, match="it is a link"):
-        replace(drilling.rooms, folder=tmp_path / "link").require_apart()
-    below = replace(inside, folder=tmp_path / "link/rooms", apart=[tmp_path / "rooms"])
-    with pytest.raises(ConfigInvalid, match="holds backups"):
-        below.require_apart()
-
-
-def test_a_long_path_gets_a_short_folder_for_its_socket(tmp_path: Path) -> None:
-    rooms = Rooms(folder=tmp_path / ("x" * 90), job="shop")
-    with rooms.made() as room:
-        sockets = Path(room.sockets)
-        assert len(room.sockets) < len(room.folder)
-        assert sockets.stat().st_mode & 0o777 == Path(room.folder).stat().st_mode & 0o777 == 0o700
-    assert not sockets.exists()
-    assert list(rooms.folder.glob("shop/*")) == []
 
 
 def test_a_drill_over_its_budget_ends_with_the_reason(
