@@ -206,7 +206,9 @@ class _Drill:
         server.close(keep=self.request.keep)
         if self.request.keep:
             self.context.host.rooms.keep(room)
-            self.course.kept = f"{server.connection or 'no server'} (in {room.folder})"
+            # The operator has to remove both.
+            places = " and ".join(dict.fromkeys((room.folder, room.sockets)))
+            self.course.kept = f"{server.connection or 'no server'} (in {places})"
 
     def _steps(self, server: DrillServer, repository: MeasuredRepository) -> None:
         course, stored = self.course, self._stored(repository)

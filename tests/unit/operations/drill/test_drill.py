@@ -313,6 +313,17 @@ def test_a_kept_server_keeps_its_room(drilling: Drilling) -> None:
     assert str(room) in drilled.kept
 
 
+def test_a_kept_server_names_the_folder_of_its_socket_too(
+    drilling: Drilling, tmp_path: Path
+) -> None:
+    drilling.rooms = replace(drilling.rooms, folder=tmp_path / ("x" * 90))
+    (drilled,) = drilling.run(DrillRequest(keep=True)).drilled
+    sockets = drilling.server.room.sockets if drilling.server.room else ""
+    assert sockets.startswith(f"{rooms_module.SOCKETS_BELOW}/")
+    assert sockets in drilled.kept
+    Path(sockets).rmdir()
+
+
 def test_a_drill_needs_room_on_the_disk(
     drilling: Drilling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
