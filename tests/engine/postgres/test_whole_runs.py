@@ -21,7 +21,7 @@ from tests.support.waiting import until
 KILLED = -9
 # Failpoints of other commands, and of engines that other tests kill.
 OF_OTHERS = (
-    *("restore", "prune", "blob", "copy", "wal", "parts-read"),
+    *("restore", "prune", "blob", "copy", "wal", "drill", "parts-read"),
     *("backup-beginning", "backup-begun", "cluster-asked", "files-listed"),
 )
 OF_BACKUP = [name for name in get_args(Failpoint) if not name.startswith(OF_OTHERS)]
