@@ -23,28 +23,8 @@ def test_waves_go_through_the_hosts_in_the_order_of_the_inventory(tmp_path: Path
     hosts = {name: local_host(tmp_path / name, text) for name, text in interpreters.items()}
     inventory = tmp_path / "hosts.json"
     inventory.write_text(json.dumps({"all": {"children": {"databases": {"hosts": hosts}}}}))
-    plays = [
-        {"import_playbook": str(PROJECT / "playbooks/reachable.yml")},
-        {
-            "hosts": "fleet_reachable",
-            "gather_facts": False,
-            "serial": 1,
-            "tasks": [
-                {
-                    "ansible.builtin.lineinfile": {
-                        "path": str(order),
-                        "line": "{{ inventory_hostname }}",
-                        "create": True,
-                        "mode": "0600",
-                    },
-                    "delegate_to": "localhost",
-                    "vars": {"ansible_python_interpreter": sys.executable},
-                }
-            ],
-        },
-    ]
     playbook = tmp_path / "waves.yml"
-    playbook.write_text(json.dumps(plays))
+    playbook.write_text(json.dumps(plays(order, tmp_path / "files")))
     done = subprocess.run(
         [
             Path(sys.executable).with_name("ansible-playbook"),
@@ -61,6 +41,25 @@ def test_waves_go_through_the_hosts_in_the_order_of_the_inventory(tmp_path: Path
     assert order.read_text().split() == ["db1", "db2"]
 
 
+def plays(order: Path, files: Path) -> list[dict[str, object]]:
+    """Count the hosts as every playbook does, then write their names to `order` one by one."""
+    task = {
+        "ansible.builtin.lineinfile": {
+            "path": str(order),
+            "line": "{{ inventory_hostname }}",
+            "create": True,
+            "mode": "0600",
+        },
+        "delegate_to": "localhost",
+        "vars": {
+            "ansible_python_interpreter": sys.executable,
+            "ansible_remote_tmp": str(files),
+        },
+    }
+    waves = {"hosts": "fleet_reachable", "gather_facts": False, "serial": 1, "tasks": [task]}
+    return [{"import_playbook": str(PROJECT / "playbooks/reachable.yml")}, waves]
+
+
 def local_host(interpreter: Path, script: str) -> dict[str, object]:
     """A host on this machine whose answers pass through a script."""
     interpreter.write_text(f"#!/bin/sh\n{script}\n")
@@ -69,4 +68,6 @@ def local_host(interpreter: Path, script: str) -> dict[str, object]:
         "ansible_connection": "local",
         "ansible_become": False,
         "ansible_python_interpreter": str(interpreter),
+        # The home of the user who runs this may be nobody's to write to.
+        "ansible_remote_tmp": f"{interpreter}.files",
     }

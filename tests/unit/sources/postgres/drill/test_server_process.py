@@ -39,7 +39,7 @@ def test_an_end_stops_the_program_that_runs() -> None:
 
         ending = threading.Thread(target=end_it)
         ending.start()
-        with pytest.raises(BackupFailed, match="the drill was ended"):
+        with pytest.raises(BackupFailed, match="was ended"):
             process.run(UNENDING, doing="verify the files")
         ending.join()
         assert processes_below(folder) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,13 +99,16 @@ def test_a_name_is_asked_for_as_it_is_and_not_run(tmp_path: Path, name: str) -> 
 
 
 def test_a_folder_with_any_name_is_named_safely(tmp_path: Path) -> None:
-    folder = tmp_path / "50% of $(touch evil) 'it'"
-    folder.mkdir()
+    # The path of a socket is short, and a temporary folder of pytest may be deep.
+    with tempfile.TemporaryDirectory(prefix="hf-") as short:
+        folder = Path(short) / "50% of $(touch evil) 'it'"
+        folder.mkdir()
 
-    def fetch(_name: str, path: Path) -> bool:
-        path.write_bytes(CONTENT)
-        return True
+        def fetch(_name: str, path: Path) -> bool:
+            path.write_bytes(CONTENT)
+            return True
 
-    with serving(folder, fetch) as served:
-        assert asked(served, tmp_path, SEGMENT) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name, "received"]
+        with serving(folder, fetch) as served:
+            assert asked(served, tmp_path, SEGMENT) == 0
+        assert [path.name for path in Path(short).iterdir()] == [folder.name]
+    assert [path.name for path in tmp_path.iterdir()] == ["received"]
