@@ -29,6 +29,7 @@ from holdfast.cli import backup as command
 from holdfast.cli.program import run
 from holdfast.config.sources import PostgresSettings
 from holdfast.operations.backup import job
+from holdfast.runtime import kernel
 from holdfast.wiring import jobs, sources
 from tests.fakes.source import FakeSource, FakeStream, table
 
@@ -41,6 +42,7 @@ jobs: {{shop: {{repository: main, source: {{kind: postgres, dsn: dbname=shop}}}}
 START: CodeType = command.backup.__code__
 BUILDER: CodeType = jobs.backup_context.__code__
 ENTRY: CodeType = job.backup.__code__
+STARTING: CodeType = kernel.start.__code__
 FIRST_BYTE: CodeType = FakeStream.__iter__.__code__
 GENERATOR = inspect.CO_GENERATOR
 
@@ -90,7 +92,9 @@ def _callers(frame: FrameType) -> Iterator[CodeType]:
 
 
 def _followed(frame: FrameType | None) -> Iterator[str]:
-    return (_name(each) for each in _frames(frame) if _is_ours(each))
+    # Whether the main thread is still starting a worker at that moment is up to the kernel.
+    frames = (each for each in _frames(frame) if each.f_code is not STARTING)
+    return (_name(each) for each in frames if _is_ours(each))
 
 
 def _is_ours(frame: FrameType) -> bool:
