@@ -38,11 +38,9 @@ SILENT = frozenset(
         *("wal push", "wal get", "wal list"),
     }
 )
-LOG_LINES, LINE_CHARACTERS = 50, 2000
+LINE_CHARACTERS = 2000
 SKIPPED = (RunInFlight.exit_code, RepositoryBusy.exit_code)
 NEVER_ENDED = 1
-# The longest delay of a command by a receiver that hangs.
-GRACE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +152,7 @@ class Telling:
     def __init__(
         self, said: Told, context: NotifyContext, command: str, *, jobs: list[str]
     ) -> None:
+        from holdfast.model.notification import LOG_LINES
         from holdfast.operations.notify import Deliveries
 
         self._said = said
@@ -207,6 +206,8 @@ class Telling:
             self._send([self._event(Topic.START, Outcome(job=job)) for job in self._jobs])
 
     def _end(self) -> None:
+        from holdfast.operations.notify import GRACE_SECONDS
+
         if isinstance(self.cause, typer.TyperException | typer.Abort):
             # The command line was wrong: its caller sees the message, and nothing has begun.
             return

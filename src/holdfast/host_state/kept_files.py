@@ -10,13 +10,14 @@ from pathlib import Path
 
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import ConfigInvalid, HoldfastError
-from holdfast.runtime.cleanup import afterwards, on_failure
+from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.files import (
     PRIVATE_FOLDER,
     discard,
     make_folder,
     make_state_folder,
     open_private,
+    replace_private,
     state_errors,
     write_all,
     write_private,
@@ -91,12 +92,9 @@ class FileFailedStatements:
         make_state_folder(self._folder)
         # A second restore of the same backup must not replace the first one's script.
         name = f"{backup_id.replace('/', '-')}-{secrets.token_hex(4)}"
-        path, unfinished = self._folder / f"{name}.sql", self._folder / f".{name}.tmp"
-        with on_failure(discard, unfinished):
-            # Bytes of a definition that are not UTF-8 are written back unchanged.
-            write_private(unfinished, script.encode("utf-8", errors="surrogateescape"))
-            with state_errors(path):
-                unfinished.rename(path)
+        path = self._folder / f"{name}.sql"
+        # Bytes of a definition that are not UTF-8 are written back unchanged.
+        replace_private(path, script.encode("utf-8", errors="surrogateescape"))
         return str(path)
 
 

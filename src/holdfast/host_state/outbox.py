@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -19,14 +18,15 @@ from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
 from holdfast.model.values import Count, Line
 from holdfast.ports.notify import Begun, Message
 from holdfast.runtime import events
-from holdfast.runtime.cleanup import afterwards, on_failure
+from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.files import (
+    alone,
     discard,
     make_state_folder,
     open_private,
+    replace_private,
     state_errors,
     write_all,
-    write_private,
 )
 
 MOST_MESSAGES = 200
@@ -66,7 +66,7 @@ class FileOutbox:
         for oldest in names[: max(0, len(names) - MOST_MESSAGES + 1)]:
             events.warning("notification_dropped", message=oldest, because="too many are waiting")
             discard(self._waiting / oldest)
-        self._write(self._path(message), _messages().dump_json(message))
+        replace_private(self._path(message), _messages().dump_json(message))
 
     def waiting(self) -> list[Message]:
         found: list[Message] = []
@@ -154,26 +154,17 @@ class FileOutbox:
         """The counts in a file, for one process at a time; written after the block."""
         self._make(self._folder)
         path = self._folder / name
-        descriptor = open_private(self._folder / ".lock", os.O_RDWR)
-        with afterwards(os.close, descriptor):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with alone(self._folder):
             counts = _read(path, _counts(), COUNTS) or {}
             yield counts
-            self._write(path, json.dumps(counts).encode())
-
-    def _write(self, path: Path, content: bytes) -> None:
-        unfinished = path.with_name(f".{secrets.token_hex(8)}")
-        with on_failure(discard, unfinished):
-            write_private(unfinished, content)
-            with state_errors(path):
-                unfinished.rename(path)
+            replace_private(path, json.dumps(counts).encode())
 
 
 @contextmanager
 def _locked(path: Path, *, create: bool = False) -> Iterator[int | None]:
     """A descriptor of the locked file; None if it is missing, or if another process holds it.
 
-    The kernel lets go of the lock when the process ends, however it ends.
+    The kernel releases the lock when the process ends, however it ends.
     """
     descriptor = _opened(path, create=create)
     if descriptor is None:

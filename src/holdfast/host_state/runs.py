@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import secrets
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,15 +19,15 @@ from holdfast.model.stored_json import RECORD, Limits, Unreadable, as_text, pars
 from holdfast.model.stored_parts import member_from, part_as_stored, part_from
 from holdfast.ports.host_state import RunRecord, Unfinished
 from holdfast.runtime import events
-from holdfast.runtime.cleanup import afterwards, on_failure
+from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.files import (
-    discard,
+    alone,
     lines_of,
     make_state_folder,
     open_private,
+    replace_private,
     state_errors,
     write_all,
-    write_private,
 )
 
 RUNS_KEPT = 50
@@ -52,10 +50,10 @@ class FileRunHistory:
     def record(self, run: RunRecord) -> None:
         make_state_folder(self._folder)
         # A skipped run writes while the run in progress may be writing too.
-        with self._alone():
+        with alone(self._folder):
             told = replace(run, error=as_text(run.error), hint=as_text(run.hint))
             lines = [*self._lines(run.job), _adapter().dump_json(told)][-RUNS_KEPT:]
-            self._replace(self._path(run.job), b"".join(line + b"\n" for line in lines))
+            replace_private(self._path(run.job), b"".join(line + b"\n" for line in lines))
 
     def last(self, job: str, *, count: int) -> list[RunRecord]:
         runs = (_parse(line) for line in reversed(self._lines(job)))
@@ -64,21 +62,6 @@ class FileRunHistory:
     def _lines(self, job: str) -> list[bytes]:
         lines = lines_of(self._path(job), most_bytes=RECORD.size_bytes)
         return [*deque(lines, maxlen=RUNS_KEPT)]
-
-    def _replace(self, path: Path, content: bytes) -> None:
-        """Write whole or not at all: a killed run must not lose the history of the others."""
-        unfinished = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-        with on_failure(discard, unfinished):
-            write_private(unfinished, content)
-            with state_errors(path):
-                unfinished.rename(path)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        descriptor = open_private(self._folder / ".lock", os.O_RDWR)
-        with afterwards(os.close, descriptor):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
 
     def _path(self, job: str) -> Path:
         return self._folder / f"{job}.jsonl"

@@ -7,6 +7,7 @@ there are given to that user, or the next timer could not open them.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import stat
@@ -151,6 +152,28 @@ def write_private(path: Path, content: bytes) -> None:
     with state_errors(path), afterwards(os.close, descriptor):
         write_all(descriptor, content)
         os.fsync(descriptor)
+
+
+def replace_private(path: Path, content: bytes) -> None:
+    """Create or replace `path`, whole or not at all: a killed process must lose no older content.
+
+    `content` is on the disk when this returns.
+    """
+    # No file that a reader looks for begins with a dot.
+    unfinished = path.with_name(f".{secrets.token_hex(8)}")
+    with on_failure(discard, unfinished):
+        write_private(unfinished, content)
+        with state_errors(path):
+            unfinished.rename(path)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in such a block for `folder`."""
+    descriptor = open_private(folder / ".lock", os.O_RDWR)
+    with afterwards(os.close, descriptor):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def discard(path: Path) -> None:

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from holdfast.cli import telling
 from holdfast.cli.notify import LONGEST_SECONDS
+from holdfast.host_state import outbox
 from holdfast.host_state.outbox import FileOutbox
 from holdfast.model.errors import RepositoryFull, RepositoryReadOnly
-from holdfast.operations.notify import Deliveries, Delivery
+from holdfast.operations.notify import GRACE_SECONDS, Deliveries, Delivery
 from holdfast.ports.notify import Begun
 from tests.support.command_line import CommandLine
 from tests.support.receivers import Listener, closed_port, listening, status
@@ -85,7 +85,7 @@ def test_a_hanging_receiver_costs_the_run_no_more_than_its_grace(
     hangs = f'kind: webhook, url: "{listener.url()}", on: [start, success], timeout: 1m'
     configure(cli, f"{{a: {{{hangs}}}, b: {{{hangs}}}}}")
     assert cli.holdfast("backup", "shop").exit_code == 0
-    assert waited == [telling.GRACE_SECONDS] == [1.0]
+    assert waited == [GRACE_SECONDS] == [1.0]
     assert [each["event"] for each in listener.documents] == ["start", "start"]
     waiting = FileOutbox(cli.folder / "state/notify").waiting()
     assert sorted(each.receiver for each in waiting) == ["a", "b"]
@@ -161,7 +161,7 @@ def test_many_messages_keep_no_unit_from_its_end(
 
     monkeypatch.setattr(Deliveries, "end", end)
     assert cli.holdfast("notify", "send").exit_code == 0
-    assert waited == [LONGEST_SECONDS + telling.GRACE_SECONDS]
+    assert waited == [LONGEST_SECONDS + GRACE_SECONDS]
 
 
 def test_a_message_that_cannot_be_removed_is_told_without_a_trace(
@@ -187,7 +187,7 @@ def test_a_killed_run_is_told_although_the_disk_is_full(
 
     configure(cli, webhook(listener), job="    overdue_after: 26h\n")
     leave(cli, Begun(job="shop", command="backup", run_id="ab" * 16, at=datetime.now(UTC)))
-    monkeypatch.setattr(FileOutbox, "_write", full)
+    monkeypatch.setattr(outbox, "replace_private", full)
     assert cli.holdfast("notify", "send").exit_code == RepositoryFull.exit_code
     (told,) = listener.documents
     assert "never ended" in told["error"]
