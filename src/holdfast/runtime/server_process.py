@@ -25,6 +25,7 @@ NOTICE_BYTES = 4096
 NOTIFY_SOCKET = "notify"
 # The environment of this process may hold secrets, and addresses of other servers.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LOG_LINES, _LOG_TAIL_BYTES = 4, 1 << 16
 _LOG_FLAGS = os.O_WRONLY | os.O_APPEND
 
 
@@ -109,6 +110,17 @@ class ServerProcess:
     def close(self) -> None:
         """Forget the process; to be ended first, unless it is to outlive holdfast."""
         self._notices.close()
+
+
+def last_words(log: Path, is_grave: Callable[[str], bool]) -> list[str]:
+    """The last few grave lines near the end of a server's log, or its last lines if none is."""
+    with suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _LOG_TAIL_BYTES))
+        lines = file.read(_LOG_TAIL_BYTES).decode(errors="replace").splitlines()
+        grave = [line for line in lines if is_grave(line)]
+        words = (line.strip() for line in (grave or lines)[-_LOG_LINES:])
+        return [each for each in words if each]
+    return []
 
 
 @contextmanager

@@ -17,14 +17,14 @@ from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.files import PRIVATE_FILE, give_all, make_folder, new_file
 from holdfast.runtime.isolation import isolated, user_named
 from holdfast.runtime.process import ChildFailed, output_of, running
-from holdfast.runtime.server_process import ServerProcess, environment
+from holdfast.runtime.server_process import ServerProcess, environment, last_words
 from holdfast.sources.mysql.drill.host_gaps import confining_profile
 from holdfast.sources.mysql.dump.programs import Program, installer_of
 from holdfast.sources.mysql.server.connection import Address, ConnectionLost, login_options
 from holdfast.sources.mysql.server.session import MARIADB, Session, session
 
 ACCOUNT = "holdfast-drill"
-LOG_LINES, LOG_TAIL_BYTES = 4, 1 << 16
+LONGEST_LINE = 500
 # The budget of the drill ends a start that takes too long.
 START_SECONDS = 7 * 86400.0
 MIB = 1 << 20
@@ -275,7 +275,8 @@ class Instance:
 
     def failed(self, cause: str, *, doing: str) -> DrillFailed:
         """The error that names `cause` and the last errors in the server's log."""
-        said = " | ".join(dict.fromkeys([cause, *self._last_words()]))
+        words = last_words(self.place.log, lambda line: "[ERROR]" in line)
+        said = " | ".join(dict.fromkeys([cause, *(each[:LONGEST_LINE] for each in words)]))
         hint = ""
         if profile := confining_profile(self._program):
             hint = (
@@ -286,16 +287,6 @@ class Instance:
         return DrillFailed(
             f"cannot {doing} a throw-away {self._program.kind} server: {said}", hint=hint
         )
-
-    def _last_words(self) -> list[str]:
-        try:
-            with self.place.log.open("rb") as file:
-                file.seek(max(0, self.place.log.stat().st_size - LOG_TAIL_BYTES))
-                lines = file.read(LOG_TAIL_BYTES).decode(errors="replace").splitlines()
-        except OSError:
-            return []
-        grave = [line for line in lines if "[ERROR]" in line]
-        return [line.strip()[:500] for line in (grave or lines)[-LOG_LINES:] if line.strip()]
 
     def abort(self) -> None:
         """End whatever runs; from any thread, never raises."""

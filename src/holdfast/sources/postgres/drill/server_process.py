@@ -23,7 +23,7 @@ from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.files import opened
 from holdfast.runtime.isolation import isolated, user_named
 from holdfast.runtime.process import ChildFailed, running
-from holdfast.runtime.server_process import ServerProcess, environment
+from holdfast.runtime.server_process import ServerProcess, environment, last_words
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import Login
 
@@ -31,7 +31,6 @@ SUPERUSER = DATABASE = "postgres"
 PORT = "5432"
 APPLICATION_NAME = "holdfast-drill"
 LOG = "server.log"
-LOG_LINES, LOG_TAIL_BYTES = 4, 1 << 16
 START_SECONDS = 120.0
 # Immediate shutdown: the data need not be consistent afterwards.
 IMMEDIATE, STOP_SECONDS = signal.SIGQUIT, 30.0
@@ -169,7 +168,7 @@ class PostgresProcess:
 
     def failed(self, cause: str) -> DrillFailed:
         """The error that names `cause` and the last things that the server logged."""
-        said = " | ".join([cause, *self._last_words()])
+        said = " | ".join([cause, *last_words(self._log, _is_grave)])
         return DrillFailed(f"cannot use the throw-away server in '{self._data}': {said}")
 
     def login(self, database: str = "") -> Login:
@@ -208,10 +207,6 @@ class PostgresProcess:
             self._process.end(IMMEDIATE, within_seconds=STOP_SECONDS)
             self._process.close()
 
-    def _last_words(self) -> list[str]:
-        with suppress(OSError), self._log.open("rb") as file:
-            file.seek(max(0, self._log.stat().st_size - LOG_TAIL_BYTES))
-            lines = file.read(LOG_TAIL_BYTES).decode(errors="replace").splitlines()
-            grave = [line for line in lines if any(word in line for word in _GRAVE)]
-            return [line.strip() for line in (grave or lines)[-LOG_LINES:] if line.strip()]
-        return []
+
+def _is_grave(line: str) -> bool:
+    return any(word in line for word in _GRAVE)
