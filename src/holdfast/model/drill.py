@@ -135,7 +135,6 @@ class DrillSeconds:
 
 
 # The name of a drill is built like that of a backup: when it began, and a random number.
-DRILL_NAME = BACKUP_NAME
 _ID = re.compile(rf"({JOB_NAME.pattern})/({BACKUP_NAME.pattern})")
 
 

@@ -31,10 +31,6 @@ def settings_of(settings: Settings, job: str) -> dict[str, ReceiverSettings]:
     return {name: each for name, each in both.items() if each is not False}
 
 
-def tells_anybody(settings: Settings) -> bool:
-    return any(settings_of(settings, job) for job in settings.jobs)
-
-
 def notify_context(settings: Settings) -> NotifyContext:
     """The dependencies of telling about any job; opens nothing."""
     built: dict[tuple[str, str], Receiver] = {}
