@@ -33,7 +33,8 @@ SIZES = {
     "TiB": 1 << 40,
 }
 _SIZE = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(SIZES)})")
-_DURATION = re.compile(r"(?:\d+[smhd])+")
+# Python refuses to read numbers of thousands of digits.
+_DURATION = re.compile(r"(?:\d{1,18}[smhd])+")
 _DURATION_STEP = re.compile(r"(\d+)([smhd])")
 MOST_PROCESSES = 1000
 # Dates this far ahead can still be represented, and no disk is as large as this.

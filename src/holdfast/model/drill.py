@@ -257,7 +257,7 @@ class Check:
         """The row for `answer`, about a backup that was taken at `taken_at`."""
         found = "no row" if not answer.rows else str(answer.value)
         if self.newer_than is not None:
-            return self._fresh(answer, found, oldest=taken_at - self.newer_than)
+            return self._fresh(answer, found, oldest=_before(taken_at, self.newer_than))
         if self.equals is not None:
             told = found if answer.rows < 2 else f"several rows, the first is {found}"
             return compared(self.title, expected=self.equals, found=told)
@@ -280,7 +280,18 @@ class Check:
 def moment_in(value: str | None) -> datetime:
     """The time that a server wrote, in UTC where it names no zone; raises `ValueError`."""
     found = datetime.fromisoformat((value or "").strip())
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    if found.tzinfo is None:
+        return found.replace(tzinfo=UTC)
+    try:
+        return found.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"'{value}' lies before the year 1 or after the year 9999") from error
+
+
+def _before(moment: datetime, span: timedelta) -> datetime:
+    """`span` earlier than `moment`, or the first moment that can be written."""
+    earliest = datetime.min.replace(tzinfo=UTC)
+    return moment - span if moment - earliest > span else earliest
 
 
 def least_recently_drilled(databases: Sequence[str], records: Sequence[DrillRecord]) -> list[str]:

@@ -47,6 +47,8 @@ def test_checks_are_read_with_what_they_expect(tmp_path: Path) -> None:
         ('{sql: "SELECT 1", equals: 1, newer_than: 1h}', "a check has several expected answers"),
         ('{sql: "SELECT 1", not_empty: false}', "not_empty"),
         ('{sql: "SELECT 1", newer_than: soon}', "'soon' is not a duration"),
+        ('{sql: "SELECT 1", newer_than: 999999999999d}', "too long for a duration"),
+        (f'{{sql: "SELECT 1", newer_than: {"9" * 5000}d}}', "is not a duration"),
         ("{equals: 1}", "sql"),
     ],
 )

@@ -63,6 +63,9 @@ def test_an_answer_is_compared_with_what_the_job_expects(
         ("2026-11-19 09:59:59", Outcome.FAILED),
         ("2026-11-19 11:00:00+02", Outcome.FAILED),
         ("yesterday", Outcome.FAILED),
+        ("infinity", Outcome.FAILED),
+        ("0001-01-01 00:00:00+14:00", Outcome.FAILED),
+        ("9999-12-31 23:59:59-12:00", Outcome.FAILED),
         (None, Outcome.FAILED),
     ],
 )
@@ -73,6 +76,13 @@ def test_freshness_counts_back_from_the_moment_of_the_backup(
     row = check.judged(Answer(rows=1, value=value), taken_at=AT)
     assert row.outcome is outcome
     assert row.name == "check: SELECT max(at) FROM orders"
+
+
+def test_the_longest_age_reaches_back_to_the_first_time_that_there_is() -> None:
+    check = Check(sql="SELECT 1", newer_than=timedelta(days=36500))
+    told = Answer(rows=1, value="0001-01-01 00:00:00")
+    row = check.judged(told, taken_at=datetime(50, 1, 1, tzinfo=UTC))
+    assert row.outcome is Outcome.PASSED
 
 
 def test_times_without_a_zone_are_utc() -> None:

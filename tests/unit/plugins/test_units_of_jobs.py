@@ -21,6 +21,7 @@ pytest.importorskip("ansible_collections.community.general", reason="the role ne
 
 PROJECT = Path(__file__).parents[3]
 ROLE = PROJECT / "roles/backup_runner"
+PLAYBOOK = PROJECT / "playbooks/drill.yml"
 PLAY = """\
 - hosts: localhost
   connection: local
@@ -93,15 +94,28 @@ def names(rendered: Rendered, job: str) -> list[str]:
 
 
 def test_a_job_gets_what_its_schedules_ask_for_and_no_more(rendered: Rendered) -> None:
-    assert names(rendered, "plain") == ["backup-plain.service", "backup-plain.timer"]
+    # Any job can be drilled, and only in a drill's own sandbox.
+    plain = ["backup-plain.service", "backup-plain.timer", "drill-plain.service"]
+    assert names(rendered, "plain") == plain
     assert names(rendered, "shop") == [
         *("backup-shop.service", "backup-shop.timer"),
         *("drill-shop.service", "drill-shop.timer"),
         *("verify-shop.service", "verify-shop.timer"),
     ]
-    # A drill without a schedule is for drill.yml, so it has its sandbox and no timer.
-    assert "drill-by-hand.service" in names(rendered, "by-hand")
     assert "drill-by-hand.timer" not in names(rendered, "by-hand")
+
+
+def test_a_job_without_drill_is_drilled_by_name_only_and_in_the_same_sandbox(
+    rendered: Rendered,
+) -> None:
+    def said(job: str) -> set[str]:
+        lines = (each.replace(job, "JOB") for each in rendered.lines(f"drill-{job}.service"))
+        return {each for each in lines if not each.startswith("#")}
+
+    assert said("plain") < said("by-hand")
+    (asked,) = said("by-hand") - said("plain")
+    # What drill.yml looks for where it is given no names.
+    assert f"if drill_jobs is defined else '{asked}' }}}}" in PLAYBOOK.read_text()
 
 
 def test_systemd_accepts_every_unit(rendered: Rendered) -> None:
@@ -119,7 +133,16 @@ def test_systemd_accepts_every_unit(rendered: Rendered) -> None:
 
 
 def test_verify_and_drill_are_as_confined_as_the_backup(rendered: Rendered) -> None:
-    differing = ("Description", "ExecStart", "TimeoutStart", "Nice", "IOSched", "MemoryMax", "Res")
+    differing = (
+        "Description",
+        "ExecStart",
+        "TimeoutStart",
+        "Nice",
+        "IOSched",
+        "MemoryMax",
+        "Res",
+        "X-",
+    )
     paths = ("RequiresMountsFor", "ReadWritePaths", "SystemCallFilter=mount")
 
     def same(unit: str) -> list[str]:
