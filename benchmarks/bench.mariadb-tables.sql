@@ -9,5 +9,5 @@ CREATE PROCEDURE small_tables(IN many int) BEGIN
   END WHILE;
 END;;
 DELIMITER ;
-CALL small_tables(10000);
+CALL small_tables(:mysql_tables);
 DROP PROCEDURE small_tables;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -50,8 +51,9 @@ class Cost:
     peak_bytes: int
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
     """Make the repository in the temporary folder, measure, remove it."""
+    argparse.ArgumentParser(prog="scripts/bench catalog", description=__doc__).parse_args(argv)
     folder = Path(tempfile.mkdtemp(prefix="holdfast-catalog-"))
     try:
         fill(folder, backups=BACKUPS, parts=PARTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -21,8 +22,10 @@ INVENTORY = Path(__file__).parent / "fleet_inventory"
 SIZES = (1, 5, 10, 20)
 
 
-def measure(console: Console) -> None:
+def main(argv: list[str]) -> int:
     """Tune all hosts once, then time a second run on more and more of them."""
+    argparse.ArgumentParser(prog="scripts/bench fleet", description=__doc__).parse_args(argv)
+    console = Console(highlight=False)
     machines = fleet.read(INVENTORY)
     names = [host.name for host in machines.hosts]
     try:
@@ -40,6 +43,7 @@ def measure(console: Console) -> None:
         console.print(f"  first run on {len(names)} hosts: {first:.1f} s")
     finally:
         hosts.down(machines, limit=[])
+    return 0
 
 
 def seconds(names: list[str], *, unchanged: bool) -> float:

@@ -1,4 +1,6 @@
-"""Leave a backup half done, as a power cut would: `halfway.py CONFIG JOB`, on the measured host.
+"""Leave a backup half done, as a power cut would.
+
+On the measured host: `python -m benchmarks.halfway CONFIG JOB PID_FILE`.
 
 The session daemon is started where none answers; it has to outlive the process that is killed here.
 """
@@ -12,25 +14,26 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.program import arguments_of, holdfast_here
 from holdfast.config.load import load
 from holdfast.host_state.runs import FileJournal
 
-PROGRAM = "from holdfast.cli.main import main; main()"
-DAEMON = "from holdfast.daemon.main import main; main()"
 PATIENCE_SECONDS = 10.0
 LOOK_SECONDS = 0.02
 
 
-def main(config: str, job: str) -> int:
+def main(config: str, job: str, pid_file: str) -> int:
     """Return 0 once the run was killed with half of its bytes stored.
 
     The parts that its workers were writing are lost, as in a power cut.
     """
-    _listening(config)
-    planned = subprocess.run(_asked(config, "plan", job, "--json"), check=True, capture_output=True)
+    _listening(config, Path(pid_file))
+    planned = subprocess.run(
+        holdfast_here(config, "plan", job, "--json"), check=True, capture_output=True
+    )
     wanted = sum(table["estimated_bytes"] for table in json.loads(planned.stdout)["tables"]) / 2
     journal = FileJournal(load(Path(config)).state_directory / "unfinished")
-    asked = _asked(config, "backup", job)
+    asked = holdfast_here(config, "backup", job)
     with subprocess.Popen(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         while running.poll() is None:
             if _stored_bytes(journal, job) >= wanted:
@@ -44,25 +47,22 @@ def _stored_bytes(journal: FileJournal, job: str) -> int:
     return sum(part.plain_bytes for each in journal.unfinished(job) for part in each.parts)
 
 
-def _listening(config: str) -> None:
-    asking = _asked(config, "session", "list")
+def _listening(config: str, pid_file: Path) -> None:
+    asking = holdfast_here(config, "session", "list")
     if subprocess.run(asking, check=False, capture_output=True).returncode == 0:
         return
-    subprocess.Popen(
-        [sys.executable, "-c", DAEMON, "--config", config],
+    daemon = subprocess.Popen(
+        [sys.executable, *arguments_of("holdfast-sessiond"), "--config", config],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    pid_file.write_text(str(daemon.pid))
     deadline = time.monotonic() + PATIENCE_SECONDS
     while subprocess.run(asking, check=False, capture_output=True).returncode:
         if time.monotonic() > deadline:
             raise SystemExit("the session daemon does not answer")
-
-
-def _asked(config: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-c", PROGRAM, "--config", config, *arguments]
 
 
 if __name__ == "__main__":

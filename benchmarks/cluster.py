@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from benchmarks.workloads import OUT, Contender, Workload, holdfast
+from benchmarks.contenders import (
+    BACKUP,
+    CONFIG_FILE,
+    OURS,
+    OUT,
+    RESTORE,
+    Contender,
+    Phase,
+    Workload,
+    holdfast,
+)
 
 DATA = "/var/lib/postgresql/17/main"
 CONFIG = f"""\
@@ -22,18 +32,10 @@ jobs:
     source: {{<<: *source, session: daemon}}
     resumable: true
 """
-# Checksums are what every peer verifies too; a backup may begin at once for all alike.
-_CHECKSUMS = (
-    "pg_ctlcluster --mode fast 17 main stop"
-    f" && /usr/lib/postgresql/17/bin/pg_checksums -e -D {DATA} >/dev/null"
-    " && pg_ctlcluster 17 main start"
-    " && psql -qX -c 'ALTER SYSTEM SET max_locks_per_transaction = 1024'"
-    " && pg_ctlcluster --mode fast 17 main restart"
-)
-# The first contender must not pay for what the load left unwritten.
-_LOAD = (
-    f"{_CHECKSUMS} && createdb bench && psql -qX -v ON_ERROR_STOP=1 -d bench -f {OUT}/load.sql"
-    " && psql -qX -c CHECKPOINT"
+DAEMON_PID = f"{OUT}/sessiond.pid"
+_HALFWAY = (
+    "env PYTHONPATH=/project/src:/project python -m benchmarks.halfway"
+    f" {CONFIG_FILE} half {DAEMON_PID}"
 )
 _BACKREST = " ".join(
     (
@@ -50,60 +52,59 @@ _BACKREST_BACKUP = " ".join(
 )
 
 
-def _basebackup(name: str, *options: str) -> Contender:
-    folder = name.replace(" ", "-")
+def _basebackup(key: str, name: str, options: str = "") -> Contender:
     return Contender(
+        key=key,
         name=f"pg_basebackup, {name}",
-        command=f"pg_basebackup -c fast -D {OUT}/{folder} {' '.join(options)}",
-        size=folder,
-        reset=f"rm -rf {OUT}/{folder}",
+        command=f"pg_basebackup -c fast -D {OUT}/{key} {options}",
+        size=key,
+        reset=f"rm -rf {OUT}/{key}",
     )
 
 
 _BACKUPS = (
     Contender(
+        key=OURS,
         name="holdfast, 2 workers, zstd 1",
         command=holdfast("backup files"),
         size="repository/files",
         reset=f"rm -rf {OUT}/repository/files",
     ),
     Contender(
-        name="holdfast, resumed after half of it",
+        key="holdfast-resumed",
+        name="holdfast, resumed after it was killed at half",
         command=holdfast("backup half --resume"),
         size="repository/half",
-        reset=f"rm -rf {OUT}/repository/half"
-        f" && python /project/benchmarks/halfway.py {OUT}/holdfast.yaml half",
+        reset=f"rm -rf {OUT}/repository/half && {_HALFWAY}",
     ),
-    _basebackup("plain"),
-    _basebackup("client zstd 1", "-Ft", "--compress=client-zstd:1"),
+    _basebackup("pg_basebackup-plain", "plain"),
+    _basebackup("pg_basebackup-zstd1", "client zstd 1", "-Ft --compress=client-zstd:1"),
     Contender(
+        key="pgbackrest",
         name="pgBackRest, process-max=2, zst 1",
         command=_BACKREST_BACKUP,
         size="pgbackrest",
         reset=f"rm -rf {OUT}/pgbackrest && {_BACKREST} --no-online stanza-create",
     ),
 )
-_RESTORES = (
-    Contender(
-        name="holdfast",
-        command=holdfast(f"restore files/latest --to file://{OUT}/again"),
-        reset=f"rm -rf {OUT}/again",
-    ),
+_RESTORE = Contender(
+    key=OURS,
+    name="holdfast",
+    command=holdfast(f"restore files/latest --to file://{OUT}/again"),
+    reset=f"rm -rf {OUT}/again",
 )
 
 
-def _physical(name: str, script: str) -> Workload:
+def cluster(key: str, title: str) -> Workload:
+    """Base backups of the cluster that holds the data now; a restore has no peer here."""
     return Workload(
-        name=name,
-        host="physical13",
-        user="postgres",
-        script=script,
-        load=_LOAD,
+        key=key,
+        title=title,
         config=CONFIG,
-        backups=_BACKUPS,
-        restores=_RESTORES,
+        phases=(
+            Phase(name=BACKUP, contenders=_BACKUPS),
+            Phase(name=RESTORE, contenders=(_RESTORE,), once=True),
+        ),
+        # The daemon outlives the run that was killed, on purpose.
+        tidy=f'[ ! -e {DAEMON_PID} ] || kill "$(cat {DAEMON_PID})"',
     )
-
-
-PHYSICAL = _physical("PostgreSQL files, 2.3 GB", "bench.postgres.sql")
-PHYSICAL_FILES = _physical("PostgreSQL files, 20,000 of them", "bench.postgres-tables.sql")
