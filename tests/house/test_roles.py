@@ -60,6 +60,13 @@ def test_every_variable_has_a_description_and_a_line_in_the_readme() -> None:
     assert undocumented == []
 
 
+def test_task_and_file_limits_reach_every_service_of_a_job() -> None:
+    variables = read(PROJECT / "roles/backup_runner/vars/main.yml")
+    wanted = {f"{prefix}.service" for prefix in variables["__backup_runner_unit_prefixes"]}
+    for role in ("tasksmax", "limits"):
+        assert wanted <= set(defaults(PROJECT / "roles" / role)[f"{role}_services"]), role
+
+
 def test_main_is_a_table_of_contents() -> None:
     mains = [role / "tasks/main.yml" for role in ROLES]
     long = [name_of(path) for path in mains if len(path.read_text().splitlines()) > MAIN_LINES]

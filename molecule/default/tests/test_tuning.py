@@ -150,13 +150,14 @@ def test_crons_live_control_group_has_the_ceiling(host: Host) -> None:
     assert ceiling == str(TASKS)
 
 
-def test_every_backup_service_is_promised_the_ceiling(host: Host) -> None:
-    # A unit of a new name shows what the prefix's drop-in gives to any future job.
-    run = "systemd-run --quiet --wait --pipe --collect --unit=holdfast-backup-tuningtest"
-    told = host.check_output(
-        f"{run} systemctl show --value --property=TasksMax holdfast-backup-tuningtest"
-    )
-    assert told == str(TASKS)
+@pytest.mark.parametrize("purpose", ["backup", "verify", "drill"])
+def test_every_service_of_a_job_is_promised_the_ceilings(host: Host, purpose: str) -> None:
+    # A unit of a new name shows what the prefix's drop-ins give to any future job.
+    unit = f"holdfast-{purpose}-tuningtest"
+    run = f"systemd-run --quiet --wait --pipe --collect --unit={unit}"
+    assert host.check_output(f"{run} systemctl show --value -P TasksMax {unit}") == str(TASKS)
+    dropins = host.check_output(f"{run} systemctl show --value -P DropInPaths {unit}")
+    assert f"holdfast-{purpose}-.service.d/50-holdfast-tasksmax.conf" in dropins
 
 
 def test_the_machines_disks_are_left_to_the_machine(host: Host) -> None:
