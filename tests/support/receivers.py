@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -78,6 +79,18 @@ def endless(request: BaseHTTPRequestHandler) -> None:
     request.end_headers()
     while True:
         request.wfile.write(CHUNK)
+
+
+def dripping(beginning: bytes, *, drop: bytes, seconds: float = 0.02) -> Answer:
+    """`beginning`, and then one `drop` after the other as long as somebody reads."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(beginning)
+        while True:
+            request.wfile.write(drop)
+            time.sleep(seconds)
+
+    return answer
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from holdfast.cli.context import (
     acting_session_of,
     print_document,
 )
-from holdfast.cli.telling import never_ended
+from holdfast.cli.telling import INVOCATION, never_ended
 from holdfast.model.errors import HoldfastError, JobNeedsAttention, NotificationFailed
 from holdfast.runtime.clock import now
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from holdfast.model.notification import Event, Topic
     from holdfast.operations.notify import Delivery, NotifyContext
     from holdfast.operations.overdue import Overdue
-    from holdfast.ports.notify import Message
+    from holdfast.ports.notify import Begun, Message
 
 commands = typer.Typer(
     name="notify",
@@ -128,7 +128,7 @@ def send(context: typer.Context, *, as_json: JsonOption = False) -> None:
     session = acting_session_of(context)
     telling = notify_context(session.settings)
     happened = [
-        never_ended(each, telling, _said_by_systemd()) for each in telling.outbox.never_ended()
+        never_ended(each, telling, _said_by_systemd(each)) for each in telling.outbox.never_ended()
     ]
     failed: HoldfastError | None = None
     try:
@@ -190,8 +190,13 @@ def _overdue_event(found: Overdue, telling: NotifyContext) -> Event:
     )
 
 
-def _said_by_systemd() -> str:
-    """Why the unit ended, as systemd tells the programs of ExecStopPost= (systemd.exec(5))."""
+def _said_by_systemd(begun: Begun) -> str:
+    """Why the run's unit ended, as systemd tells the programs of ExecStopPost= (systemd.exec(5)).
+
+    Empty for a run of another unit, or of an earlier start of this one.
+    """
+    if not begun.invocation or begun.invocation != os.environ.get(INVOCATION):
+        return ""
     result = os.environ.get("SERVICE_RESULT", "")
     return "" if result in ("", "success") else f"systemd says {result}"
 

@@ -6,6 +6,7 @@ fails a command, and delays it by at most a second: unsent messages stay in the 
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 from collections import deque
@@ -41,6 +42,8 @@ SILENT = frozenset(
 LINE_CHARACTERS = 2000
 SKIPPED = (RunInFlight.exit_code, RepositoryBusy.exit_code)
 NEVER_ENDED = 1
+# Set by systemd for all programs of one start of a unit, also for those of ExecStopPost=.
+INVOCATION, MOST_INVOCATION = "INVOCATION_ID", 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +186,13 @@ class Telling:
         from holdfast.ports.notify import Begun
 
         for job in self._jobs:
-            begun = Begun(job=job, command=self._command, run_id=self._said.run_id, at=self._began)
+            begun = Begun(
+                job=job,
+                command=self._command,
+                run_id=self._said.run_id,
+                at=self._began,
+                invocation=os.environ.get(INVOCATION, "")[:MOST_INVOCATION],
+            )
             earlier = self._records.enter_context(self._context.outbox.running(begun))
             if earlier is not None:
                 self._send([never_ended(earlier, self._context)])

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -14,6 +14,7 @@ from typing import Annotated, TypeVar
 from annotated_types import MaxLen
 from pydantic import TypeAdapter
 
+from holdfast.model.errors import ConfigInvalid, HoldfastError
 from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
 from holdfast.model.values import Count, Line
 from holdfast.ports.notify import Begun, Message
@@ -30,6 +31,8 @@ from holdfast.runtime.files import (
 )
 
 MOST_MESSAGES = 200
+# How long a run may be delayed by another process that holds the lock of the counts and hangs.
+PATIENCE_SECONDS = 0.5
 MESSAGE = Limits(size_bytes=256 << 10, containers=100)
 COUNTS = Limits(size_bytes=1 << 20, containers=10)
 # Several for each job: a host may have hundreds.
@@ -57,28 +60,33 @@ class FileOutbox:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._patience_seconds = PATIENCE_SECONDS
         self._waiting = folder / "waiting"
         self._running = folder / "running"
 
     def add(self, message: Message) -> None:
         self._make(self._waiting)
-        names = self._names(self._waiting)
-        for oldest in names[: max(0, len(names) - MOST_MESSAGES + 1)]:
-            events.warning("notification_dropped", message=oldest, because="too many are waiting")
-            discard(self._waiting / oldest)
+        self._newest(MOST_MESSAGES - 1)
         replace_private(self._path(message), _messages().dump_json(message))
 
     def waiting(self) -> list[Message]:
         found: list[Message] = []
-        for name in self._names(self._waiting):
+        for name in self._newest(MOST_MESSAGES):
             path = self._waiting / name
-            message = _read(path, _messages())
+            message = _message(path)
             if message is None or message.name != path.stem:
-                events.warning("notification_dropped", message=name, because="it is damaged")
-                discard(path)
+                _drop(path, because="it is damaged")
             else:
                 found.append(message)
         return found
+
+    def _newest(self, most: int) -> list[str]:
+        """The names of the newest messages, the oldest first; older ones are dropped."""
+        names = self._names(self._waiting)
+        beyond = max(0, len(names) - most)
+        for name in names[:beyond]:
+            _drop(self._waiting / name, because="too many are waiting")
+        return names[beyond:]
 
     @contextmanager
     def claimed(self, message: Message) -> Iterator[bool]:
@@ -126,12 +134,12 @@ class FileOutbox:
     def never_ended(self) -> list[Begun]:
         found: list[Begun] = []
         for name in self._names(self._running):
-            path = self._running / name
-            with _locked(path) as descriptor:
-                if descriptor is None:
-                    continue
-                begun = _read(path, _runs())
-                discard(path)
+            try:
+                begun = _left_by_a_run(self._running / name)
+            except HoldfastError as error:
+                # One file that cannot be read must not hide the others.
+                events.warning("run_not_read", error=error.message)
+            else:
                 found += [begun] if begun is not None else []
         return found
 
@@ -154,7 +162,13 @@ class FileOutbox:
         """The counts in a file, for one process at a time; written after the block."""
         self._make(self._folder)
         path = self._folder / name
-        with alone(self._folder):
+        with ExitStack() as locked:
+            try:
+                locked.enter_context(alone(self._folder, seconds=self._patience_seconds))
+            except ConfigInvalid:
+                # The process that holds the lock is waited for once, not for each count.
+                self._patience_seconds = 0.0
+                raise
             counts = _read(path, _counts(), COUNTS) or {}
             yield counts
             replace_private(path, json.dumps(counts).encode())
@@ -188,6 +202,34 @@ def _opened(path: Path, *, create: bool) -> int | None:
             return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
+
+
+def _left_by_a_run(path: Path) -> Begun | None:
+    """The run whose record is at `path`, which is removed; None if the run is in progress."""
+    with _locked(path) as descriptor:
+        if descriptor is None:
+            return None
+        begun = _read(path, _runs())
+        discard(path)
+        return begun
+
+
+def _message(path: Path) -> Message | None:
+    """None for what is no message: one file that cannot be read must not hide the others."""
+    try:
+        return _read(path, _messages())
+    except HoldfastError as error:
+        events.warning("notification_not_read", error=error.message)
+        return None
+
+
+def _drop(path: Path, *, because: str) -> None:
+    events.warning("notification_dropped", message=path.name, because=because)
+    try:
+        discard(path)
+    except HoldfastError as error:
+        # Such as a folder that somebody made there.
+        events.warning("notification_not_removed", error=error.message)
 
 
 def _read(path: Path, adapter: TypeAdapter[_T], limits: Limits = MESSAGE) -> _T | None:

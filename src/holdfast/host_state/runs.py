@@ -31,6 +31,8 @@ from holdfast.runtime.files import (
 )
 
 RUNS_KEPT = 50
+# Others hold the lock only while they write one file.
+WAIT_SECONDS = 30.0
 # A pack and its tables are in one line.
 LINE = Limits(size_bytes=64 << 20)
 
@@ -50,7 +52,7 @@ class FileRunHistory:
     def record(self, run: RunRecord) -> None:
         make_state_folder(self._folder)
         # A skipped run writes while the run in progress may be writing too.
-        with alone(self._folder):
+        with alone(self._folder, seconds=WAIT_SECONDS):
             told = replace(run, error=as_text(run.error), hint=as_text(run.hint))
             lines = [*self._lines(run.job), _adapter().dump_json(told)][-RUNS_KEPT:]
             replace_private(self._path(run.job), b"".join(line + b"\n" for line in lines))

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import base64
 import http.client
+import io
 import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from holdfast.model.errors import NotificationFailed
 from holdfast.model.redaction import sanitized
 from holdfast.runtime.cleanup import afterwards
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 MOST_ANSWER_BYTES = 64 << 10
+# Nobody needs the body of an answer.
+BODY_SECONDS = 0.25
 MOST_REDIRECTS = 3
 REDIRECTS = (301, 302, 307, 308)
 ATTEMPTS = 2
@@ -128,13 +135,55 @@ def _answer(target: SplitResult, request: Request, *, door: Door, ends: float) -
     path = f"{target.path or '/'}{f'?{target.query}' if target.query else ''}"
     headers = {"User-Agent": "holdfast", **_login(target), **request.headers}
     with afterwards(connection.close), _translated(request.url, door):
+        connection.connect()
+        timed = _Timed(connection.sock, ends)
+        connection.response_class = _read_through(timed)
         connection.request("POST", path, body=request.body, headers=headers)
-        if connection.sock is not None:
-            connection.sock.settimeout(_left(ends))
         answer = connection.getresponse()
-        # Read, so that the other side sees a whole exchange; never more than this of it.
-        answer.read(MOST_ANSWER_BYTES)
+        # Read, so that the other side sees a whole exchange; the status alone is the answer.
+        timed.ends = min(ends, time.monotonic() + BODY_SECONDS)
+        with suppress(OSError, http.client.HTTPException):
+            answer.read(MOST_ANSWER_BYTES)
         return answer.status, answer.getheader("Location", "") or ""
+
+
+def _read_through(timed: _Timed) -> type[http.client.HTTPResponse]:
+    """The class of answers that are read through `timed`."""
+
+    class Response(http.client.HTTPResponse):
+        def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+            super().__init__(sock, *args, **options)
+            self.fp.close()
+            self.fp = io.BufferedReader(timed)
+
+    return Response
+
+
+class _Timed(io.RawIOBase):
+    """What a socket receives until `ends`, however slowly; raises `TimeoutError` then.
+
+    The timeout of the socket itself begins again with each byte.
+    """
+
+    def __init__(self, sock: socket.socket, ends: float) -> None:
+        self._sock = sock
+        # Keeps the socket open after its connection was closed, as http.client expects it.
+        self._held = sock.makefile("rb", buffering=0)
+        self.ends = ends
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        return self._sock.recv_into(buffer)
+
+    def close(self) -> None:
+        self._held.close()
+        super().close()
 
 
 @contextmanager

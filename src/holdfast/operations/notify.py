@@ -258,5 +258,9 @@ def _tell(context: NotifyContext, delivery: Delivery) -> None:
         events.info("notification_sent", **fields, seconds=delivery.seconds)
         return
     events.warning("notification_failed", **fields, error=delivery.problem)
-    totals = context.outbox.count_unsent(receiver)
-    context.gauges.show_notifications(totals)
+    try:
+        totals = context.outbox.count_unsent(receiver)
+    except HoldfastError as error:
+        events.warning("notification_not_counted", receiver=receiver, error=error.message)
+    else:
+        context.gauges.show_notifications(totals)

@@ -50,12 +50,16 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """A command that has begun to work on a job."""
+    """A command that has begun to work on a job.
+
+    `invocation` is what systemd calls this start of its unit; empty outside of a unit.
+    """
 
     job: Line
     command: Line
     run_id: Line
     at: Moment
+    invocation: Line = ""
 
 
 class Outbox(Protocol):

@@ -11,6 +11,7 @@ import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ PRIVATE_FOLDER = 0o700
 PASSABLE_FOLDER = 0o755
 # The kernel's answer for a named pipe without a reader, and for a socket.
 NO_FILE = errno.ENXIO
+# Between two attempts to lock.
+LOCK_PAUSE_SECONDS = 0.01
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
@@ -168,12 +171,32 @@ def replace_private(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process is in such a block for `folder`."""
-    descriptor = open_private(folder / ".lock", os.O_RDWR)
+def alone(folder: Path, *, seconds: float) -> Iterator[None]:
+    """Wait until no other process is in such a block for `folder`.
+
+    Raises `ConfigInvalid` after `seconds`: the other process may be stopped or hang.
+    """
+    path = folder / ".lock"
+    descriptor = open_private(path, os.O_RDWR)
     with afterwards(os.close, descriptor):
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        ends = time.monotonic() + seconds
+        while not _is_locked(descriptor):
+            left = ends - time.monotonic()
+            if left <= 0:
+                raise ConfigInvalid(
+                    f"cannot lock '{path}': another process holds it",
+                    hint=f"it may be stopped or hang: fuser -v {path} names it",
+                )
+            time.sleep(min(LOCK_PAUSE_SECONDS, left))
         yield
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def discard(path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +13,12 @@ import pytest
 from holdfast.cli.notify import LONGEST_SECONDS
 from holdfast.host_state import outbox
 from holdfast.host_state.outbox import FileOutbox
-from holdfast.model.errors import RepositoryFull, RepositoryReadOnly
+from holdfast.model.errors import (
+    ConfigInvalid,
+    DatabaseUnreachable,
+    RepositoryFull,
+    RepositoryReadOnly,
+)
 from holdfast.operations.notify import GRACE_SECONDS, Deliveries, Delivery
 from holdfast.ports.notify import Begun
 from tests.support.command_line import CommandLine
@@ -117,17 +124,86 @@ def leave(cli: CommandLine, begun: Begun) -> None:
     path.write_bytes(content)
 
 
-def test_the_unit_of_a_killed_run_tells_it_at_once(
+@pytest.mark.parametrize(
+    ("invocation", "told"),
+    [
+        ("cd" * 16, "never ended: systemd says oom-kill"),
+        # A run of another unit, which was killed at another time, and one that no unit started.
+        ("ef" * 16, "never ended: it was killed, or the host went down"),
+        ("", "never ended: it was killed, or the host went down"),
+    ],
+)
+def test_the_unit_of_a_killed_run_tells_it_at_once_and_why_only_of_its_own(
+    cli: CommandLine,
+    listener: Listener,
+    monkeypatch: pytest.MonkeyPatch,
+    invocation: str,
+    told: str,
+) -> None:
+    configure(cli, webhook(listener))
+    at = datetime.now(UTC)
+    leave(
+        cli,
+        Begun(job="shop", command="backup", run_id="ab" * 16, at=at, invocation=invocation),
+    )
+    monkeypatch.setenv("SERVICE_RESULT", "oom-kill")
+    monkeypatch.setenv("INVOCATION_ID", "cd" * 16)
+    answer = cli.holdfast("notify", "send")
+    assert answer.exit_code == 0
+    (document,) = listener.documents
+    assert document["error"].endswith(told)
+    assert cli.holdfast("notify", "send").stdout == "no message is waiting\n"
+
+
+def test_a_run_remembers_the_start_of_its_unit(
+    cli: CommandLine, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Begun] = []
+    real = FileOutbox.running
+
+    def running(self: FileOutbox, begun: Begun) -> AbstractContextManager[Begun | None]:
+        seen.append(begun)
+        return real(self, begun)
+
+    configure(cli, webhook(listener))
+    monkeypatch.setattr(FileOutbox, "running", running)
+    monkeypatch.setenv("INVOCATION_ID", "cd" * 16)
+    assert cli.holdfast("backup", "shop").exit_code == 0
+    assert [each.invocation for each in seen] == ["cd" * 16]
+
+
+def test_a_process_that_holds_the_lock_of_the_counts_keeps_no_failure_from_being_told(
     cli: CommandLine, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(cli, webhook(listener))
-    leave(cli, Begun(job="shop", command="backup", run_id="ab" * 16, at=datetime.now(UTC)))
-    monkeypatch.setenv("SERVICE_RESULT", "oom-kill")
-    answer = cli.holdfast("notify", "send")
-    assert answer.exit_code == 0
+    assert cli.holdfast("notify", "send").exit_code == 0
+    FileOutbox(cli.folder / "state/notify").count_unsent("ops")
+    monkeypatch.setattr(outbox, "PATIENCE_SECONDS", 0.05)
+    cli.source.refuse_with = DatabaseUnreachable("cannot reach 'shop': connection refused")
+    with (cli.folder / "state/notify/.lock").open() as stuck:
+        fcntl.flock(stuck, fcntl.LOCK_EX)
+        answer = cli.holdfast("--log-format", "json", "backup", "shop")
+    assert answer.exit_code == 20
+    assert '"notification_not_counted"' in answer.stderr
     (told,) = listener.documents
-    assert told["error"].endswith("never ended: systemd says oom-kill")
-    assert cli.holdfast("notify", "send").stdout == "no message is waiting\n"
+    assert told["error"] == "cannot reach 'shop': connection refused"
+    assert told["failures_in_a_row"] == 0
+
+
+def test_a_failure_that_cannot_be_counted_is_told_by_notify_send(
+    cli: CommandLine, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stuck(*_: object) -> None:
+        raise ConfigInvalid("cannot lock 'x': another process holds it")
+
+    configure(cli, webhook(listener, ", on: [success]"))
+    listener.always(status(500))
+    cli.holdfast("backup", "shop")
+    monkeypatch.setattr(FileOutbox, "count_unsent", stuck)
+    answer = cli.holdfast("--log-format", "json", "notify", "send", "--json")
+    assert answer.exit_code == 45
+    assert answer.document["messages"][0]["problem"] == "cannot notify '127.0.0.1': it answered 500"
+    assert '"notification_not_counted"' in answer.stderr
 
 
 def test_what_waits_is_sent_by_notify_send_with_the_whole_timeout(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,8 +13,10 @@ import pytest
 
 from holdfast.host_state import outbox as outboxes
 from holdfast.host_state.outbox import FileOutbox
+from holdfast.model.errors import ConfigInvalid
 from holdfast.model.notification import Event, Topic
 from holdfast.ports.notify import Begun, Message
+from holdfast.runtime import files
 
 AT = datetime(2026, 11, 30, 2, tzinfo=UTC)
 BEGUN = Begun(job="shop", command="wal receive", run_id="ab" * 16, at=AT)
@@ -137,3 +141,71 @@ def test_a_record_of_a_run_that_says_nothing_is_no_run(folder: Path) -> None:
         (path,) = (folder / "running").iterdir()
     path.write_text(json.dumps({"job": "shop"}))
     assert box.never_ended() == []
+
+
+class FakeTime:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    def monotonic(self) -> float:
+        return self.slept
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+
+def test_a_process_that_never_releases_the_lock_delays_a_run_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = FakeTime()
+    monkeypatch.setattr(files, "time", time)
+    box = FileOutbox(folder)
+    assert box.count_unsent("mail") == {"mail": 1}
+    with (folder / ".lock").open() as stuck:
+        fcntl.flock(stuck, fcntl.LOCK_EX)
+        for _ in range(3):
+            with pytest.raises(ConfigInvalid) as caught:
+                box.failures_in_a_row("shop", "backup", failed=True)
+            assert time.slept == pytest.approx(outboxes.PATIENCE_SECONDS)
+    assert outboxes.PATIENCE_SECONDS <= 0.5
+    assert caught.value.message == f"cannot lock '{folder}/.lock': another process holds it"
+    assert "fuser" in caught.value.hint
+    assert box.count_unsent("mail") == {"mail": 2}
+
+
+def test_what_is_no_file_hides_no_message_and_no_run(folder: Path) -> None:
+    box = FileOutbox(folder)
+    box.add(message(1))
+    with box.running(BEGUN):
+        (path,) = (folder / "running").iterdir()
+        left = path.read_bytes()
+    path.write_bytes(left)
+    for room in ("waiting", "running"):
+        (folder / room / "0-folder.json").mkdir()
+        (folder / room / "0-link.json").symlink_to("/etc/passwd")
+        os.mkfifo(folder / room / "0-pipe.json")
+    assert box.waiting() == [message(1)]
+    assert box.never_ended() == [BEGUN]
+    assert Path("/etc/passwd").is_file()
+
+
+def test_of_too_many_messages_the_oldest_are_not_even_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = FileOutbox(folder)
+    for number in range(4):
+        box.add(message(number))
+    monkeypatch.setattr(outboxes, "MOST_MESSAGES", 2)
+    assert box.waiting() == [message(2), message(3)]
+    assert len([*(folder / "waiting").iterdir()]) == 2
+
+
+def test_a_record_of_an_older_version_has_no_invocation(folder: Path) -> None:
+    box = FileOutbox(folder)
+    with box.running(BEGUN):
+        (path,) = (folder / "running").iterdir()
+    older = {"job": "shop", "command": "backup", "run_id": "ab" * 16, "at": AT.isoformat()}
+    path.write_text(json.dumps(older))
+    assert box.never_ended() == [replace(BEGUN, command="backup")]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ssl
 import tracemalloc
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from holdfast.model.errors import NotificationFailed
+from holdfast.notifications import http
 from holdfast.notifications.http import Door, Request, post
-from tests.support.receivers import Listener, closed_port, endless, listening, status
+from tests.support.receivers import Listener, closed_port, dripping, endless, listening, status
 from tests.unit.repositories.test_tls_faults import Made, made
 
 DOOR = Door(timeout_seconds=20)
@@ -87,6 +89,59 @@ def test_of_an_endless_body_only_the_beginning_is_read(listener: Listener) -> No
     post(request(listener.url()), DOOR)
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
+    assert peak_bytes < 8 << 20
+
+
+@pytest.mark.parametrize(
+    ("beginning", "drop"),
+    [
+        (b"HTTP/1.1 2", b"0"),
+        (b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+    ids=["status", "header", "interim"],
+)
+def test_an_answer_that_drips_is_given_up_in_time(
+    listener: Listener, beginning: bytes, drop: bytes
+) -> None:
+    """Each drop comes long before the timeout of the socket."""
+    listener.always(dripping(beginning, drop=drop))
+    assert "no answer within 0.4 s" in refused(listener.url(), Door(timeout_seconds=0.4))
+    assert len(listener.told) == 1
+
+
+def test_a_success_counts_although_its_body_drips(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "BODY_SECONDS", 0.1)
+    listener.always(dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n", drop=b"x"))
+    post(request(listener.url()), DOOR)
+    assert len(listener.told) == 1
+
+
+def test_a_success_counts_although_its_body_ends_early(listener: Listener) -> None:
+    def cut(answer: BaseHTTPRequestHandler) -> None:
+        answer.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz")
+        answer.close_connection = True
+
+    listener.answers = [cut]
+    post(request(listener.url()), DOOR)
+    assert len(listener.told) == 1
+
+
+@pytest.mark.parametrize(
+    "lines", [b"X: " + b"x" * (1 << 20), b"X: y\r\n" * 100_000], ids=["long", "many"]
+)
+def test_giant_headers_are_refused_without_reading_them(listener: Listener, lines: bytes) -> None:
+    def giant(answer: BaseHTTPRequestHandler) -> None:
+        answer.wfile.write(b"HTTP/1.1 200 OK\r\n" + lines)
+
+    listener.always(giant)
+    tracemalloc.start()
+    cause = refused(listener.url())
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert cause.startswith("cannot notify '127.0.0.1': ")
     assert peak_bytes < 8 << 20
 
 
