@@ -129,6 +129,17 @@ class AppriseSettings(_Receiver):
 
     kind: Literal["apprise"]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_ca_file(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "ca_file" in data:
+            raise problem(
+                "kind apprise has no ca_file: its library takes no file of authorities",
+                hint="for mail add the authority to this host (update-ca-certificates), for an"
+                " HTTP service use kind: webhook",
+            )
+        return data
+
 
 ReceiverSettings = Annotated[
     PingSettings | WebhookSettings | AppriseSettings, Field(discriminator="kind")

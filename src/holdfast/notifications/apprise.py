@@ -27,6 +27,8 @@ TYPES = {
 }
 # Shorter pieces of a URL are words such as `mail` or `to`, and hide nothing.
 SHORTEST_SECRET = 4
+# How the library logs an error of a socket, at the level of debugging.
+EXCEPTION = "Socket Exception: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ class AppriseReceiver(Receiver):
             body=event.text,
             notify_type=TYPES[event.topic],
             body_format=NotifyFormat.TEXT,
+            log_level=logging.DEBUG,
         )
         if not sent:
             raise self._failed(_cause(sent, url))
@@ -68,10 +71,12 @@ class AppriseReceiver(Receiver):
         # Imported here: it takes as long to load as the rest of the program.
         from apprise import Apprise
 
-        # Without a handler Python would print its warnings to stderr.
+        # Without a handler Python would print its warnings to stderr. The cause of a warning is
+        # logged at the level of debugging.
         log = logging.getLogger("apprise")
         log.addHandler(logging.NullHandler())
         log.propagate = False
+        log.setLevel(logging.DEBUG)
         service = Apprise(asset=_asset())
         if not service.add(url):
             raise self._failed("Apprise cannot use its URL")
@@ -101,9 +106,15 @@ def _asset() -> AppriseAsset:
 
 
 def _cause(result: AppriseResult, url: str) -> str:
-    """The library's last warning, without any piece of the URL but its host."""
-    said = [str(each.message) for each in result.logs()]
-    cause = sanitized(said[-1]) if said else "the service did not take it"
+    """The library's last warning and the exception behind it, without the URL but its host."""
+    told, behind = "the service did not take it", ""
+    for each in result.logs():
+        message = str(each.message)
+        if message.startswith(EXCEPTION):
+            behind = f": {message.removeprefix(EXCEPTION)}"
+        elif each.level in ("WARNING", "ERROR"):
+            told = message
+    cause = sanitized(f"{told}{behind}")
     host = re.sub(r"^\w+://(?:[^/?@]*@)?", "", url).partition("/")[0].partition("?")[0]
     for piece in re.split(r"[:/?&=@]+", url):
         if len(piece) >= SHORTEST_SECRET and piece not in host:

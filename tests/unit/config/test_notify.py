@@ -67,6 +67,7 @@ def test_a_job_replaces_adds_and_leaves_out_by_name(tmp_path: Path) -> None:
         ("kind: webhook, url: 5", ".url", "5 is not an address", "quotes"),
         (f'kind: webhook, url: "{URL}", timeout: 5m', "ops", "too long", "1m"),
         (f'kind: webhook, url: "{URL}", commands: [list]', "commands", "'list' is not one of", ""),
+        ('kind: apprise, url: "mailtos://x", ca_file: /c', "ops", "no file", "update-ca"),
         ("kind: webhook, url: {file: secret}", "url", "not an absolute path", ""),
     ],
 )

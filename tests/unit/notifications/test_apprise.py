@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from holdfast.model.notification import Event, Topic
 from holdfast.notifications.apprise import AppriseReceiver
 from tests.support.receivers import closed_port, listening, status
 from tests.support.waiting import until
+from tests.unit.repositories.test_tls_faults import made
 
 FAILED = Event(
     id="1" * 32,
@@ -87,7 +91,57 @@ def test_a_mail_server_that_refuses_or_is_down_is_told(
     assert "cannot notify 'mail'" in refused(mailto(port))
     url = mailto(closed_port()) + "&user=eve&pass=hunter2hunter2"
     assert "127.0.0.1" in refused(url)
+    assert "Connection refused" in refused(url)
     assert capfd.readouterr() == ("", ""), "the library prints nothing by itself"
+
+
+SECURED = """
+import sys
+from holdfast.model.errors import NotificationFailed
+from tests.unit.notifications.test_apprise import FAILED, receiver
+try:
+    receiver(sys.argv[1]).send(FAILED)
+except NotificationFailed as error:
+    sys.exit(error.message)
+"""
+
+
+@pytest.mark.parametrize("mode", ["starttls", "ssl"])
+def test_mail_over_tls_goes_only_to_a_server_that_the_hosts_authorities_know(
+    tmp_path: Path, mode: str
+) -> None:
+    """The library asks the trust store of the host, which is all that docs can tell to extend."""
+    signer = made(tmp_path, "authority", names=(), authority=True)
+    own = made(tmp_path, "server", by=signer)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own.file, own.key_file)
+    box = Mailbox()
+    tls: dict[str, Any] = {"ssl_context" if mode == "ssl" else "tls_context": context}
+    controller = Controller(box, hostname="127.0.0.1", port=closed_port(), **tls)
+    controller.start()
+    try:
+        url = mailto(controller.port).replace("mailto:", "mailtos:") + f"&mode={mode}"
+
+        def sent(**environment: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [sys.executable, "-c", SECURED, url],
+                env={**os.environ, **environment},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+        unknown = sent()
+        assert unknown.returncode == 1
+        assert "CERTIFICATE_VERIFY_FAILED" in unknown.stderr
+        assert box.messages == []
+        # What update-ca-certificates does for the whole host.
+        known = sent(SSL_CERT_FILE=str(signer.file))
+        assert (known.returncode, known.stderr) == (0, "")
+    finally:
+        controller.stop()
+    (mail,) = box.messages
+    assert mail["Subject"] == "holdfast: backup of 'shop' failed on db1"
 
 
 def test_a_url_that_no_service_has_is_told_without_it() -> None:
