@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.catalog.documents import unwrapped, wrapped
 from holdfast.catalog.places import DRILLS, drill_of, drill_record_key
 from holdfast.model.drill import DrillRecord, is_backup_of
-from holdfast.model.errors import ManifestInvalid, ObjectMissing
+from holdfast.model.errors import ManifestInvalid, ObjectMissing, RepositoryReadOnly
 from holdfast.model.stored_json import RECORD, Unreadable, damaged, typed
 from holdfast.ports.repository import Repository, Stored, read_document
 from holdfast.runtime.worker_pool import WorkerPool
@@ -111,7 +111,8 @@ class DrillRecords:
             return self.find(name, stored=stored)
         except ObjectMissing:
             return None
-        except ManifestInvalid as error:
+        except (ManifestInvalid, RepositoryReadOnly) as error:
+            # The second: this user may not read that object.
             return DamagedRecord(drill_id=f"{self._job}/{name}", problem=error.message)
 
     def drop_outlived(self, backups: Collection[str]) -> list[DrillRecord]:

@@ -72,9 +72,9 @@ def status(
 ) -> None:
     """Show the state of each job: last good backup, last run and its error, and the current run.
 
-    The exit code is 44 if the last run or drill of a job failed, a backup is damaged, the newest
-    one is older than --max-age, or a server fails to archive its WAL. So a monitor needs no more
-    than this command.
+    The exit code is 44 if the last run or drill of a job failed, a backup or the record of a drill
+    is damaged, the newest backup is older than --max-age, or a server fails to archive its WAL. So
+    a monitor needs no more than this command.
     """
     from holdfast.wiring.jobs import status_context
 
@@ -115,6 +115,10 @@ def _show_status(session: Session, found: Sequence[JobStatus], problems: Mapping
     for each in found:
         if problems[each.job]:
             session.say(f"{each.job}: {problems[each.job]}", BAD)
+        for record in each.drills.damaged:
+            session.say(f"{each.job}: damaged: drill {record.drill_id}: {record.problem}", BAD)
+        if each.drills.damaged:
+            session.say("  hint: prune keeps such a record; remove the object once you know why")
         for backup_id, why in each.suspicious.items():
             session.say(f"{each.job}: suspicious: {backup_id}: {why}", WARN)
         if each.archiver_unknown:
@@ -196,6 +200,9 @@ def _document(found: JobStatus, next_run: datetime | None, *, problem: str) -> D
         "failures": found.failures,
         "last_run": _of_run(found.last_run) if found.last_run else None,
         "last_drill": of_last_drill(found.drills.newest),
+        "damaged_drills": [
+            {"drill": each.drill_id, "problem": each.problem} for each in found.drills.damaged
+        ],
         "skipped_in_a_row": found.skipped_in_a_row,
         "owner": found.owner,
         "next_run": moment(next_run) if next_run else None,

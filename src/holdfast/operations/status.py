@@ -11,7 +11,7 @@ from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.drill_records import DrillRecords, Drills
 from holdfast.model.backup import Manifest
 from holdfast.model.errors import HoldfastError, RepositoryFull, WalNotArchived
-from holdfast.model.units import size
+from holdfast.model.units import counted, size
 from holdfast.model.wal_archive import Archiver
 from holdfast.operations.backup.hooks import missing
 from holdfast.operations.backup.job import skipped_in_a_row
@@ -77,6 +77,8 @@ class JobStatus:
         for drill in self.drills.newest_of_each:
             if not drill.passed and drill.database in self.databases:
                 return f"the last drill of database '{drill.database}' failed: {drill.problem}"
+        if self.drills.damaged:
+            return f"{counted(len(self.drills.damaged), 'record')} of its drills cannot be read"
         if max_age is not None and self.age is None:
             return "it has no backup"
         if max_age is not None and self.age is not None and self.age > max_age:

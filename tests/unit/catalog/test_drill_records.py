@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,7 +16,7 @@ from holdfast.catalog.drill_records import DrillRecords
 from holdfast.catalog.places import DRILL_RECORD, drill_record_key, record_at
 from holdfast.catalog.signed_manifests import SignedManifests, Signer
 from holdfast.model.drill import DrillFinding, DrillRecord, DrillSeconds, Outcome, ProofRow
-from holdfast.model.errors import ManifestInvalid
+from holdfast.model.errors import ManifestInvalid, RepositoryReadOnly
 from holdfast.operations.backup.job import backup
 from holdfast.operations.prune import prune
 from holdfast.operations.repair import repair
@@ -81,6 +83,24 @@ def test_a_record_that_cannot_be_trusted_is_told_and_hides_no_other(
     found = records.all()
     assert [each.name for each in found.records] == [named(2).name]
     assert [each.drill_id for each in found.damaged] == [WHOLE.drill_id]
+
+
+def test_a_record_that_this_user_may_not_read_hides_no_other() -> None:
+    class Closed(MemoryRepository):
+        @contextmanager
+        def open(self, key: str) -> Iterator[Iterator[bytes]]:
+            if key == drill_record_key("shop", WHOLE.name):
+                raise RepositoryReadOnly(f"cannot read '{key}': Permission denied")
+            with super().open(key) as chunks:
+                yield chunks
+
+    records = DrillRecords(Closed(), "shop")
+    records.commit(WHOLE)
+    records.commit(named(2))
+    found = records.all()
+    assert [each.name for each in found.records] == [named(2).name]
+    (bad,) = found.damaged
+    assert (bad.drill_id, "Permission denied" in bad.problem) == (WHOLE.drill_id, True)
 
 
 def test_a_record_is_signed_where_manifests_are() -> None:

@@ -326,6 +326,26 @@ def test_status_ends_with_that_code_where_the_newest_backup_is_too_old_or_damage
     assert cli.holdfast("status").exit_code == 44
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"x" * (4 << 20)], ids=["empty", "cut", "huge"])
+def test_status_names_a_record_of_a_drill_that_cannot_be_read(
+    cli: CommandLine, content: bytes
+) -> None:
+    cli.holdfast("backup", "shop")
+    drill = cli.holdfast("drill", "shop", "--json").document["drills"][0]["drill"]
+    assert cli.holdfast("status", "--json").document["jobs"][0]["damaged_drills"] == []
+    path = cli.stored("record.json")
+    path.write_bytes(content)
+    told = cli.holdfast("status")
+    assert told.exit_code == 44
+    words = " ".join(told.stdout.split())
+    assert "shop: 1 record of its drills cannot be read" in words
+    assert (
+        f"shop: damaged: drill {drill}: cannot read '{path.relative_to(cli.repository)}'" in words
+    )
+    (found,) = cli.holdfast("status", "--json").document["jobs"][0]["damaged_drills"]
+    assert found["drill"] == drill
+
+
 @pytest.mark.parametrize("command", [["status"], ["prune", "--dry-run"], ["repair", "--dry-run"]])
 def test_a_job_whose_repository_is_away_does_not_hide_the_others(
     cli: CommandLine, command: list[str]
