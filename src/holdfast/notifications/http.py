@@ -12,15 +12,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from holdfast.model.errors import NotificationFailed
 from holdfast.model.redaction import sanitized
 from holdfast.runtime.cleanup import afterwards
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 MOST_ANSWER_BYTES = 64 << 10
 # Nobody needs the body of an answer.
@@ -174,7 +172,7 @@ class _Timed(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         left = self.ends - time.monotonic()
         if left <= 0:
             raise TimeoutError
