@@ -19,7 +19,6 @@ from holdfast.model.errors import NotificationFailed
 from holdfast.model.redaction import sanitized
 from holdfast.runtime.cleanup import afterwards
 
-
 MOST_ANSWER_BYTES = 64 << 10
 # Nobody needs the body of an answer.
 BODY_SECONDS = 0.25
