@@ -72,9 +72,9 @@ def status(
 ) -> None:
     """Show the state of each job: last good backup, last run and its error, and the current run.
 
-    The exit code is 44 if the last run or drill of a job failed, a backup or the record of a drill
-    is damaged, the newest backup is older than --max-age, or a server fails to archive its WAL. So
-    a monitor needs no more than this command.
+    The exit code is 44 if the last run or drill of a job failed, a backup or a record of a drill is
+    damaged, or a server fails to archive its WAL. It is 44 too if the newest backup is older than
+    --max-age. So a monitor needs no more than this command.
     """
     from holdfast.wiring.jobs import status_context
 
