@@ -11,7 +11,7 @@ from tests.house.project import called, calls_in, modules
 
 STARTER = "runtime/process.py"
 # A program that the starter runs, and which becomes the one in its arguments.
-BECOMES = "runtime/hide_sockets.py"
+BECOMES = "runtime/hide_others.py"
 # Filters of backups change the bytes that pass and execute nothing.
 FILTERS = {"sources/mysql/dump/pipe.py"}
 STARTS_FILTERS = {"sources/mysql/dump/pipe.py"}

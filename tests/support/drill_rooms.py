@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +14,12 @@ from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Manifest
 from holdfast.model.drill import DrillFinding, ProofRow
 from holdfast.model.restore import RestoredTable
+from holdfast.operations.drill.room_folders import make_room
 from holdfast.operations.parts.proof import RepositoryParts
 from holdfast.operations.restore.backup import restore
 from holdfast.ports.drill import DrillRoom, DrillServer
 from holdfast.repositories.local import LocalRepository
+from holdfast.runtime.files import PASSABLE_FOLDER
 from tests.fakes.progress import FakeProgress
 from tests.support.processes import PROC
 
@@ -28,15 +29,21 @@ MEMORY_BYTES = 512 << 20
 @contextmanager
 def room(user: str = "", *, memory_bytes: int = MEMORY_BYTES) -> Iterator[DrillRoom]:
     """A room for one server; what it holds is removed afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="hf-drill-"))
+    above = Path(tempfile.mkdtemp(prefix="hf-drill-"))
+    above.chmod(PASSABLE_FOLDER)
+    folder = str(above / "room")
+    made = DrillRoom(folder=folder, sockets=folder, user=user, memory_bytes=memory_bytes)
     try:
-        if user:
-            owner = pwd.getpwnam(user)
-            os.chown(folder, owner.pw_uid, owner.pw_gid)
-        sockets = str(folder)
-        yield DrillRoom(folder=str(folder), sockets=sockets, user=user, memory_bytes=memory_bytes)
+        make_room(made)
+        yield made
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(above)
+
+
+def is_unused(room: DrillRoom) -> bool:
+    """Whether nothing was made in the room."""
+    own = {Path(room.home), Path(room.listening)}
+    return set(Path(room.folder).rglob("*")) == own
 
 
 @dataclass(kw_only=True)

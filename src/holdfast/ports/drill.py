@@ -18,18 +18,30 @@ from holdfast.ports.target import WHOLE, RestoreOptions, Target
 class DrillRoom:
     """What a throw-away server may use of this host.
 
-    `folder` is its own: empty, private (0700), an absolute path, owned by `user`. So is `sockets`,
-    whose path is short enough for a Unix socket in it; it may be the same folder. The server writes
-    nothing elsewhere. Each of its processes works in a folder below `folder`, or names one in its
-    arguments: so the next drill finds what a killed one left. `user` is the user to run as, empty
-    for the user of this process; only root names another. The server plans for `memory_bytes`, 0
-    for no limit.
+    `folder` is an absolute path, and `sockets` is one that is short enough for a Unix socket below
+    it; both may be the same folder. holdfast owns and writes them: `user` may pass, and nobody else
+    may enter. `home` and `listening` are the server's own folders in them, empty and private
+    (0700). Root writes nothing below what it gave to the server's user, who could put links there.
+    The server writes nothing elsewhere. Each of its processes works in a folder below `folder`, or
+    names one in its arguments: so the next drill finds what a killed one left. `user` is the user
+    to run as, empty for the user of this process; only root names another. The server plans for
+    `memory_bytes`, 0 for no limit.
     """
 
     folder: str
     sockets: str
     user: str = ""
     memory_bytes: int = 0
+
+    @property
+    def home(self) -> str:
+        """Where the server works, and keeps temporary files."""
+        return f"{self.folder}/home"
+
+    @property
+    def listening(self) -> str:
+        """Where the server makes its socket."""
+        return f"{self.sockets}/s"
 
 
 class DrillServer(Port, ABC):

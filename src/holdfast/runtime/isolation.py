@@ -1,9 +1,9 @@
 """Run a throw-away server apart from production: without a network, and after everybody else.
 
-A restored database may hold foreign tables and functions that connect to production. In namespaces
-of its own the server has no network interface, and does not see the sockets of other servers; its
-own socket works as usual. Namespaces of a user need no rights; a policy of the host may forbid
-them.
+A restored database may hold foreign tables and functions that connect to production, or read and
+write its files. In namespaces of its own the server has no network interface, and sees neither the
+sockets nor the data directories of other servers. It can write to its own folders only. Its own
+socket works as usual. Namespaces of a user need no rights; a policy of the host may forbid them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from pathlib import Path
 
 from holdfast.model.drill import DrillFinding
 from holdfast.model.errors import ConfigInvalid, ToolMissing
+from holdfast.runtime.data_directories import data_directories
 from holdfast.runtime.process import ChildFailed, User, output_of, running
 
 NICE = 10
 _NETWORK = ("unshare", "--user", "--map-current-user", "--net")
 _ALL = (*_NETWORK, "--mount", "--keep-caps", "--")
-_HIDE = (sys.executable, "-I", str(Path(__file__).with_name("hide_sockets.py")))
+_HIDE = (sys.executable, "-I", str(Path(__file__).with_name("hide_others.py")))
 # Where Debian's servers have their sockets; others are found by their names.
 _FOLDERS = (Path("/run/postgresql"), Path("/run/mysqld"))
 _NAMES = (".s.PGSQL.", "mysqld.sock", "mysql.sock", "mysqlx.sock", "mariadb.sock")
@@ -42,24 +43,28 @@ def user_named(name: str) -> User | None:
     return found
 
 
-def isolated(argv: Sequence[str], user: User | None) -> list[str]:
-    """`argv` without a network and other servers' sockets, as far as this host allows that."""
-    if has_isolation(user):
-        return [*_hiding(), *argv]
+def isolated(argv: Sequence[str], user: User | None, *, own: Sequence[Path]) -> list[str]:
+    """`argv` kept from the network and from other servers, as far as this host allows that.
+
+    `own` are the folders that it may write to.
+    """
+    places = tuple(str(each) for each in _places(own))
+    # A kernel before 5.12 cannot make everything else read-only.
+    for writable in (own, ()):
+        hiding = (*_ALL, *_HIDE, *map(str, writable), "--", *places, "--")
+        if _runs(hiding, user):
+            return [*hiding, *argv]
     return [*_NETWORK, "--", *argv] if _runs((*_NETWORK, "--"), user) else list(argv)
 
 
 def has_isolation(user: User | None) -> bool:
-    """Whether this host keeps what `user` runs from the network and other servers' sockets."""
-    return _runs(_hiding(), user)
+    """Whether this host keeps what `user` runs from the network and from other servers."""
+    return _runs((*_ALL, *_HIDE, "--", *(str(each) for each in _places(())), "--"), user)
 
 
-def _hiding() -> tuple[str, ...]:
-    return (*_ALL, *_HIDE, *(str(each) for each in _places()), "--")
-
-
-def _places() -> Iterator[Path]:
-    """The folders and sockets of servers on this host."""
+def _places(own: Sequence[Path]) -> Iterator[Path]:
+    """The folders and sockets of servers on this host, but not what holds a folder of `own`."""
+    yield from _apart(data_directories(), own)
     yield from (each for each in _FOLDERS if each.is_dir())
     with suppress(OSError):
         for line in _SOCKETS.read_text().splitlines():
@@ -67,6 +72,13 @@ def _places() -> Iterator[Path]:
             is_server = any(path.name.startswith(each) for each in _NAMES)
             if is_server and path.is_absolute() and path.parent.resolve() not in _FOLDERS:
                 yield path
+
+
+def _apart(folders: Sequence[Path], own: Sequence[Path]) -> Iterator[Path]:
+    needed = [each.resolve() for each in own]
+    for folder in folders:
+        if not any(each.is_relative_to(folder) or folder.is_relative_to(each) for each in needed):
+            yield folder
 
 
 @cache
@@ -86,10 +98,10 @@ def network_finding(user: str) -> list[DrillFinding]:
     return [
         DrillFinding(
             subject="network",
-            problem="this host cannot keep the throw-away server from its network and from the"
-            " sockets of other servers",
-            hint="a foreign table of the backup could reach another server: allow user"
-            " namespaces (sysctl user.max_user_namespaces)",
+            problem="this host cannot keep the throw-away server from its network, and from the"
+            " sockets and data directories of other servers",
+            hint="what the backup holds could reach another server: allow user namespaces (sysctl"
+            " user.max_user_namespaces), or let drill.user be one who owns no server's data",
             blocks=False,
         )
     ]

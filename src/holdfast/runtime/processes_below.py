@@ -1,8 +1,9 @@
 """Find, measure and end the processes of one private folder, also those of a parent that died.
 
-A process belongs to the folder if it works there or below, or names it in its arguments, and its
-user owns the folder. No file says which processes these are: a killed parent may not have written
-one, and the number in it may belong to another process since.
+A process belongs to the folder if it works there or below, or names it in its arguments, and runs
+as the user that the caller names, by default the owner of the folder. No file says which processes
+these are: a killed parent may not have written one, and the number in it may belong to another
+process since.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ LOOK_SECONDS = 0.05
 _PROC = Path("/proc")
 
 
-def processes_below(folder: Path) -> list[int]:
+def processes_below(folder: Path, *, user: int | None = None) -> list[int]:
     """The running processes of `folder`, which is an absolute path without links."""
-    owner = folder.stat().st_uid
+    owner = folder.stat().st_uid if user is None else user
     return [pid for pid in _running() if _is_below(pid, folder, owner=owner)]
 
 
@@ -56,20 +57,22 @@ def _is_dead(place: Path) -> bool:
     return (place / "stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
 
 
-def end_processes_below(folder: Path, *, within_seconds: float = 10.0) -> int:
+def end_processes_below(
+    folder: Path, *, user: int | None = None, within_seconds: float = 10.0
+) -> int:
     """End all processes of `folder`: servers by an immediate shutdown, in the end by SIGKILL.
 
     Returns how many there were. Raises `TimeoutError` if one does not end, as in a broken disk.
     """
-    found = processes_below(folder)
+    found = processes_below(folder, user=user)
     for number, seconds in ((signal.SIGQUIT, within_seconds), (signal.SIGKILL, within_seconds)):
         ends = time.monotonic() + seconds
-        left = processes_below(folder)
+        left = processes_below(folder, user=user)
         for pid in left:
             _signal(pid, number)
         while left and time.monotonic() < ends:
             time.sleep(LOOK_SECONDS)
-            left = processes_below(folder)
+            left = processes_below(folder, user=user)
         if not left:
             return len(found)
     raise TimeoutError(f"processes {left} in '{folder}' do not end")
@@ -80,9 +83,9 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def memory_below(folder: Path) -> int:
+def memory_below(folder: Path, *, user: int | None = None) -> int:
     """The bytes of memory that the processes of `folder` use; shared pages count once."""
-    return sum(_memory(pid) for pid in processes_below(folder))
+    return sum(_memory(pid) for pid in processes_below(folder, user=user))
 
 
 def _memory(pid: int) -> int:

@@ -37,7 +37,7 @@ def environment(folder: Path, more: Mapping[str, str] | None = None) -> dict[str
 
 
 class ServerProcess:
-    """One server, whose working directory is `folder`; nobody else may enter that folder."""
+    """One server, which works in a folder of its own."""
 
     def __init__(self, process: Outliving, notices: socket.socket) -> None:
         self._process = process
@@ -49,12 +49,18 @@ class ServerProcess:
         argv: Sequence[str],
         *,
         folder: Path,
+        notices_in: Path,
         log: Path,
         user: User | None = None,
         env: Mapping[str, str] | None = None,
     ) -> ServerProcess:
-        """Start `argv` with all its output in `log`. Raises `ToolMissing` and `OSError`."""
-        place = folder / NOTIFY_SOCKET
+        """Start `argv` in `folder`, with all its output in `log`.
+
+        The socket for its notices is made in `notices_in`. Where `user` is given, that user must
+        not be able to write there, nor in the folder of the log. Raises `ToolMissing` and
+        `OSError`.
+        """
+        place = notices_in / NOTIFY_SOCKET
         place.unlink(missing_ok=True)
         notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         with on_failure(notices.close):

@@ -13,14 +13,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import BinaryIO
 
 from holdfast.model.errors import HoldfastError, RestoreFailed, TargetNotEmpty
 from holdfast.model.wal import HEADER_BYTES, SegmentHeader
 from holdfast.model.wal_records import Segment, TablespaceMade
+from holdfast.runtime.beneath import Beneath, Owner
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.files import PRIVATE_FOLDER, make_folder
+from holdfast.runtime.files import PASSABLE_FOLDER, PRIVATE_FOLDER, make_folder
 
-LINKS = "pg_tblspc"
+LINKS, CONTROL_FILE = "pg_tblspc", "global/pg_control"
+_LONGEST_VERSION = 16
 # The catalog version in pg_control, after the system identifier and the control file's version.
 _CATALOG_VERSION = slice(12, 16)
 
@@ -53,12 +56,14 @@ class NewTablespaces:
     """The tablespaces that replayed WAL creates in the server with the data directory `data`.
 
     Each goes to `below/OID`, if `below` is given. Otherwise it goes to the location in the WAL,
-    unless that is in use.
+    unless that is in use. With `owner`, root makes them for that user, who owns `data` and must
+    not own `below`.
     """
 
     data: Path
     below: Path | None = None
     otherwise: WhenInUse = WhenInUse.REFUSE
+    owner: Owner | None = None
 
     def admit(self, path: Path, following: Callable[[], bytes]) -> list[int]:
         """Make the segment at `path` safe to replay; the OIDs of the tablespaces to move.
@@ -96,15 +101,40 @@ class NewTablespaces:
                     hint="with ?tablespaces=DIRECTORY, name a folder that is empty or does not"
                     " exist",
                 )
-            make_folder(folder / _version_folder(self.data), above=PRIVATE_FOLDER)
-            make_folder(link.parent)
-            link.symlink_to(folder)
+            self._make(oid, folder)
         except OSError as error:
             raise RestoreFailed(
                 f"cannot create tablespace {oid} in '{folder}': {os.strerror(error.errno or 0)}",
                 hint="check the free space, and that the server's user owns the folder",
             ) from error
         return folder
+
+    def _make(self, oid: int, folder: Path) -> None:
+        """Make the folder of the tablespace, its version folder, and the link to it."""
+        if self.owner is not None:
+            self._make_for(self.owner, oid, folder)
+            return
+        with (self.data / CONTROL_FILE).open("rb") as control:
+            version = _version_folder((self.data / "PG_VERSION").read_bytes(), control)
+        make_folder(folder / version, above=PRIVATE_FOLDER)
+        link = self.data / LINKS / str(oid)
+        make_folder(link.parent)
+        link.symlink_to(folder)
+
+    def _make_for(self, owner: Owner, oid: int, folder: Path) -> None:
+        """The same for another user, who may have put links and pipes into `data` by now."""
+        data = Beneath(self.data)
+        with (
+            os.fdopen(data.open("PG_VERSION"), "rb") as major,
+            os.fdopen(data.open(CONTROL_FILE), "rb") as control,
+        ):
+            version = _version_folder(major.read(_LONGEST_VERSION), control)
+        make_folder(folder.parent, mode=PASSABLE_FOLDER, above=PASSABLE_FOLDER)
+        Beneath(folder.parent).make_folders(f"{folder.name}/{version}", owner=owner)
+        data.make_folders(LINKS, owner=owner)
+        data.symlink(str(folder), f"{LINKS}/{oid}")
+        with data.folder(LINKS) as links:
+            os.chown(str(oid), owner.user, owner.group, dir_fd=links, follow_symlinks=False)
 
     def _is_to_be_brought(self, made: TablespaceMade) -> bool:
         """Whether to keep it out of the WAL's location, as `below` or an existing link demands.
@@ -168,9 +198,10 @@ def _write(path: Path, changes: list[tuple[int, bytes]] | None, made: Tablespace
         os.fsync(file.fileno())
 
 
-def _version_folder(data: Path) -> str:
-    """The name of this release's folder inside a tablespace, such as `PG_17_202406281`."""
-    major = (data / "PG_VERSION").read_text().strip()
-    with (data / "global/pg_control").open("rb") as file:
-        catalog = int.from_bytes(file.read(_CATALOG_VERSION.stop)[_CATALOG_VERSION], "little")
-    return f"PG_{major}_{catalog}"
+def _version_folder(version: bytes, control: BinaryIO) -> str:
+    """The name of this release's folder inside a tablespace, such as `PG_17_202406281`.
+
+    `version` is the content of `PG_VERSION`.
+    """
+    catalog = int.from_bytes(control.read(_CATALOG_VERSION.stop)[_CATALOG_VERSION], "little")
+    return f"PG_{version.decode(errors='replace').strip()}_{catalog}"

@@ -22,7 +22,14 @@ from tests.engine.mysql.test_drill_servers import (
     loaded,
     production,
 )
-from tests.support.drill_rooms import processes_in, proven, restored, room, stored
+from tests.support.drill_rooms import (
+    is_unused,
+    processes_in,
+    proven,
+    restored,
+    room,
+    stored,
+)
 from tests.support.installation import Installation
 from tests.support.mysql_server import MARIADB, MysqlServer, numbers
 
@@ -149,7 +156,7 @@ def test_another_release_than_that_of_the_files_is_named_before_anything_is_made
         drill = MysqlFilesDrillServer(other, place)
         (lacking,) = drill.problems(parts)
         assert (lacking.blocks, lacking.subject) == (True, "server mariadb 10.3")
-        assert list(Path(place.folder).iterdir()) == []
+        assert is_unused(place)
 
 
 def test_a_server_that_cannot_start_on_the_files_says_why(

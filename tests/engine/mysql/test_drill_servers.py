@@ -19,6 +19,7 @@ from holdfast.model.errors import CheckRefused, DrillFailed, HoldfastError
 from holdfast.operations.parts.proof import RepositoryParts
 from holdfast.ports.drill import DrillRoom, DrillServer
 from holdfast.sources.mysql.drill.servers import MysqlDrillServer
+from tests.support import drill_rooms
 from tests.support.drill_rooms import MEMORY_BYTES, processes_in, proven, restored, room, stored
 from tests.support.installation import Installation
 from tests.support.mysql_server import MARIADB, MysqlServer, numbers, ticked
@@ -252,7 +253,7 @@ def test_what_the_host_lacks_is_found_before_anything_is_made(
         assert lacking.blocks
         assert lacking.subject == f"server {server.brand.name} 99.1 or later"
         assert f"install {server.brand.name}-server" in lacking.hint
-        assert list(Path(place.folder).iterdir()) == []
+        assert drill_rooms.is_unused(place)
 
 
 def test_an_engine_whose_library_is_gone_is_named_with_nothing_loaded(
@@ -275,7 +276,7 @@ def test_an_engine_whose_library_is_gone_is_named_with_nothing_loaded(
             (lacking,) = drill.problems(backup.parts)
             assert (lacking.subject, lacking.blocks) == ("storage engine ARCHIVE", True)
             assert "mariadb-server" in lacking.hint
-            assert list(Path(place.folder).iterdir()) == []
+            assert drill_rooms.is_unused(place)
 
 
 @contextmanager
@@ -318,7 +319,7 @@ def test_a_server_stays_within_its_memory_and_belongs_to_its_user(shop: BackedUp
         status = Path(f"/proc/{pid}/status").read_text()
         (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", status)
         assert int(peak) * 1024 < MEMORY_BYTES
-        owner = Path(place.folder).stat().st_uid
+        owner = Path(place.home).stat().st_uid
         assert re.search(rf"^Uid:\s+{owner}\s", status, re.MULTILINE)
         strangers = [each for each in Path(place.folder).rglob("*") if each.lstat().st_uid != owner]
         assert strangers == []
@@ -382,7 +383,7 @@ def test_a_damaged_script_of_definitions_is_told_before_a_server_is_made(
     with drilling(backup) as (drill, place):
         with pytest.raises(HoldfastError, match="pre-data"):
             drill.problems(backup.parts)
-        assert list(Path(place.folder).iterdir()) == []
+        assert drill_rooms.is_unused(place)
 
 
 def test_a_server_that_ends_over_a_table_fails_that_row_and_the_drill(shop: BackedUp) -> None:

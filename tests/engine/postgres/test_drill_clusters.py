@@ -28,7 +28,7 @@ from tests.support.cluster_drills import (
     server_state,
 )
 from tests.support.clusters import BINARIES, Cluster, cluster, folder_for_cluster, run, started
-from tests.support.drill_rooms import Drilled, processes_in, restored, stored
+from tests.support.drill_rooms import Drilled, is_unused, processes_in, restored, stored
 from tests.support.waiting import until
 
 MAJOR = int(BINARIES.parent.name)
@@ -82,11 +82,36 @@ def test_a_cluster_without_archived_wal_is_drilled_as_of_its_backup(tmp_path: Pa
     with cluster() as server:
         server.ask("CREATE TABLE points AS SELECT 7 AS id")
         archive = Archive(server, tmp_path)
+        # A host of drills lacks libraries that every session of the original loads.
+        archive.installation.job["source"]["dsn"] += " options='-c session_preload_libraries='"
+        server.ask("ALTER SYSTEM SET shared_preload_libraries = 'pg_cron, lacking'")
+        server.ask(
+            "ALTER DATABASE postgres SET session_preload_libraries = 'lacking', 'auto_explain'"
+        )
         archive.installation.run("backup", "shop")
         with drilling(archive) as (drill, _):
-            assert drilled(drill, archive).bad == []
+            found = drilled(drill, archive)
+            assert found.bad == []
             assert ask(drill, POINTS) == "7"
             assert drill.reached() is not None
+        row = found.row("libraries")
+        assert row.outcome is Outcome.SKIPPED
+        assert row.detail.startswith("not loaded, as a drill needs none of them: auto_explain, ")
+        assert "this host lacks: lacking" in row.detail
+
+
+def test_a_cluster_that_admits_no_superuser_fails_at_once_and_says_why(tmp_path: Path) -> None:
+    with cluster() as server:
+        server.ask("CREATE ROLE other SUPERUSER LOGIN")
+        archive = Archive(server, tmp_path)
+        archive.installation.job["source"]["dsn"] += " user=other"
+        server.ask("ALTER ROLE postgres NOLOGIN")
+        archive.installation.run("backup", "shop")
+        with (
+            drilling(archive) as (drill, _),
+            pytest.raises(DrillFailed, match=r"admits no superuser.*not permitted to log in"),
+        ):
+            drilled(drill, archive)
 
 
 def test_missing_wal_is_named_before_anything_is_restored(archive: Archive) -> None:
@@ -99,7 +124,7 @@ def test_missing_wal_is_named_before_anything_is_restored(archive: Archive) -> N
     with drilling(archive) as (drill, place):
         with pytest.raises(TargetOutOfReach, match=missing):
             drilled(drill, archive)
-        assert list(Path(place.folder).iterdir()) == []
+        assert is_unused(place)
 
 
 def test_a_damaged_segment_of_wal_fails_the_recovery_by_its_name(archive: Archive) -> None:

@@ -143,7 +143,7 @@ def test_verify_and_drill_are_as_confined_as_the_backup(rendered: Rendered) -> N
         "Res",
         "X-",
     )
-    paths = ("RequiresMountsFor", "ReadWritePaths", "SystemCallFilter=mount")
+    paths = ("RequiresMountsFor", "ReadWritePaths", "SystemCallFilter=mount mount_setattr")
 
     def same(unit: str) -> list[str]:
         ours = (each for each in rendered.lines(unit) if not each.startswith("#"))
@@ -162,7 +162,8 @@ def test_a_drill_has_its_own_room_limits_and_no_network_for_its_server(rendered:
     assert {"Nice=19", "IOSchedulingClass=idle", "MemoryMax=1536M"} <= set(drill)
     assert "TimeoutStartSec=90m 5min" in drill
     # What `isolated` does must work, and the runner itself may need the network of a repository.
-    assert {"RestrictNamespaces=user net mnt", "SystemCallFilter=mount"} <= set(drill)
+    calls = "SystemCallFilter=mount mount_setattr"
+    assert {"RestrictNamespaces=user net mnt", calls} <= set(drill)
     assert not any(each.startswith("PrivateNetwork") for each in drill)
     (room,) = [each for each in rendered.folders if each["path"] == "/srv/drill rooms"]
     assert (room["owner"], room["mode"]) == ("holdfast", "0700")

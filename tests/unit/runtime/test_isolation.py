@@ -13,7 +13,7 @@ import pytest
 
 from holdfast.model.errors import ConfigInvalid
 from holdfast.runtime.isolation import has_isolation, isolated, user_named
-from holdfast.runtime.process import output_of
+from holdfast.runtime.process import output_of, running
 
 ASKS = """
 import socket, sys
@@ -51,7 +51,7 @@ def test_a_server_in_isolation_reaches_no_socket_of_another_server(folder: Path)
         server.listen()
         argv = asked("AF_UNIX", str(place))
         assert output_of(argv).split()[0] == "connected"
-        said = output_of(isolated(argv, None)).split()
+        said = output_of(isolated(argv, None, own=[folder])).split()
     assert said[0] == "refused"
 
 
@@ -60,10 +60,51 @@ def test_a_server_in_isolation_reaches_no_port(folder: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         argv = asked("AF_INET", str(server.getsockname()[1]))
         assert output_of(argv).split()[0] == "connected"
-        assert output_of(isolated(argv, None)).split()[0] == "refused"
+        assert output_of(isolated(argv, None, own=[folder])).split()[0] == "refused"
 
 
 def test_an_unknown_user_is_refused() -> None:
     assert user_named("") is None
     with pytest.raises(ConfigInvalid, match="no such user"):
         user_named("nobody-of-that-name")
+
+
+WRITES = """
+import sys
+for place in sys.argv[1:]:
+    try:
+        with open(place, "x") as file:
+            print(file.write("it"), file=file)
+        print("written")
+    except OSError as error:
+        print(type(error).__name__)
+"""
+
+
+@needs_isolation
+def test_a_server_in_isolation_writes_to_its_own_folders_only(folder: Path) -> None:
+    own, other, working = folder / "own", folder / "other", folder / "own/home"
+    for each in (other, working):
+        each.mkdir(parents=True)
+    argv = [sys.executable, "-c", WRITES, str(own / "a"), "b", str(other / "a"), str(folder / "a")]
+    said = output_of(isolated(argv, None, own=[own]), cwd=working).split()
+    assert said == ["written", "written", "OSError", "OSError"]
+    assert sorted(each.name for each in own.rglob("*")) == ["a", "b", "home"]
+    assert list(other.iterdir()) == []
+
+
+@needs_isolation
+def test_a_server_in_isolation_sees_no_data_directory_but_its_own(folder: Path) -> None:
+    production, space, own = (folder / name for name in ("production", "space", "own"))
+    for each in (production / "pg_tblspc", space / "PG_17", own / "data"):
+        each.mkdir(parents=True)
+    (production / "pg_tblspc/16500").symlink_to(space)
+    (production / "PG_VERSION").write_text("17")
+    (folder / "postgres").symlink_to("/bin/sleep")
+    with running([str(folder / "postgres"), "600"], cwd=production):
+        argv = ["find", str(production), str(space), str(own), "-mindepth", "1"]
+        assert len(output_of(argv).split()) == 5
+        assert output_of(isolated(argv, None, own=[own])).split() == [str(own / "data")]
+        # A room below what is to be hidden would be hidden too.
+        inside = output_of(isolated(argv, None, own=[production / "pg_tblspc"])).split()
+        assert str(production / "PG_VERSION") in inside

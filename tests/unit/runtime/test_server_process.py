@@ -22,7 +22,7 @@ WAITS = "import signal; signal.pause()\n"
 
 def started(folder: Path, program: str) -> ServerProcess:
     argv = [sys.executable, "-c", program]
-    return ServerProcess.started(argv, folder=folder, log=folder / "log")
+    return ServerProcess.started(argv, folder=folder, notices_in=folder, log=folder / "log")
 
 
 @pytest.fixture

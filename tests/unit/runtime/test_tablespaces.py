@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.errors import RestoreFailed, TargetNotEmpty
+from holdfast.runtime.beneath import Owner
 from holdfast.runtime.tablespaces import NewTablespaces, WhenInUse, segment_at
 from tests.support.wal_writer import WalWriter
 
@@ -163,3 +164,36 @@ def test_a_record_whose_beginning_is_cut_cannot_be_changed_and_is_refused(
     spaces = NewTablespaces(data=data, below=data.parent / "spaces")
     with pytest.raises(RestoreFailed, match="begins at the end of its segment"):
         spaces.admit(path, lambda: second[:8192])
+
+
+@pytest.fixture
+def given(data: Path) -> NewTablespaces:
+    """What root makes for the user of a server, who may have changed `data` by then."""
+    owner = Owner(user=os.geteuid(), group=os.getegid())
+    return NewTablespaces(data=data, below=data.parent / "spaces", owner=owner)
+
+
+def test_one_that_root_makes_for_a_server_is_the_servers(given: NewTablespaces) -> None:
+    place = given.make(16500)
+    assert (given.data / "pg_tblspc/16500").readlink() == place
+    assert (place / f"PG_15_{CATALOG}").is_dir()
+    assert given.make(16500) == place
+
+
+def test_no_link_of_the_servers_user_leads_root_elsewhere(
+    given: NewTablespaces, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (given.data / "pg_tblspc").rmdir()
+    (given.data / "pg_tblspc").symlink_to(elsewhere)
+    with pytest.raises(RestoreFailed, match="cannot create tablespace 16500"):
+        given.make(16500)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_no_pipe_of_the_servers_user_keeps_root_waiting(given: NewTablespaces) -> None:
+    (given.data / "PG_VERSION").unlink()
+    os.mkfifo(given.data / "PG_VERSION")
+    with pytest.raises(RestoreFailed, match="cannot create tablespace 16500"):
+        given.make(16500)

@@ -47,11 +47,11 @@ class DrillRecovery:
         require_reachable(self.reader.repository, self.manifest, recovery, clock=self.reader.clock)
         return recovery
 
-    def fetching(self, data: Path, spaces: Path) -> Callable[[str, Path], bool]:
+    def fetching(self, spaces: NewTablespaces) -> Callable[[str, Path], bool]:
         """What writes the WAL file of a name to a path; it returns False if that is not archived.
 
-        The file is safe to replay in `data`: a tablespace that it makes lies below `spaces`. Raises
-        what `get` raises.
+        The file is safe to replay: the tablespaces that it makes are `spaces`. Raises what `get`
+        raises.
         """
 
         def fetch(name: str, path: Path) -> bool:
@@ -62,7 +62,7 @@ class DrillRecovery:
                 spool=path.parent / SPOOL,
                 at_once=AT_ONCE,
                 identities=self.reader.identities,
-                spaces=NewTablespaces(data=data, below=spaces),
+                spaces=spaces,
             )
             return get(self.context(), wanted)
 

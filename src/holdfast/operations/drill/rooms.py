@@ -1,8 +1,9 @@
 """The private folders in which throw-away servers live, and the removal of what a dead drill left.
 
-Each drill has one room, `FOLDER/JOB/TOKEN`, and, where that path is too long for a socket, a second
-folder below /tmp that its token names. A room with the file `kept` stays until its operator removes
-it.
+Each drill has one room, `FOLDER/JOB/HOST-TOKEN`, and, where that path is too long for a socket, a
+second folder below /tmp of the same name. Several hosts may share FOLDER: each removes its own
+rooms only, and none that a drill still holds. A room with the file `kept` stays until its operator
+removes it.
 """
 
 from __future__ import annotations
@@ -12,28 +13,28 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.model.backup import JOB_NAME
 from holdfast.model.errors import ConfigInvalid, DrillFailed, RepositoryFull
 from holdfast.model.units import size
+from holdfast.operations.drill.room_folders import held, make_room, server_of, this_host
 from holdfast.ports.drill import DrillRoom
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
-from holdfast.runtime.files import PASSABLE_FOLDER, PRIVATE_FOLDER, make_folder, new_file
-from holdfast.runtime.isolation import user_named
+from holdfast.runtime.files import new_file
 from holdfast.runtime.kernel import disk_error
 from holdfast.runtime.processes_below import end_processes_below, memory_below
 
 KEPT = "kept"
 TOKEN_BYTES = 4
 # Nothing else is a room: the folder may hold what others put there, and a sweep removes for good.
-_TOKEN = re.compile(rf"[0-9a-f]{{{2 * TOKEN_BYTES}}}")
+_ROOM = re.compile(rf"(?P<host>[0-9a-f]{{8}})-[0-9a-f]{{{2 * TOKEN_BYTES}}}")
 SOCKETS_PREFIX = "holdfast-drill-"
 SOCKETS_BELOW = Path("/tmp")  # noqa: S108 - a private folder in it, whose path is short
-# sun_path has 108 bytes, and the longest name of a socket in a room has 20.
+# sun_path has 108 bytes, and the longest name of a socket below a room has 20.
 LONGEST_FOLDER_BYTES = 86
 # What shows that a folder is the data directory of a server, or lies in one.
 DATA_DIRECTORY_FILES = ("PG_VERSION", "ibdata1", "postmaster.pid", "aria_log_control")
@@ -43,26 +44,34 @@ ROOM_FACTOR, ROOM_BYTES = 1.5, 256 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rooms:
-    """The rooms of one job below `folder`; `apart` are folders that no room may lie in."""
+    """The rooms of one job below `folder`; `apart` are folders that no room may lie in.
+
+    `host` names this one in the names of its rooms.
+    """
 
     folder: Path
     job: str
     memory_bytes: int = 0
     apart: Sequence[Path] = ()
+    host: str = field(default_factory=this_host)
 
     def sweep(self) -> int:
-        """Remove the rooms that dead drills left, their processes first; returns their number.
+        """Remove the rooms that dead drills of this host left, their processes first.
 
-        The caller must hold the job's drill lock. Nothing is removed where no room may lie: `made`
-        says why.
+        Returns their number. The caller must hold the job's drill lock. Nothing is removed where no
+        room may lie: `made` says why.
         """
         if self._misplaced():
             return 0
-        left = [room for room in self._rooms() if not (room / KEPT).exists()]
-        for room in left:
-            events.warning("drill_leftover_removed", folder=str(room))
-            self._remove(room)
-        return len(left)
+        return sum(self._swept(room) for room in self._rooms() if not (room / KEPT).exists())
+
+    def _swept(self, room: Path) -> bool:
+        """Remove the room, unless a drill holds it: that of another state directory may."""
+        with held(room) as is_dead:
+            if is_dead:
+                events.warning("drill_leftover_removed", folder=str(room))
+                self._remove(room)
+            return is_dead
 
     @contextmanager
     def made(self, *, user: str = "") -> Iterator[DrillRoom]:
@@ -72,21 +81,20 @@ class Rooms:
         Raises `ConfigInvalid` if the folder is no place for it.
         """
         self.require_apart()
-        token = secrets.token_hex(TOKEN_BYTES)
-        place = self._of_job / token
+        place = self._of_job / f"{self.host}-{secrets.token_hex(TOKEN_BYTES)}"
         is_short = len(os.fsencode(place)) <= LONGEST_FOLDER_BYTES
-        sockets = place if is_short else _sockets_of(place)
-        with afterwards(self._leave, place):
+        room = DrillRoom(
+            folder=str(place),
+            sockets=str(place if is_short else _sockets_of(place)),
+            user=user,
+            memory_bytes=self.memory_bytes,
+        )
+        with ExitStack() as holding, afterwards(self._leave, place):
             with _told(place):
-                for each in dict.fromkeys((place, sockets)):
-                    self._make(each, user)
+                make_room(room)
+                holding.enter_context(held(place))
             events.reached("drill-room-made")
-            yield DrillRoom(
-                folder=str(place),
-                sockets=str(sockets),
-                user=user,
-                memory_bytes=self.memory_bytes,
-            )
+            yield room
 
     def keep(self, room: DrillRoom) -> None:
         """Have the room stay after its drill."""
@@ -94,7 +102,8 @@ class Rooms:
 
     def memory(self, room: DrillRoom) -> int:
         """The bytes of memory that the processes of the room use."""
-        return memory_below(Path(room.folder))
+        place = Path(room.folder)
+        return memory_below(place, user=server_of(place))
 
     def require_apart(self) -> None:
         """Raise `ConfigInvalid` if a room would lie in a server's data, a repository, or a link."""
@@ -140,19 +149,14 @@ class Rooms:
             return [
                 each
                 for each in self._of_job.iterdir()
-                if _TOKEN.fullmatch(each.name) and not each.is_symlink() and each.is_dir()
+                if self._is_ours(each.name) and not each.is_symlink() and each.is_dir()
             ]
         except FileNotFoundError:
             return []
 
-    def _make(self, place: Path, name: str) -> None:
-        user = user_named(name)
-        # The server's user must get through to its room.
-        above = PASSABLE_FOLDER if user and os.geteuid() == 0 else PRIVATE_FOLDER
-        if not make_folder(place, above=above):
-            raise FileExistsError(f"'{place}' exists")
-        if user is not None and os.geteuid() == 0:
-            os.chown(place, user.user, user.group, follow_symlinks=False)
+    def _is_ours(self, name: str) -> bool:
+        found = _ROOM.fullmatch(name)
+        return found is not None and found["host"] == self.host
 
     def _leave(self, room: Path) -> None:
         if (room / KEPT).exists():
@@ -163,10 +167,10 @@ class Rooms:
     def _remove(self, room: Path) -> None:
         """End the processes of the room, and remove it: last, as its name finds them again."""
         try:
-            end_processes_below(room)
+            end_processes_below(room, user=server_of(room))
             sockets = _sockets_of(room)
             if not sockets.is_symlink() and sockets.is_dir():
-                end_processes_below(sockets)
+                end_processes_below(sockets, user=server_of(room))
                 if sockets.stat().st_uid == room.stat().st_uid:
                     shutil.rmtree(sockets)
             events.reached("drill-room-emptied")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -43,6 +44,7 @@ from holdfast.operations.drill import database, rooms as rooms_module
 from holdfast.operations.drill.database import DrillContext, DrillHost, DrillRequest
 from holdfast.operations.drill.job import DrillReport, drill
 from holdfast.operations.drill.measured import DrillWatch
+from holdfast.operations.drill.room_folders import this_host
 from holdfast.operations.drill.rooms import KEPT, Rooms
 from holdfast.operations.verify.backup import BackupReader
 from tests.fakes.drill import FakeDrillServer
@@ -299,11 +301,12 @@ def test_the_chosen_backup_or_the_newest_before_a_time_is_drilled(drilling: Dril
 
 
 def test_what_a_dead_drill_left_is_removed_and_what_was_kept_stays(drilling: Drilling) -> None:
-    for name in ("0000dead", "00000abc"):
+    dead, kept = f"{this_host()}-0000dead", f"{this_host()}-00000abc"
+    for name in (dead, kept):
         (drilling.rooms.folder / "shop" / name / "data").mkdir(parents=True)
-    (drilling.rooms.folder / "shop/00000abc" / KEPT).touch()
+    (drilling.rooms.folder / "shop" / kept / KEPT).touch()
     assert drilling.run().swept == 1
-    assert [path.name for path in drilling.left] == ["00000abc"]
+    assert [path.name for path in drilling.left] == [kept]
 
 
 def test_a_kept_server_keeps_its_room(drilling: Drilling) -> None:
@@ -321,7 +324,7 @@ def test_a_kept_server_names_the_folder_of_its_socket_too(
     sockets = drilling.server.room.sockets if drilling.server.room else ""
     assert sockets.startswith(f"{rooms_module.SOCKETS_BELOW}/")
     assert sockets in drilled.kept
-    Path(sockets).rmdir()
+    shutil.rmtree(sockets)
 
 
 def test_a_drill_needs_room_on_the_disk(

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from holdfast.model.errors import ConfigInvalid
+from holdfast.operations.drill.room_folders import this_host
 from holdfast.operations.drill.rooms import Rooms
+from holdfast.runtime.process import ChildFailed, User, output_of, running
+
+
+@pytest.fixture
+def passable() -> Iterator[Path]:
+    """A folder that other users get to, which those of pytest are not."""
+    folder = Path(tempfile.mkdtemp(prefix="hf-rooms-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -20,16 +36,56 @@ def test_a_sweep_removes_rooms_only(rooms: Rooms, tmp_path: Path) -> None:
     of_job = rooms.folder / "shop"
     for name in ("20261130T010203Z-0000dead", "base"):
         (of_job / name).mkdir(parents=True)
-    (of_job / "0000dead").symlink_to(of_job / "base")
+    (of_job / f"{this_host()}-0000dead").symlink_to(of_job / "base")
     assert rooms.sweep() == 0
     assert len(list(of_job.iterdir())) == 3
-    (of_job / "0000beef").mkdir()
+    beef = of_job / f"{this_host()}-0000beef"
+    beef.mkdir()
     for job in (str(of_job), "../rooms/shop", "shop/.", ""):
         assert replace(rooms, job=job).sweep() == 0
     assert replace(rooms, apart=[tmp_path]).sweep() == 0
     (of_job / "PG_VERSION").touch()
     assert rooms.sweep() == 0
-    assert (of_job / "0000beef").is_dir()
+    assert beef.is_dir()
+
+
+def test_hosts_that_share_a_folder_leave_each_others_rooms_alone(rooms: Rooms) -> None:
+    another = replace(rooms, host="0badcafe")
+    with another.made() as room:
+        place = Path(room.folder)
+        assert rooms.sweep() == 0
+        assert place.is_dir()
+        # Nor does a drill of this host that has another state directory, and so another lock.
+        assert another.sweep() == 0
+        assert place.is_dir()
+    left = place.with_name("0badcafe-0000dead")
+    left.mkdir()
+    assert (rooms.sweep(), another.sweep()) == (0, 1)
+    assert not left.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs servers as another user")
+def test_the_room_is_roots_and_the_servers_user_may_only_pass_it(passable: Path) -> None:
+    user = User.named("nobody")
+    assert user is not None
+    with Rooms(folder=passable / ("x" * 90), job="shop").made(user="nobody") as room:
+        for place in (room.folder, room.sockets):
+            found = Path(place).stat()
+            assert (found.st_uid, found.st_gid) == (0, user.group)
+            assert stat.S_IMODE(found.st_mode) == 0o710
+        for own in (room.home, room.listening):
+            found = Path(own).stat()
+            assert found.st_uid == user.user
+            assert stat.S_IMODE(found.st_mode) == 0o700
+        # What a hostile server tries: to have root write through a link of its own.
+        for place in (room.folder, room.sockets):
+            argv = ["/bin/ln", "-s", "/etc", f"{place}/data"]
+            with (
+                running(argv, user=user) as child,
+                pytest.raises(ChildFailed, match="Permission denied"),
+            ):
+                child.finish()
+        output_of(["/bin/touch", f"{room.home}/mine", f"{room.listening}/mine"], user=user)
 
 
 def test_no_room_is_made_in_a_repository_or_through_a_link(rooms: Rooms, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from holdfast.model.errors import DatabaseUnreachable, DrillFailed, HoldfastError
 from holdfast.ports.drill import DrillRoom
 from holdfast.runtime.cleanup import Cancellation
-from holdfast.runtime.files import PRIVATE_FILE, give_all, make_folder, new_file
+from holdfast.runtime.files import PRIVATE_FILE, give_all, make_folder, new_file, opened
 from holdfast.runtime.isolation import isolated, user_named
 from holdfast.runtime.process import ChildFailed, output_of, running
 from holdfast.runtime.server_process import ServerProcess, environment, last_words
@@ -41,6 +41,13 @@ class Place:
 
     folder: Path
     sockets: Path
+    home: Path
+    listening: Path
+
+    @property
+    def own(self) -> list[Path]:
+        """All that the server may write to."""
+        return list(dict.fromkeys((self.folder, self.sockets)))
 
     @property
     def data(self) -> Path:
@@ -48,7 +55,7 @@ class Place:
 
     @property
     def socket(self) -> Path:
-        return self.sockets / "mysql.sock"
+        return self.listening / "mysql.sock"
 
     @property
     def log(self) -> Path:
@@ -112,7 +119,7 @@ def of_server(place: Place, *, memory_bytes: int) -> list[str]:
         "--no-defaults",
         f"--datadir={place.data}",
         f"--socket={place.socket}",
-        f"--pid-file={place.folder / 'server.pid'}",
+        f"--pid-file={place.home / 'server.pid'}",
         f"--log-error={place.log}",
         f"--tmpdir={place.temporary}",
         f"--secure-file-priv={place.exchanged}",
@@ -136,7 +143,12 @@ class Instance:
     """A server in the folder of `room`, which nobody but its user and root may enter."""
 
     def __init__(self, room: DrillRoom, program: Program) -> None:
-        self.place = Place(folder=Path(room.folder), sockets=Path(room.sockets))
+        self.place = Place(
+            folder=Path(room.folder),
+            sockets=Path(room.sockets),
+            home=Path(room.home),
+            listening=Path(room.listening),
+        )
         self._room = room
         self._program = program
         self._user = user_named(room.user)
@@ -159,15 +171,19 @@ class Instance:
                 *(f"--tmpdir={self.place.temporary}", *options),
             ]
         self._make_folders()
+        make_folder(self.place.data)
+        self._give(self.place.data)
+        os.close(opened(self.place.log, os.O_WRONLY))
+        self._give(self.place.log)
         try:
             # As the server's user: the script of MariaDB, run by root, changes files of the host.
             with (
                 running(
-                    isolated(argv, self._user),
+                    isolated(argv, self._user, own=self.place.own),
                     stdout=False,
-                    cwd=self.place.folder,
+                    cwd=self.place.home,
                     user=self._user,
-                    env=environment(self.place.folder),
+                    env=environment(self.place.home),
                 ) as child,
                 self._work.registered(child.end),
             ):
@@ -185,8 +201,9 @@ class Instance:
             *options,
         ]
         self._server = ServerProcess.started(
-            isolated(argv, self._user),
-            folder=self.place.folder,
+            isolated(argv, self._user, own=self.place.own),
+            folder=self.place.home,
+            notices_in=self.place.sockets,
             log=self.place.log,
             user=self._user,
         )
@@ -320,11 +337,11 @@ def printed_options(program: Program, room: DrillRoom, options: Sequence[str]) -
     Raises `ChildFailed` for options that it refuses.
     """
     # It tests the data directory for capital letters by a file: never in production's.
-    argv = [program.path, "--no-defaults", f"--datadir={room.folder}", *options]
-    folder = Path(room.folder)
+    home = Path(room.home)
+    argv = [program.path, "--no-defaults", f"--datadir={home}", *options]
     return output_of(
         [*argv, "--verbose", "--help"],
-        env=environment(folder),
-        cwd=folder,
+        env=environment(home),
+        cwd=home,
         user=user_named(room.user),
     )

@@ -166,11 +166,12 @@ class MysqlFilesDrillServer(_OwnServer):
 
     def recover(self) -> None:
         instance = self._ready
-        instance.give_data()
         data = instance.place.data
         libraries = forget_plugins(data)
         self._left_out = sorted(libraries - ADMITTED)
         options = [f"--{name}={value}" for name, value in settings_in(data).items()]
+        # Last: its user may put links there from now on.
+        instance.give_data()
         options += [f"--plugin-load-add={name}" for name in sorted(libraries & ADMITTED)]
         self._version = instance.start(options=options)
 

@@ -11,9 +11,11 @@ from holdfast.model.drill import Answer, DrillFinding, ProofRow
 from holdfast.model.restore import StoredParts
 from holdfast.ports.drill import DrillRoom, DrillServer
 from holdfast.ports.target import RestoreOptions
-from holdfast.runtime.isolation import network_finding
+from holdfast.runtime.files import make_folder
+from holdfast.runtime.isolation import network_finding, user_named
 from holdfast.sources.postgres.drill import proofs
 from holdfast.sources.postgres.drill.requirements import Requirements
+from holdfast.sources.postgres.drill.restored_cluster import give
 from holdfast.sources.postgres.drill.server_process import (
     PORT,
     SUPERUSER,
@@ -47,6 +49,8 @@ class LogicalDrillServer(DrillServer):
 
     def prepare(self) -> None:
         initdb = self._needs.program("initdb")
+        make_folder(self._data)
+        give(self._data, user_named(self._room.user))
         self._process.run([initdb, "-D", str(self._data), *INITDB], doing="make a cluster")
         settings = settings_of(self._room) | SETTINGS | self._preloaded
         self._process.start(self._needs.program("postgres"), settings)
@@ -77,7 +81,7 @@ class LogicalDrillServer(DrillServer):
 
     @property
     def connection(self) -> str:
-        words = ("psql", "-h", self._room.sockets, "-p", PORT, "-U", SUPERUSER, "-d")
+        words = ("psql", "-h", self._room.listening, "-p", PORT, "-U", SUPERUSER, "-d")
         return shlex.join([*words, self._database])
 
     def abort(self) -> None:

@@ -14,14 +14,18 @@ from holdfast.model.drill import Answer, DrillFinding, Outcome, ProofRow
 from holdfast.model.errors import DrillFailed, TargetOutOfReach, ToolMissing
 from holdfast.model.recovery import ASIDE, NO_TARGET, NOT_OURS, Recovery
 from holdfast.ports.drill import DrillRoom, DrillServer
+from holdfast.runtime.beneath import Owner
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.isolation import network_finding, user_named
+from holdfast.runtime.tablespaces import NewTablespaces
 from holdfast.sources.postgres.drill import proofs
 from holdfast.sources.postgres.drill.restored_cluster import (
     forget_settings,
     give,
-    links_of,
+    libraries_in,
+    libraries_of,
     require_inside,
+    spaces_in,
     superusers,
 )
 from holdfast.sources.postgres.drill.server_process import (
@@ -47,6 +51,10 @@ SELECT to_char(pg_last_xact_replay_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T
 _DATABASES = """
 SELECT datname::text FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname
 """
+_PRELOADS = """
+SELECT substr(said, strpos(said, '=') + 1) FROM pg_db_role_setting, unnest(setconfig) AS said
+WHERE split_part(said, '=', 1) IN ('session_preload_libraries', 'local_preload_libraries')
+"""
 _FAILED_PAGES = """
 SELECT current_setting('data_checksums'), coalesce(sum(checksum_failures), 0)::bigint
 FROM pg_stat_database
@@ -59,12 +67,11 @@ class WalSupply:
 
     `plan` is called with a `restore_command`, before anything is restored: it returns the recovery
     to carry out, None where the backup's own WAL is all there is. It raises `TargetOutOfReach`.
-    `fetching` returns what fetches WAL for a data directory: the tablespaces that it makes are to
-    lie below the second folder.
+    `fetching` returns what fetches WAL for a server, and makes the tablespaces that the WAL makes.
     """
 
     plan: Callable[[str], Recovery | None]
-    fetching: Callable[[Path, Path], Fetch]
+    fetching: Callable[[NewTablespaces], Fetch]
 
 
 class PhysicalDrillServer(DrillServer):
@@ -84,6 +91,8 @@ class PhysicalDrillServer(DrillServer):
         self._verified: list[ProofRow] = []
         self._version = ""
         self._reached: datetime | None = None
+        self._settings: dict[str, str] = {}
+        self._libraries: set[str] = set()
 
     @property
     def _major(self) -> int:
@@ -137,9 +146,9 @@ class PhysicalDrillServer(DrillServer):
         except ToolMissing as error:
             yield ProofRow(name=name, outcome=Outcome.SKIPPED, detail=error.message)
             return
+        self._settle()
         # The server of this drill reads the WAL itself.
         argv = [program, "--no-parse-wal", "--quiet", str(self._data)]
-        self._give()
         try:
             self._process.run(argv, doing="verify the files")
         except DrillFailed as error:
@@ -147,19 +156,28 @@ class PhysicalDrillServer(DrillServer):
             return
         yield ProofRow(name=name, outcome=Outcome.PASSED)
 
-    def _give(self) -> None:
-        for folder in (self._data, self._spaces):
-            if folder.exists():
-                give(folder, self._user)
+    def _settle(self) -> None:
+        """Make the restored files a server's own: examined and changed first, given to it last.
+
+        Its user may put links there from then on, so root writes nothing below them any more.
+        """
+        if self._settings:
+            return
+        require_ours(self._data, self._manifest.proof.cluster)
+        require_inside(self._data, self._folder)
+        self._process.superusers = superusers(self._data)
+        self._process.databases = MAINTENANCE_DATABASES
+        self._libraries = libraries_of(self._data)
+        self._settings = self._all_settings()
+        for folder in (self._data, *spaces_in(self._spaces)):
+            give(folder, self._user)
 
     def recover(self) -> None:
-        require_ours(self._data, self._manifest.proof.cluster)
-        postgres, settings = self._program("postgres"), self._settings()
-        self._give()
-        require_inside(self._data, self._folder)
+        self._settle()
+        postgres = self._program("postgres")
         if self._recovery is not None:
             self._wal.open()
-        self._process.start(postgres, settings)
+        self._process.start(postgres, self._settings)
         with afterwards(self._wal.close):
             try:
                 self._version = self._process.wait(seconds=RECOVERY_SECONDS)
@@ -168,21 +186,15 @@ class PhysicalDrillServer(DrillServer):
         self._reached = self._last_transaction()
 
     def _fetch(self, name: str, path: Path) -> bool:
-        """Fetch one file of WAL; the tablespaces that it makes are the server's from now on."""
-        before = set(links_of(self._data))
-        is_there = self._supply.fetching(self._data, self._spaces)(name, path)
-        made = set(links_of(self._data)) - before
-        for link in made:
-            give(link, self._user)
-        if made:
-            give(self._spaces, self._user)
-        return is_there
+        """Fetch one file of WAL; the tablespaces that it makes are the server's."""
+        user = self._user
+        owner = Owner(user=user.user, group=user.group) if user else None
+        return self._supply.fetching(
+            NewTablespaces(data=self._data, below=self._spaces, owner=owner)
+        )(name, path)
 
-    def _settings(self) -> dict[str, str]:
+    def _all_settings(self) -> dict[str, str]:
         """All settings of the server; the files of the backup set none."""
-        names = superusers(self._data)
-        self._process.superusers = names
-        self._process.databases = MAINTENANCE_DATABASES
         recovery = self._recovery.settings if self._recovery else NOT_OURS | NO_TARGET
         triggers = {"event_triggers": "off"} if self._major >= WITHOUT_LOGIN_TRIGGERS else {}
         return {
@@ -224,9 +236,26 @@ class PhysicalDrillServer(DrillServer):
 
     def prove(self) -> Iterable[ProofRow]:
         self._process.require_running()
+        yield from self._left_out()
         for name in self._databases():
             yield from proofs.amcheck(self._process.login(name))
         yield self._pages()
+
+    def _left_out(self) -> Iterator[ProofRow]:
+        """The row for the libraries of the original: none is loaded, and some may be missing."""
+        with self._process.session() as session:
+            told = session.execute(_PRELOADS).fetchall()
+        names = sorted(self._libraries.union(*(libraries_in(str(value)) for (value,) in told)))
+        if not names:
+            return
+        folder = Path(self._program("postgres")).resolve().parent.parent / "lib"
+        # A package may have its libraries elsewhere; then this one is not there either.
+        is_known = (folder / "plpgsql.so").exists()
+        missing = [each for each in names if is_known and not (folder / f"{each}.so").exists()]
+        detail = f"not loaded, as a drill needs none of them: {', '.join(names)}"
+        if missing:
+            detail += f"; this host lacks: {', '.join(missing)}"
+        yield ProofRow(name="libraries", outcome=Outcome.SKIPPED, detail=detail)
 
     def _databases(self) -> list[str]:
         with self._process.session() as session:
@@ -266,7 +295,7 @@ class PhysicalDrillServer(DrillServer):
     @property
     def connection(self) -> str:
         user = self._process.superuser
-        words = ("psql", "-h", self._room.sockets, "-p", PORT, "-U", user)
+        words = ("psql", "-h", self._room.listening, "-p", PORT, "-U", user)
         return shlex.join([*words, "-d", self._process.database])
 
     def abort(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -21,6 +21,11 @@ _COLLATION = re.compile(
     rf"^CREATE COLLATION {NAME}\.(?P<name>{NAME}) \(provider = libc, locale = '(?P<locale>[^']*)'",
     re.MULTILINE,
 )
+_WITH_SETTINGS = {PartKind.GLOBALS, PartKind.PRE_DATA, PartKind.GRANTS}
+_SESSION_LIBRARIES = re.compile(
+    r'^ALTER .* SET "?(?P<name>(?:session|local)_preload_libraries)"? (?:TO|=) (?P<value>.*);$',
+    re.MULTILINE,
+)
 # Debian's packages of extensions that are not called after their extension.
 _PACKAGES = {
     "postgis": "postgis-3",
@@ -32,17 +37,23 @@ _PACKAGES = {
     "plperlu": "plperl",
     "pltcl": "pltcl",
 }
+# Their jobs drop and compress rows, call other servers, and would do so while the drill counts.
+# Jobs run in worker processes; the server has no slot for any of these.
+_WITHOUT_JOBS = {"max_worker_processes": "0"}
 # Extensions that only a server with their library can create, and what keeps them from working.
 PRELOADED: dict[str, dict[str, str]] = {
     "pgaudit": {},
-    # Its jobs drop and compress rows, and would do so while the drill counts them.
     "timescaledb": {
         "timescaledb.telemetry_level": "off",
         "timescaledb.max_background_workers": "0",
+        **_WITHOUT_JOBS,
     },
-    "citus": {},
+    "citus": {"citus.enable_statistics_collection": "off", **_WITHOUT_JOBS},
     "pg_stat_statements": {},
 }
+# It can be created in the database that `cron.database_name` names, and in no other one. A restore
+# creates extensions under a temporary name of the database.
+ONE_DATABASE = {"pg_cron"}
 # Locales that every C library has.
 _BUILT_IN = {"C", "POSIX", "C.UTF-8", "C.utf8", ""}
 
@@ -85,8 +96,11 @@ class Requirements:
                 )
             ]
         text = self._definitions(stored)
+        names = _names(_EXTENSION, text, "name")
         return [
-            *self._extensions(_names(_EXTENSION, text, "name"), share),
+            *self._extensions([name for name in names if name not in ONE_DATABASE], share),
+            *_of_one_database([name for name in names if name in ONE_DATABASE]),
+            *_unloaded(self._scripts(stored, _WITH_SETTINGS)),
             *self._locales(text),
         ]
 
@@ -112,9 +126,12 @@ class Requirements:
 
     def _definitions(self, stored: StoredParts) -> str:
         """The definitions that the built-in engine stores; empty for an archive of pg_dump."""
+        return self._scripts(stored, {PartKind.PRE_DATA})
+
+    def _scripts(self, stored: StoredParts, kinds: Collection[PartKind]) -> str:
         texts: list[str] = []
         for part in self._manifest.parts:
-            if part.kind is PartKind.PRE_DATA:
+            if part.kind in kinds:
                 with stored.proven(part) as proven:
                     texts.append(proven.text())
         return "\n".join(texts)
@@ -157,6 +174,26 @@ class Requirements:
             for option, value in part.details.creation.items()
             if option in ("LC_COLLATE", "LC_CTYPE")
         }
+
+
+def _of_one_database(names: Iterable[str]) -> Iterator[DrillFinding]:
+    for name in names:
+        yield DrillFinding(
+            subject=f"extension '{name}'",
+            problem="it can be created in one database of a server only, chosen by a setting, and a"
+            " restore creates a database under a temporary name",
+            hint="drill a backup of the whole cluster (method: physical); no job of it runs there",
+        )
+
+
+def _unloaded(text: str) -> Iterator[DrillFinding]:
+    """The libraries that sessions of the database are to load, and that a drill does not load."""
+    for found in _SESSION_LIBRARIES.finditer(text):
+        yield DrillFinding(
+            subject=f"setting '{found['name']}'",
+            problem=f"sessions of the drill do not load {found['value'].strip()}",
+            blocks=False,
+        )
 
 
 def _names(pattern: re.Pattern[str], text: str, group: str) -> list[str]:

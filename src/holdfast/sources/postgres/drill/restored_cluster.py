@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from holdfast.model.errors import DrillFailed
@@ -19,6 +20,10 @@ AUTHID, FIRST_ROLE = 1260, 10
 # Its OID, its name (64 bytes), and whether it is a superuser.
 _ROLE = re.compile(re.escape(FIRST_ROLE.to_bytes(4, "little")) + rb"(?=(.{64})\x01)", re.DOTALL)
 _MAP_HEAD, _MAP_ENTRY = 8, 8
+_MOST_SETTINGS_BYTES = 1 << 20
+_PRELOADS = re.compile(
+    r"^\s*(?:shared|session|local)_preload_libraries\s*=?\s*'([^'\n]*)'", re.MULTILINE
+)
 
 
 def require_inside(data: Path, room: Path) -> None:
@@ -38,6 +43,11 @@ def require_inside(data: Path, room: Path) -> None:
 def links_of(data: Path) -> list[Path]:
     """The links to the tablespaces of a data directory."""
     return [path for path in (data / "pg_tblspc").iterdir() if path.is_symlink()]
+
+
+def spaces_in(folder: Path) -> list[Path]:
+    """The folders of tablespaces in `folder`, which is none of the server's."""
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def give(folder: Path, user: User | None) -> None:
@@ -68,6 +78,22 @@ def forget_settings(data: Path, room: Path, *, user: User | None = None) -> dict
         "hba_file": str(room / ACCESS_FILE),
         "ident_file": str(room / IDENT_FILE),
     }
+
+
+def libraries_of(data: Path) -> set[str]:
+    """The libraries that the configuration in the data directory has a server load at its start."""
+    found: set[str] = set()
+    for name in (SETTINGS_FILE, "postgresql.conf"):
+        with suppress(OSError):
+            text = (data / name).read_bytes()[:_MOST_SETTINGS_BYTES].decode(errors="replace")
+            for match in _PRELOADS.finditer(text):
+                found |= libraries_in(match[1])
+    return found
+
+
+def libraries_in(value: str) -> set[str]:
+    """The names in the value of a setting that lists libraries."""
+    return {name for each in value.split(",") if (name := each.strip(" \t\"'"))}
 
 
 def superusers(data: Path) -> list[str]:

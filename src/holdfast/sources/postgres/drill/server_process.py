@@ -17,6 +17,7 @@ from holdfast.model.errors import (
     DatabaseUnreachable,
     DrillFailed,
     GrantMissing,
+    HoldfastError,
 )
 from holdfast.ports.drill import DrillRoom
 from holdfast.runtime.cleanup import Cancellation
@@ -35,7 +36,12 @@ START_SECONDS = 120.0
 # Immediate shutdown: the data need not be consistent afterwards.
 IMMEDIATE, STOP_SECONDS = signal.SIGQUIT, 30.0
 MIB = 1 << 20
-_GRAVE = ("FATAL:", "PANIC:")
+_FATAL = "FATAL:"
+_GRAVE = (_FATAL, "PANIC:")
+# "... is starting up", "... is not yet accepting connections", "... is in recovery mode"
+_NOT_READY = "the database system is"
+# Neither database nor role may choose libraries: a missing one would keep us out for ever.
+_LOAD_NOTHING = "-c session_preload_libraries= -c local_preload_libraries="
 _NEW_LOG = os.O_WRONLY | os.O_CREAT
 
 
@@ -44,7 +50,7 @@ def settings_of(room: DrillRoom) -> dict[str, str]:
     return {
         "listen_addresses": "",
         "port": PORT,
-        "unix_socket_directories": room.sockets,
+        "unix_socket_directories": room.listening,
         "unix_socket_permissions": "0700",
         "external_pid_file": "",
         "logging_collector": "off",
@@ -82,6 +88,7 @@ class PostgresProcess:
         self._data = data
         self._user = user_named(room.user)
         self._log = Path(room.folder) / LOG
+        self._own = [Path(each) for each in dict.fromkeys((room.folder, room.sockets))]
         self._process: ServerProcess | None = None
         # Nothing begins after `abort`: nobody watches the drill from then on.
         self._work = Cancellation()
@@ -97,10 +104,10 @@ class PostgresProcess:
 
         Raises `DrillFailed`, `ToolMissing`, and `BackupFailed` after `abort`.
         """
-        room = Path(self._room.folder)
+        home = Path(self._room.home)
         try:
             with (
-                running(argv, env=environment(room), cwd=room, user=self._user) as child,
+                running(argv, env=environment(home), cwd=home, user=self._user) as child,
                 self._work.registered(child.end),
             ):
                 for _ in child.chunks():
@@ -117,12 +124,13 @@ class PostgresProcess:
         argv = [postgres, "-D", str(self._data), *said]
         with self._work.registered(self._stop):
             self._process = ServerProcess.started(
-                isolated(argv, self._user),
-                folder=Path(self._room.sockets),
+                isolated(argv, self._user, own=self._own),
+                folder=Path(self._room.home),
+                notices_in=Path(self._room.sockets),
                 log=self._log,
                 user=self._user,
                 # Clients inside the server, such as foreign tables, default to the server itself.
-                env={"PGHOST": self._room.sockets, "PGPORT": PORT, "LC_ALL": "C"},
+                env={"PGHOST": self._room.listening, "PGPORT": PORT, "LC_ALL": "C"},
             )
 
     def wait(self, *, seconds: float = START_SECONDS) -> str:
@@ -145,17 +153,25 @@ class PostgresProcess:
         return versions[0]
 
     def _versions(self) -> list[str]:
-        """The version, once the server admits a superuser."""
+        """The version, once the server admits a superuser; nothing while it admits nobody.
+
+        Raises `DrillFailed` if it refuses every superuser in every database, and so would for ever.
+        """
+        cause = ""
         for name, database in product(self.superusers, self.databases):
             self.superuser, self.database = name, database
-            with (
-                suppress(DatabaseUnreachable, AccessDenied, GrantMissing),
-                self.login().session() as session,
-            ):
-                told = session.info.parameter_status
-                if told("is_superuser") == "on":
-                    return [told("server_version") or ""]
-        return []
+            try:
+                with self.login().session() as session:
+                    told = session.info.parameter_status
+                    if told("is_superuser") == "on":
+                        return [told("server_version") or ""]
+                    cause = f"'{name}' is no superuser"
+            except (DatabaseUnreachable, AccessDenied, GrantMissing) as error:
+                if _is_not_ready(error):
+                    # The next database would be asked later: it may be ready by then.
+                    return []
+                cause = error.message
+        raise self.failed(f"it admits no superuser: {cause}")
 
     def require_running(self) -> None:
         """Raises `DrillFailed` with the last lines of the log if the server has ended."""
@@ -175,10 +191,11 @@ class PostgresProcess:
         """The login to `database`, else to the one that let us in first."""
         login = Login.parse("", password=None, application_name=APPLICATION_NAME)
         return login.with_settings(
-            host=self._room.sockets,
+            host=self._room.listening,
             port=PORT,
             user=self.superuser,
             dbname=database or self.database,
+            options=_LOAD_NOTHING,
         )
 
     @contextmanager
@@ -206,6 +223,11 @@ class PostgresProcess:
         if self._process is not None:
             self._process.end(IMMEDIATE, within_seconds=STOP_SECONDS)
             self._process.close()
+
+
+def _is_not_ready(error: HoldfastError) -> bool:
+    """Whether the server does not answer yet, or says that it still starts."""
+    return _FATAL not in error.message or _NOT_READY in error.message
 
 
 def _is_grave(line: str) -> bool:

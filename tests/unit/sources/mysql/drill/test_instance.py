@@ -8,7 +8,12 @@ import pytest
 
 from holdfast.sources.mysql.drill.instance import MIB, Place, of_server, pool_mib
 
-PLACE = Place(folder=Path("/srv/drill"), sockets=Path("/run/drill"))
+PLACE = Place(
+    folder=Path("/srv/drill"),
+    sockets=Path("/run/drill"),
+    home=Path("/srv/drill/home"),
+    listening=Path("/run/drill/s"),
+)
 
 
 def test_every_path_lies_in_the_folders_of_the_drill() -> None:

@@ -108,3 +108,19 @@ def test_jobs_of_an_extension_that_is_preloaded_do_not_run(initdb: Path) -> None
     settings = Requirements(backup({})).preloaded(stored)
     assert settings["shared_preload_libraries"] == "timescaledb"
     assert settings["timescaledb.max_background_workers"] == "0"
+    # Whatever the release calls its own switch: jobs run in such processes.
+    assert settings["max_worker_processes"] == "0"
+
+
+def test_an_extension_that_a_restore_cannot_create_is_named_before_the_load(initdb: Path) -> None:
+    stored = FakeStored(made_of(b"CREATE EXTENSION pg_cron WITH SCHEMA pg_catalog;\n"))
+    (found,) = Requirements(backup({})).findings(stored)
+    assert (found.subject, found.blocks) == ("extension 'pg_cron'", True)
+    assert "method: physical" in found.hint
+
+
+def test_libraries_of_sessions_are_named_and_not_loaded(initdb: Path) -> None:
+    script = b"ALTER DATABASE :\"DBNAME\" SET \"session_preload_libraries\" TO 'anon', 'lacking';\n"
+    (found,) = Requirements(backup({})).findings(FakeStored(made_of(script)))
+    assert (found.subject, found.blocks) == ("setting 'session_preload_libraries'", False)
+    assert "'anon', 'lacking'" in found.problem
