@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.results import FOLDER, Measured, PhaseResult, Results, WorkloadResult, first, kept
-from benchmarks.tables import value_of
-from benchmarks.verdicts import MB, Verdict, ratio, verdicts
+from benchmarks.tables import ratio_of, value_of
+from benchmarks.verdicts import MB, Verdict, verdicts
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 BEGIN = "<!-- scripts/bench --document writes what follows, from benchmarks/results -->"
@@ -153,7 +153,7 @@ def _row(
 
 
 def _wall(phase: PhaseResult, contender: Measured) -> list[str]:
-    return [f"{contender.seconds:.2f}", f"{ratio(phase.contenders[0], contender):.2f}"]
+    return [f"{contender.seconds:.2f}", ratio_of(phase, contender)]
 
 
 def _line(cells: Sequence[str]) -> str:

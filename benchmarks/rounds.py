@@ -133,9 +133,8 @@ class Bench:
 
     def _cost(self, contender: Contender, dataset: Dataset) -> Cost:
         user = dataset.user
-        if contender.reset:
-            self._shell(user, contender.reset)
-        self._shell(user, dataset.settle)
+        before = " && ".join(filter(None, (contender.reset, dataset.settle)))
+        self._shell(user, before)
         measure = f"python /project/benchmarks/measure.py {contender.command}"
         cost = json.loads(self._shell(user, f"cd {contender.folder} && {measure}"))
         if contender.size:

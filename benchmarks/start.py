@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.contenders import OUT, START, Contender, Dataset, Phase, Workload, holdfast
-from benchmarks.postgres import HOST, SETTINGS, SETTLE, USER
+from benchmarks.postgres import HOST, SETTINGS, USER
 
 DSN = "host=/run/postgresql user=postgres"
 CONFIG = f"""\
@@ -19,7 +19,7 @@ jobs:
     repository: main
 """
 DATA = "/var/lib/postgresql/17/main"
-REPEATS = 5
+REPEATS = 3
 # Commands run there, as those of a server run in its data directory.
 WAL = f"{OUT}/wal"
 _PREPARE = f"{holdfast('backup rows')} && sh /project/benchmarks/wal_segments.sh {DATA} {WAL}"
@@ -40,7 +40,7 @@ def _wal(kind: str, name: str) -> tuple[Contender, Contender]:
             key=f"wal-get-{kind}",
             name=f"holdfast wal get, {name}",
             command=holdfast(f"wal get files {file} {OUT}/got"),
-            reset=f"rm -f {OUT}/got; {holdfast(f'wal push files {WAL}/{kind}/{file}')}",
+            reset=f"rm -f {OUT}/got && {holdfast(f'wal push files {WAL}/{kind}/{file}')}",
             folder=WAL,
         ),
     )
@@ -71,6 +71,6 @@ def start() -> Dataset:
         settings=SETTINGS,
         load=f"createdb bench && psql -qX -v ON_ERROR_STOP=1 -d bench -f {OUT}/load.sql",
         drop="dropdb --if-exists bench && psql -qX -c CHECKPOINT",
-        settle=SETTLE,
+        settle="true",
         workloads=(workload,),
     )

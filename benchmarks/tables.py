@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from benchmarks.contenders import START
 from benchmarks.results import Measured, PhaseResult, Results, WorkloadResult
 from benchmarks.targets import Measure
 from benchmarks.verdicts import MB, Change, Verdict, ratio
@@ -24,17 +25,23 @@ FORMS = {
 def of_phase(workload: WorkloadResult, phase: PhaseResult) -> Table:
     """All contenders of one phase; the ratio is our time to theirs."""
     table = _table(f"{workload.title}: {phase.name}", "", *COLUMNS)
-    ours = phase.contenders[0]
     for contender in phase.contenders:
-        table.add_row(contender.name, *_cells(ours, contender))
+        table.add_row(contender.name, *_cells(phase, contender))
     return table
 
 
-def _cells(ours: Measured, contender: Measured) -> list[str]:
+def ratio_of(phase: PhaseResult, contender: Measured) -> str:
+    """Our time to that of the contender; commands that do different things have none."""
+    if phase.name == START:
+        return ""
+    return f"{ratio(phase.contenders[0], contender):.2f}"
+
+
+def _cells(phase: PhaseResult, contender: Measured) -> list[str]:
     stored = contender.stored_bytes
     return [
         f"{contender.seconds:.2f}",
-        f"{ratio(ours, contender):.2f}",
+        ratio_of(phase, contender),
         f"{contender.spread():.0%}" if len(contender.costs) > 1 else "one round",
         f"{contender.cpu_seconds:.2f}",
         f"{contender.server_cpu_seconds:.1f}",
