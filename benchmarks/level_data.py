@@ -59,7 +59,7 @@ def _packages() -> Iterator[dict[str, str]]:
 
 def _documents() -> Iterator[bytes]:
     for number, fields in enumerate(_packages()):
-        yield _row(number, json.dumps(fields))
+        yield row(number, json.dumps(fields))
 
 
 def _inserts() -> Iterator[bytes]:
@@ -79,7 +79,7 @@ def _quoted(value: str) -> str:
 def _numbers() -> Iterator[bytes]:
     for number, path in enumerate(_files("/usr")):
         found = path.lstat()
-        yield _row(
+        yield row(
             number,
             found.st_ino,
             found.st_size,
@@ -93,19 +93,19 @@ def _lines() -> Iterator[bytes]:
     for path in _files(*SOURCES):
         if path.suffix == ".py":
             for number, line in enumerate(path.read_text(errors="replace").splitlines()):
-                yield _row(path, number, line)
+                yield row(path, number, line)
 
 
 def _texts() -> Iterator[bytes]:
     for number, path in enumerate(_files(*TEXTS)):
         if path.suffix not in (".gz", ".png", ".jpg", ".svg", ".pyc"):
-            yield _row(number, path, path.read_text(errors="replace"))
+            yield row(number, path, path.read_text(errors="replace"))
 
 
 def _narrow() -> Iterator[bytes]:
     """As `bench.postgres.sql` makes them."""
     for number in count(1):
-        yield _row(number, number % 1000, _md5(number), f"{number / 7:.16f}")
+        yield row(number, number % 1000, _md5(number), f"{number / 7:.16f}")
 
 
 def _random_text() -> Iterator[bytes]:
@@ -132,7 +132,7 @@ def _files(*folders: str) -> Iterator[Path]:
             yield from (path for path in paths if path.is_file() and not path.is_symlink())
 
 
-def _row(*values: object) -> bytes:
+def row(*values: object) -> bytes:
     """One line of COPY text."""
     escaped = (
         str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")

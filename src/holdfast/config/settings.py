@@ -42,7 +42,8 @@ LEVELS = {Codec.ZSTD: (1, 19), Codec.GZIP: (1, 9), Codec.XZ: (0, 9), Codec.NONE:
 LEVEL_CAPS = {Codec.ZSTD: 9, Codec.GZIP: 6, Codec.XZ: 6, Codec.NONE: 0}
 # An external program runs beside each of many dumps, so its level never exceeds this.
 PROGRAM_LEVEL_CAP = 6
-DEFAULT_LEVELS = {Codec.ZSTD: 3, Codec.GZIP: 6, Codec.XZ: 6, Codec.NONE: 0}
+# Level 3 of zstd takes twice the CPU time of 1 for about the same size (docs/benchmarks.md).
+DEFAULT_LEVELS = {Codec.ZSTD: 1, Codec.GZIP: 6, Codec.XZ: 6, Codec.NONE: 0}
 
 
 class SessionsSettings(Strict):

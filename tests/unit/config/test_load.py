@@ -56,7 +56,7 @@ def test_a_job_needs_only_a_source_and_a_repository(tmp_path: Path) -> None:
     stock = load(written(tmp_path, WHOLE)).jobs["stock"]
     assert isinstance(stock.source, MysqlSettings)
     assert stock.source.engine == "native"
-    assert (stock.compression.codec, stock.compression.effective_level) == (Codec.ZSTD, 3)
+    assert (stock.compression.codec, stock.compression.effective_level) == (Codec.ZSTD, 1)
     assert stock.max_concurrent_processes is None
     assert stock.schedule is None
     assert (stock.overlap, stock.timeout) == ("skip", timedelta(hours=2))

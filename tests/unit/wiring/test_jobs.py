@@ -71,14 +71,14 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.mark.parametrize(
     ("job", "source", "guard", "codec", "level"),
     [
-        ("shop", "PostgresSource", LeasedGuard, Codec.ZSTD, 3),
-        ("artefacts", "PostgresToolsSource", LeasedGuard, Codec.ZSTD, 3),
-        ("cluster", "PhysicalSource", LeasedGuard, Codec.ZSTD, 3),
-        ("held", "PhysicalSource", LeasedGuard, Codec.ZSTD, 3),
-        ("streamed", "StreamSource", LeasedGuard, Codec.ZSTD, 3),
+        ("shop", "PostgresSource", LeasedGuard, Codec.ZSTD, 1),
+        ("artefacts", "PostgresToolsSource", LeasedGuard, Codec.ZSTD, 1),
+        ("cluster", "PhysicalSource", LeasedGuard, Codec.ZSTD, 1),
+        ("held", "PhysicalSource", LeasedGuard, Codec.ZSTD, 1),
+        ("streamed", "StreamSource", LeasedGuard, Codec.ZSTD, 1),
         ("stock", "MysqlSource", WaitingGuard, Codec.GZIP, 6),
         ("dumps", "MysqlToolsSource", LeasedGuard, Codec.XZ, 6),
-        ("files", "MysqlPhysicalSource", LeasedGuard, Codec.ZSTD, 3),
+        ("files", "MysqlPhysicalSource", LeasedGuard, Codec.ZSTD, 1),
     ],
 )
 def test_a_job_gets_the_context_that_its_settings_name(
