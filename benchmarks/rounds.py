@@ -38,6 +38,8 @@ METADATA = (
     ' && printf "Metadata-Version: 2.1\\nName: holdfast\\nVersion: {version}\\n"'
     " > holdfast.dist-info/METADATA"
 )
+# User, line, and what the line reads; it raises `LabError` where the line fails.
+Shell = Callable[..., str]
 Say = Callable[[str], None]
 
 
@@ -69,8 +71,8 @@ class Plan:
 class Bench:
     """One host on which datasets are loaded one after another, and measured."""
 
-    def __init__(self, container: str, plan: Plan, say: Say) -> None:
-        self._container = container
+    def __init__(self, shell: Shell, plan: Plan, say: Say) -> None:
+        self._shell = shell
         self._plan = plan
         self._say = say
         self.failures: list[str] = []
@@ -82,8 +84,15 @@ class Bench:
             self._shell("root", dataset.settings)
 
     def measured(self, dataset: Dataset) -> Iterator[WorkloadResult]:
-        """Load the data, measure its workloads, and drop it."""
+        """Load the data, measure its workloads, and drop it; a failure leaves out the rest."""
         self._say(f"{dataset.key}: loading")
+        try:
+            yield from self._workloads(dataset)
+        except LabError as error:
+            self._failed(f"{dataset.key}: {error}")
+        self._shell(dataset.user, dataset.drop)
+
+    def _workloads(self, dataset: Dataset) -> Iterator[WorkloadResult]:
         self._clear(dataset)
         script = self._plan.sizes.fill((HERE / dataset.script).read_text())
         self._write(dataset, f"{OUT}/load.sql", script)
@@ -91,7 +100,6 @@ class Bench:
         for workload in dataset.workloads:
             self._clear(dataset)
             yield self._workload(workload, dataset)
-        self._shell(dataset.user, dataset.drop)
 
     def _workload(self, workload: Workload, dataset: Dataset) -> WorkloadResult:
         self._write(dataset, CONFIG_FILE, workload.config)
@@ -148,14 +156,20 @@ class Bench:
         self._shell("root", f"rm -rf {OUT} && install -d -m 0700 -o {dataset.user} {folders}")
 
     def _write(self, dataset: Dataset, path: str, text: str) -> None:
-        self._shell(dataset.user, f"cat > {path}", feed=text)
+        self._shell(dataset.user, f"cat > {path}", text)
 
-    def _shell(self, user: str, line: str, *, feed: str = "") -> str:
+
+def inside(container: str, plan: Plan) -> Shell:
+    """Run shell lines in this container, in the environment that the plan wants."""
+
+    def run(user: str, line: str, feed: str = "") -> str:
         argv = [
-            *("podman", "exec", "-i", "--workdir", "/", self._container, "runuser", "-u", user),
-            *("--", "env", *self._plan.environment, "sh", "-c", line),
+            *("podman", "exec", "-i", "--workdir", "/", container, "runuser", "-u", user),
+            *("--", "env", *plan.environment, "sh", "-c", line),
         ]
         return command.run(argv, feed=feed.encode())
+
+    return run
 
 
 def turned(contenders: Sequence[Contender], *, by: int) -> list[Contender]:

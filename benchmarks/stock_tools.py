@@ -18,7 +18,7 @@ from benchmarks import choice, document, machine, results, tables
 from benchmarks.contenders import HERE, QUICK_SCALE, Dataset, Sizes
 from benchmarks.program import project_version
 from benchmarks.results import Results, Version
-from benchmarks.rounds import Bench, Plan
+from benchmarks.rounds import Bench, Plan, inside
 from benchmarks.verdicts import changes, verdicts
 from lab import command, fleet, hosts, project
 from lab.fleet import Fleet
@@ -113,9 +113,11 @@ def _run(
 def _bench(host: str, fleet_of_hosts: Fleet, plan: Plan, console: Console) -> Bench:
     container = fleet_of_hosts.host(host).container(fleet_of_hosts.network)
     project.install(container)
-    return Bench(
-        container, plan, lambda line: console.print(f"  {line}", markup=False, soft_wrap=True)
-    )
+
+    def say(line: str) -> None:
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+
+    return Bench(inside(container, plan), plan, say)
 
 
 def _on_host(datasets: Sequence[Dataset], bench: Bench, done: Results, console: Console) -> Results:
@@ -134,6 +136,8 @@ def _on_host(datasets: Sequence[Dataset], bench: Bench, done: Results, console: 
 
 def _conclude(done: Results, console: Console) -> None:
     console.print(tables.of_verdicts(done, verdicts(done)))
+    if loaded := tables.disturbed(done):
+        console.print(f"the machine was not quiet, so repeat: {', '.join(loaded)}", style="bold")
     before = results.before(done)
     if before is None:
         console.print("no results of an earlier version to compare with")

@@ -15,6 +15,8 @@ COLUMNS = (
     *("seconds", "ratio", "spread", "client CPU s", "server CPU s"),
     *("memory", "tasks", "stored"),
 )
+# The measurement before leaves up to one process that runs, in the average of a minute.
+QUIET_LOAD, QUIET_STOLEN = 1.5, 0.05
 FORMS = {
     Measure.RATIO: "{:.2f}",
     Measure.CPU_MS: "{:.0f} ms",
@@ -91,6 +93,16 @@ def of_changes(found: Sequence[Change], *, before: Results) -> Table:
             else ("more" if change.is_slower else "less"),
         )
     return table
+
+
+def disturbed(results: Results) -> list[str]:
+    """The workloads before or during which the machine had more to do than the measurement."""
+    return [
+        workload.key
+        for workload in results.workloads
+        if (workload.noise.load or 0) > QUIET_LOAD * results.machine.cores
+        or (workload.noise.stolen or 0) > QUIET_STOLEN
+    ]
 
 
 def noise(workload: WorkloadResult) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from benchmarks import choice
-from benchmarks.contenders import HERE, OUT, WHOLE, Contender, Phase, Sizes
-from benchmarks.rounds import WITHOUT_SHA, Plan, turned
+from benchmarks.contenders import HERE, OUT, WHOLE, Contender, Dataset, Phase, Sizes, Workload
+from benchmarks.results import WorkloadResult
+from benchmarks.rounds import WITHOUT_SHA, Bench, Plan, turned
+from lab.errors import LabError
 
 
 def contender(key: str, *, once: bool = False) -> Contender:
@@ -80,3 +84,98 @@ def test_workloads_are_chosen_by_name_and_share_their_data() -> None:
     assert len(both) == 1
     assert choice.chosen([], Sizes()) == list(choice.usual(Sizes()))
     assert OUT in both[0].load
+
+
+class Host:
+    """Runs nothing: it records the lines, measures one second each, and fails where it should."""
+
+    def __init__(self, *failing: str) -> None:
+        self.lines: list[str] = []
+        self._failing = failing
+
+    def __call__(self, user: str, line: str, feed: str = "") -> str:
+        self.lines.append(line)
+        if any(each in line for each in self._failing):
+            raise LabError("podman: it failed")
+        if line.startswith("du "):
+            return "700 folder"
+        cost = {"seconds": 1.0, "client_cpu_seconds": 0.5, "server_cpu_seconds": 0.25}
+        return json.dumps(cost | {"peak_bytes": 10, "peak_tasks": 2})
+
+    def measured(self) -> list[str]:
+        """The commands that were measured, in their order."""
+        return [line.rpartition("measure.py ")[2] for line in self.lines if "measure.py" in line]
+
+
+def dataset(*phases: Phase) -> Dataset:
+    workloads = [
+        Workload(key=key, title=key, config="jobs: {}", phases=phases) for key in ("one", "two")
+    ]
+    return Dataset(
+        key="data",
+        host="pg13",
+        user="postgres",
+        script="bench.empty.sql",
+        load="load them",
+        drop="drop them",
+        settle="settle",
+        workloads=tuple(workloads),
+    )
+
+
+def program(key: str, *, once: bool = False, size: str = "") -> Contender:
+    return Contender(
+        key=key, name=key, command=f"run-{key}", reset=f"reset-{key}", once=once, size=size
+    )
+
+
+OURS, PEER, SLOW_PEER = program("ours", size="stored"), program("peer"), program("slow", once=True)
+
+
+def run(host: Host, *, phases: tuple[Phase, ...]) -> tuple[list[WorkloadResult], list[str]]:
+    bench = Bench(host, plan(), say=lambda _: None)
+    return list(bench.measured(dataset(*phases))), bench.failures
+
+
+def test_contenders_alternate_and_each_is_reset_and_settled_before() -> None:
+    host = Host()
+
+    (one, two), failures = run(host, phases=(Phase(name="backup", contenders=(OURS, PEER)),))
+
+    assert failures == []
+    assert " ".join(host.measured()[:6]) == "run-ours run-peer run-peer run-ours run-ours run-peer"
+    first = host.lines.index("cd / && python /project/benchmarks/measure.py run-ours")
+    before = host.lines[first - 1]
+    assert before == "reset-ours && settle"
+    assert [(each.key, len(each.costs)) for each in one.phases[0].contenders] == [
+        ("ours", 3),
+        ("peer", 3),
+    ]
+    assert one.phases[0].contenders[0].stored_bytes == 700
+    assert (one.key, two.key) == ("one", "two")
+    assert host.lines[-1] == "drop them"
+
+
+def test_a_contender_that_fails_is_left_out_and_told() -> None:
+    host = Host("run-peer")
+
+    (one, _), failures = run(
+        host, phases=(Phase(name="backup", contenders=(OURS, PEER, SLOW_PEER)),)
+    )
+
+    assert [(each.key, len(each.costs)) for each in one.phases[0].contenders] == [
+        ("ours", 3),
+        ("slow", 1),
+    ]
+    assert failures == [f"{key} backup: peer: podman: it failed" for key in ("one", "two")]
+    assert host.measured().count("run-peer") == 2
+
+
+def test_data_that_cannot_be_loaded_leave_out_their_workloads_only() -> None:
+    host = Host("load them")
+
+    found, failures = run(host, phases=(Phase(name="backup", contenders=(OURS, PEER)),))
+
+    assert found == []
+    assert failures == ["data: podman: it failed"]
+    assert host.lines[-1] == "drop them"
