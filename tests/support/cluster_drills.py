@@ -18,6 +18,7 @@ from tests.fakes.progress import FakeProgress
 from tests.support.archive import Archive
 from tests.support.clusters import Cluster
 from tests.support.drill_rooms import Drilled, processes_in, proven, room, stored
+from tests.support.waiting import until
 
 
 @contextmanager
@@ -56,6 +57,12 @@ def ask(drill: PhysicalDrillServer, sql: str) -> str | None:
 POINTS = "SELECT coalesce(string_agg(id::text, ',' ORDER BY id), 'none') FROM points"
 
 
+_OTHERS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+
+
 def contents(*folders: Path) -> dict[str, str]:
     """Every file with its content and time, every folder and link."""
     found = {}
@@ -70,12 +77,10 @@ def contents(*folders: Path) -> dict[str, str]:
 
 
 def server_state(server: Cluster) -> dict[str, object]:
+    # Nobody is to use it now; the sessions of earlier steps end a moment after they were closed.
+    until(lambda: server.ask(_OTHERS) == [(0,)])
     return {
         "settings": server.ask("SELECT name, setting FROM pg_settings ORDER BY name"),
-        "sessions": server.ask(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        ),
         "slots": server.ask("SELECT slot_name, active, restart_lsn FROM pg_replication_slots"),
         "standbys": server.ask("SELECT count(*) FROM pg_stat_replication"),
         "not archived": server.ask("SELECT failed_count FROM pg_stat_archiver"),

@@ -13,6 +13,7 @@ import pytest
 from holdfast.model.drill import Outcome
 from holdfast.model.errors import HoldfastError, VerifyFailed
 from holdfast.ports.drill import DrillRoom
+from holdfast.runtime.process import ChildFailed, User, running
 from holdfast.sources.mysql.drill.servers import MysqlFilesDrillServer
 from tests.engine.mysql.test_drill_servers import (
     SERVER_USER,
@@ -171,3 +172,35 @@ def test_a_server_that_cannot_start_on_the_files_says_why(
 
         with pytest.raises(HoldfastError, match=r"throw-away mariadb server: .*\[ERROR\]"):
             restored(drill, manifest, parts, before_start=damage)
+
+
+def test_the_servers_user_cannot_lead_root_out_of_the_room(
+    mariadb: MysqlServer, tmp_path: Path
+) -> None:
+    """That user tries to have root remove files, and to write its own where root writes."""
+    _, repository = shop(mariadb, tmp_path)
+    victim = tmp_path / "victim"
+    for name in ("data/mysql/plugin.MAD", "log"):
+        (victim / name).parent.mkdir(parents=True, exist_ok=True)
+        (victim / name).write_text("precious")
+    before = owned(victim)
+    tried = f"cd ROOM && mv data gone; ln -s {victim}/data data; ln -s {victim}/log server.log"
+    user = User.named(SERVER_USER)
+
+    with drilling(repository) as (drill, place):
+
+        def attack(_: object) -> None:
+            command = ["/bin/sh", "-c", tried.replace("ROOM", place.folder)]
+            with running(command, user=user) as child, pytest.raises(ChildFailed, match="denied"):
+                child.finish()
+
+        manifest, parts = stored(repository)
+        assert restored(drill, manifest, parts, before_start=attack).bad == []
+        assert [each for each in drill.prove() if each.is_bad] == []
+    assert owned(victim) == before
+
+
+def owned(folder: Path) -> list[tuple[str, int, str]]:
+    """Each file with its owner and its content."""
+    files = sorted(each for each in folder.rglob("*") if each.is_file())
+    return [(each.name, each.stat().st_uid, each.read_text()) for each in files]
