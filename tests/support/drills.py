@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,33 @@ def failed(installation: Installation, *arguments: str) -> dict[str, Any]:
 def bad_rows(drill: dict[str, Any]) -> list[str]:
     """The names of the proofs that failed."""
     return [row["name"] for row in drill["rows"] if row["outcome"] == "failed"]
+
+
+def count_one_row_less(installation: Installation, table: str) -> None:
+    """Have the manifest count one row less of a table."""
+
+    def change(part: dict[str, Any]) -> None:
+        for piece in [part, *part.get("members", [])]:
+            if (piece.get("relation") or {}).get("name") == table and piece.get("rows"):
+                piece["rows"] -= 1
+
+    changed_manifest(installation, change)
+
+
+def changed_manifest(
+    installation: Installation, change: Callable[[dict[str, Any]], object]
+) -> None:
+    """Write the manifest as an attacker would who may write to the repository."""
+    (path,) = installation.repository.glob("shop/*/manifest.json")
+    document = json.loads(path.read_text())
+    for part in document["manifest"]["parts"]:
+        change(part)
+    body = json.dumps(
+        document["manifest"], ensure_ascii=False, separators=(",", ":"), sort_keys=True
+    )
+    document["sha256"] = hashlib.sha256(body.encode()).hexdigest()
+    path.chmod(0o600)
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
 def killed_at(installation: Installation, failpoint: str) -> None:

@@ -9,7 +9,14 @@ from typing import get_args
 import pytest
 
 from holdfast.runtime.events import Failpoint
-from tests.support.drills import bad_rows, drill_folder, failed, killed_at, left_in
+from tests.support.drills import (
+    bad_rows,
+    count_one_row_less,
+    drill_folder,
+    failed,
+    killed_at,
+    left_in,
+)
 from tests.support.installation import Installation
 from tests.support.mysql_server import MARIADB, MysqlServer, numbers
 
@@ -90,6 +97,13 @@ def test_a_flipped_bit_fails_the_drill(shop: Installation) -> None:
     path.chmod(0o600)
     path.write_bytes(content)
     assert bad_rows(failed(shop)) == ["fingerprints"]
+
+
+def test_rows_that_the_manifest_counts_otherwise_fail_the_drill(shop: Installation) -> None:
+    count_one_row_less(shop, "items")
+    drill = failed(shop)
+    assert len(bad_rows(drill)) == 1
+    assert "items" in drill["problem"]
 
 
 def test_wrong_answers_fail_the_drill_by_name(shop: Installation) -> None:

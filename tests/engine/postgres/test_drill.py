@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shlex
 import shutil
@@ -28,7 +27,15 @@ from holdfast.model.errors import (
 from holdfast.runtime.events import Failpoint
 from holdfast.runtime.processes_below import end_processes_below, processes_below
 from tests.support.clusters import Cluster
-from tests.support.drills import bad_rows, drill_folder, failed, killed_at, left_in
+from tests.support.drills import (
+    bad_rows,
+    changed_manifest,
+    count_one_row_less,
+    drill_folder,
+    failed,
+    killed_at,
+    left_in,
+)
 from tests.support.encrypted_job import encrypted_installation
 from tests.support.installation import Installation
 from tests.support.pgbench_cluster import PgbenchCluster
@@ -131,30 +138,10 @@ def test_a_flipped_bit_in_a_part_fails_the_drill(shop: Installation) -> None:
 
 
 def test_rows_that_the_manifest_counts_otherwise_fail_the_drill(shop: Installation) -> None:
-    def one_less(part: dict[str, Any]) -> None:
-        for piece in [part, *part.get("members", [])]:
-            relation = piece.get("relation") or {}
-            if relation.get("name") == "items" and piece.get("rows"):
-                piece["rows"] -= 1
-
-    changed_manifest(shop, one_less)
+    count_one_row_less(shop, "items")
     drill = failed(shop)
     assert bad_rows(drill) == ["restore"]
     assert "public.items" in drill["problem"]
-
-
-def changed_manifest(shop: Installation, change: Any) -> None:
-    """Write the manifest as an attacker would who may write to the repository."""
-    (path,) = shop.repository.glob("shop/*/manifest.json")
-    document = json.loads(path.read_text())
-    for part in document["manifest"]["parts"]:
-        change(part)
-    body = json.dumps(
-        document["manifest"], ensure_ascii=False, separators=(",", ":"), sort_keys=True
-    )
-    document["sha256"] = hashlib.sha256(body.encode()).hexdigest()
-    path.chmod(0o600)
-    path.write_text(json.dumps(document, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
 def test_a_stale_column_and_a_wrong_answer_fail_the_drill_by_name(shop: Installation) -> None:
