@@ -117,6 +117,19 @@ def test_wrong_answers_fail_the_drill_by_name(shop: Installation) -> None:
     assert bad_rows(failed(shop)) == names
 
 
+def test_a_check_reads_and_writes_no_file_of_production(
+    server: MysqlServer, shop: Installation
+) -> None:
+    ((datadir,),) = server.ask("mysql", "SELECT @@datadir")
+    made = Path(str(datadir)) / "hostile"
+    shop.job["drill"]["checks"] = [
+        {"sql": f"SELECT LOAD_FILE('{datadir}ibdata1') IS NULL", "name": "read"},
+        {"sql": f"SELECT 1 INTO OUTFILE '{made}'", "name": "write"},
+    ]
+    assert bad_rows(failed(shop)) == ["check: write"]
+    assert not made.exists()
+
+
 @pytest.mark.parametrize("failpoint", DRILL_FAILPOINTS)
 def test_a_killed_drill_leaves_nothing_after_the_next_one(
     shop: Installation, failpoint: str

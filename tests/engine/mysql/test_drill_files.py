@@ -87,6 +87,9 @@ def test_a_server_on_restored_files_holds_the_same_and_changes_nothing_beside_it
         with inside(drill, database) as here, mariadb.connect(database) as there:
             assert checksums(here, "orders", "plain") == checksums(there, "orders", "plain")
         assert [each for each in listening() if place.folder not in each] == ports
+        # Its user owns production's files, and does not see them.
+        (pid,) = processes_in(place.folder)
+        assert list(Path(f"/proc/{pid}/root{datadir}").iterdir()) == []
         assert production(mariadb, Path(datadir)) == before
         answer = drill.ask("SELECT count(*) FROM orders", database=database, timeout_seconds=60)
         assert answer.value == "3000"

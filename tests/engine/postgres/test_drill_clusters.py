@@ -78,6 +78,12 @@ def test_a_drill_to_a_time_ends_there(archive: Archive) -> None:
         assert reached <= wanted
 
 
+SERVERS_OWN = {
+    *("autovacuum launcher", "autovacuum worker", "background writer", "checkpointer"),
+    *("client backend", "io worker", "startup", "walwriter"),
+}
+
+
 def test_a_cluster_without_archived_wal_is_drilled_as_of_its_backup(tmp_path: Path) -> None:
     with cluster() as server:
         server.ask("CREATE TABLE points AS SELECT 7 AS id")
@@ -94,6 +100,9 @@ def test_a_cluster_without_archived_wal_is_drilled_as_of_its_backup(tmp_path: Pa
             assert found.bad == []
             assert ask(drill, POINTS) == "7"
             assert drill.reached() is not None
+            at_work = ask(drill, "SELECT string_agg(backend_type, ',') FROM pg_stat_activity") or ""
+        # No worker of an extension, and none of replication.
+        assert set(at_work.split(",")) <= SERVERS_OWN
         row = found.row("libraries")
         assert row.outcome is Outcome.SKIPPED
         assert row.detail.startswith("not loaded, as a drill needs none of them: auto_explain, ")
