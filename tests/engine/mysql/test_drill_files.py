@@ -13,7 +13,8 @@ import pytest
 from holdfast.model.drill import Outcome
 from holdfast.model.errors import HoldfastError, VerifyFailed
 from holdfast.ports.drill import DrillRoom
-from holdfast.runtime.process import ChildFailed, User, running
+from holdfast.runtime.isolation import isolated
+from holdfast.runtime.process import ChildFailed, User, output_of, running
 from holdfast.sources.mysql.drill.servers import MysqlFilesDrillServer
 from tests.engine.mysql.test_drill_servers import (
     SERVER_USER,
@@ -87,9 +88,10 @@ def test_a_server_on_restored_files_holds_the_same_and_changes_nothing_beside_it
         with inside(drill, database) as here, mariadb.connect(database) as there:
             assert checksums(here, "orders", "plain") == checksums(there, "orders", "plain")
         assert [each for each in listening() if place.folder not in each] == ports
-        # Its user owns production's files, and does not see them.
-        (pid,) = processes_in(place.folder)
-        assert list(Path(f"/proc/{pid}/root{datadir}").iterdir()) == []
+        # Its user owns production's files, and what runs as the server does sees none of them.
+        user, listed = User.named(SERVER_USER), ["/bin/ls", "-A", str(datadir)]
+        assert "ibdata1" in output_of(listed, user=user)
+        assert output_of(isolated(listed, user, own=[Path(place.folder)]), user=user) == ""
         assert production(mariadb, Path(datadir)) == before
         answer = drill.ask("SELECT count(*) FROM orders", database=database, timeout_seconds=60)
         assert answer.value == "3000"

@@ -366,7 +366,7 @@ def test_a_kept_server_runs_on_for_the_operator(shop: BackedUp) -> None:
 def test_a_server_that_cannot_start_says_why(shop: BackedUp) -> None:
     with drilling(shop) as (drill, place):
         Path(place.folder, "data").mkdir()
-        Path(place.folder, "data", "something").write_text("of somebody")
+        Path(place.folder, "data", "ibdata1").write_text("of somebody")
         with pytest.raises(DrillFailed, match=r"cannot (make|start) a throw-away") as caught:
             drill.prepare()
         assert len(caught.value.message) > len("cannot make a throw-away mariadb server: ")
