@@ -19,19 +19,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog, Damaged
-from holdfast.catalog.manifest import Failure
 from holdfast.catalog.places import FAILURE, MANIFEST, place_of
 from holdfast.model.backup import Manifest, Summary
 from holdfast.model.errors import BackupNotFound, ManifestInvalid, ObjectMissing, VerifyFailed
 from holdfast.model.part_gaps import require_complete
 from holdfast.model.stored_json import Unreadable, parsed, typed
-from holdfast.ports.repository import Repository, Stored
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.files import STATE_FAULTS, make_state_folder, open_private
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
+    from holdfast.catalog.manifest import Failure
+    from holdfast.ports.repository import Repository, Stored
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS summary (

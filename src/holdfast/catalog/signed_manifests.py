@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -29,10 +30,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from holdfast.catalog.places import MARK, record_at
-from holdfast.model.backup import Buffer
 from holdfast.model.errors import ConfigInvalid, ManifestUntrusted
 from holdfast.model.stored_json import MANIFEST as WHOLE, Unreadable, damaged, gathered
 from holdfast.ports.repository import ForwardingRepository, Repository, Stored
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Buffer
 
 _CONTEXT = "holdfast.manifest.signature/1"
 _END = b"\n}\n"

@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from holdfast.model.backup import Buffer
 from holdfast.model.errors import ConfigInvalid, HoldfastError
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.files import (
@@ -22,6 +22,9 @@ from holdfast.runtime.files import (
     write_all,
     write_private,
 )
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Buffer
 
 CHUNK_BYTES = 1 << 20
 SECRET_BYTES = 32

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from holdfast.model.backup import Manifest, Part
-from holdfast.model.drill import DrillRecord
 from holdfast.model.errors import ConfigInvalid, SkippedTooOften
-from holdfast.ports.host_state import RunRecord
 from holdfast.runtime import events
 from holdfast.runtime.files import whole_file, write_all
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
+
+    from holdfast.model.backup import Manifest, Part
+    from holdfast.model.drill import DrillRecord
+    from holdfast.ports.host_state import RunRecord
 
 KIB = 1024
 # The monitor runs as another user.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from holdfast.locking.lease import Lease, Terms
 from holdfast.model.errors import (
@@ -16,10 +17,12 @@ from holdfast.model.errors import (
     RepositoryRefused,
     RunInFlight,
 )
-from holdfast.ports.repository import Repository
-from holdfast.ports.run import Guard, Hold
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, periodically
+
+if TYPE_CHECKING:
+    from holdfast.ports.repository import Repository
+    from holdfast.ports.run import Guard, Hold
 
 LEASES = "_leases"
 SLOTS = "_slots"

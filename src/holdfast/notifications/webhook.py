@@ -7,11 +7,14 @@ import hmac
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from holdfast.model.notification import Event
 from holdfast.notifications.http import Door, Request, post, require_address
 from holdfast.ports.notify import Receiver
 from holdfast.runtime.clock import now
+
+if TYPE_CHECKING:
+    from holdfast.model.notification import Event
 
 
 def signature(body: bytes, secret: bytes, *, at: int) -> str:

@@ -8,27 +8,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from holdfast.limits.budget import Budget
-from holdfast.limits.throttle import Throttle
-from holdfast.model.backup import Codec, Encryption
 from holdfast.model.fingerprints import FAST, Algorithms
 from holdfast.model.retention import Policy
-from holdfast.model.suspicion import Sized, Suspicion
 from holdfast.operations.append_only import Leftovers
-from holdfast.ports.host_state import (
-    FileLists,
-    Gauges,
-    Journal,
-    KnownClusters,
-    RunHistory,
-    VerificationLog,
-)
-from holdfast.ports.repository import Repository
-from holdfast.ports.run import Clock, Guard, Progress
-from holdfast.ports.sessions import Holder
-from holdfast.ports.source import Source
 from holdfast.runtime.worker_pool import AdaptiveLimit
+
+if TYPE_CHECKING:
+    from holdfast.limits.budget import Budget
+    from holdfast.limits.throttle import Throttle
+    from holdfast.model.backup import Codec, Encryption
+    from holdfast.model.suspicion import Sized, Suspicion
+    from holdfast.ports.host_state import (
+        FileLists,
+        Gauges,
+        Journal,
+        KnownClusters,
+        RunHistory,
+        VerificationLog,
+    )
+    from holdfast.ports.repository import Repository
+    from holdfast.ports.run import Clock, Guard, Progress
+    from holdfast.ports.sessions import Holder
+    from holdfast.ports.source import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

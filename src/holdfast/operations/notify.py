@@ -11,14 +11,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from holdfast.model.errors import HoldfastError
 from holdfast.model.notification import Event, Rule, Topic, told_safely
-from holdfast.ports.host_state import Gauges
 from holdfast.ports.notify import Message, Outbox, Receiver
-from holdfast.ports.run import Clock
 from holdfast.runtime import events
 from holdfast.runtime.kernel import start
+
+if TYPE_CHECKING:
+    from holdfast.ports.host_state import Gauges
+    from holdfast.ports.run import Clock
 
 # The longest delay of a run by a receiver that hangs.
 GRACE_SECONDS = 1.0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-from holdfast.ports.host_state import RunHistory
-from holdfast.ports.notify import Outbox
+if TYPE_CHECKING:
+    from holdfast.ports.host_state import RunHistory
+    from holdfast.ports.notify import Outbox
 
 RUNS_SEEN = 50
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog, Damaged, Survey
 from holdfast.catalog.drill_records import DrillRecords
-from holdfast.catalog.manifest import Failure
 from holdfast.model import retention
-from holdfast.model.backup import Manifest
 from holdfast.model.chain import children_first
 from holdfast.model.errors import (
     HoldfastError,
@@ -19,14 +18,18 @@ from holdfast.model.errors import (
     RunInFlight,
 )
 from holdfast.model.retention import Candidate, Verdict
-from holdfast.operations.context import JobSpec
 from holdfast.operations.verify.proofs import proven_at
 from holdfast.operations.wal.prune import PrunedWal, prune_wal
-from holdfast.ports.host_state import VerificationLog
-from holdfast.ports.repository import Repository, Stored
-from holdfast.ports.run import Clock, Guard, Hold
 from holdfast.runtime import events
 from holdfast.runtime.events import reached
+
+if TYPE_CHECKING:
+    from holdfast.catalog.manifest import Failure
+    from holdfast.model.backup import Manifest
+    from holdfast.operations.context import JobSpec
+    from holdfast.ports.host_state import VerificationLog
+    from holdfast.ports.repository import Repository, Stored
+    from holdfast.ports.run import Clock, Guard, Hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog, Survey
 from holdfast.catalog.places import (
@@ -20,9 +21,11 @@ from holdfast.catalog.places import (
 from holdfast.model.errors import VerifyFailed
 from holdfast.operations.backup.earlier import end_left, left_sessions
 from holdfast.operations.prune import PruneContext, unreferenced
-from holdfast.ports.host_state import Journal
-from holdfast.ports.repository import Stored
-from holdfast.ports.sessions import Holder
+
+if TYPE_CHECKING:
+    from holdfast.ports.host_state import Journal
+    from holdfast.ports.repository import Stored
+    from holdfast.ports.sessions import Holder
 
 
 class Fate(StrEnum):

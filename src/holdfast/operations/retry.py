@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from holdfast.model.errors import HoldfastError
 from holdfast.runtime import events
+
+if TYPE_CHECKING:
+    from holdfast.model.errors import HoldfastError
 
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 60.0

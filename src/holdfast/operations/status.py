@@ -6,23 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.drill_records import DrillRecords, Drills
-from holdfast.model.backup import Manifest
 from holdfast.model.errors import HoldfastError, RepositoryFull, WalNotArchived
 from holdfast.model.units import counted, size
-from holdfast.model.wal_archive import Archiver
 from holdfast.operations.backup.hooks import missing
 from holdfast.operations.backup.job import skipped_in_a_row
-from holdfast.operations.context import JobSpec
 from holdfast.operations.wal.list import require_cluster_of_backups
 from holdfast.pipeline.encryption import sealed
-from holdfast.ports.host_state import Gauges, RunHistory, RunRecord
-from holdfast.ports.notify import Receiver
-from holdfast.ports.repository import Repository
-from holdfast.ports.run import Clock, Guard
 from holdfast.ports.source import Finding, Source
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Manifest
+    from holdfast.model.wal_archive import Archiver
+    from holdfast.operations.context import JobSpec
+    from holdfast.ports.host_state import Gauges, RunHistory, RunRecord
+    from holdfast.ports.notify import Receiver
+    from holdfast.ports.repository import Repository
+    from holdfast.ports.run import Clock, Guard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

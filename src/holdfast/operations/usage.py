@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.places import BLOBS, MANIFEST, WAL
 from holdfast.model.backup import JOB_NAME
-from holdfast.ports.repository import Repository, Stored
+
+if TYPE_CHECKING:
+    from holdfast.ports.repository import Repository, Stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from holdfast.model.backup import Buffer
 from holdfast.model.fingerprints import algorithm_of, digest, told
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Buffer
 
 
 class CorruptStream(Exception):

@@ -6,12 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from holdfast.model.backup import Manifest
-from holdfast.model.drill import Answer, DrillFinding, ProofRow
-from holdfast.model.restore import StoredParts
 from holdfast.ports.port import Port
 from holdfast.ports.target import WHOLE, RestoreOptions, Target
+
+if TYPE_CHECKING:
+    from holdfast.model.drill import Answer, DrillFinding, ProofRow
+    from holdfast.model.restore import StoredParts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

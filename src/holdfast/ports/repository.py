@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from holdfast.model.backup import Buffer
 from holdfast.model.stored_json import Limits, Unreadable, damaged, gathered
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Buffer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

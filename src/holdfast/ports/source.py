@@ -7,22 +7,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from holdfast.model.backup import (
-    Buffer,
-    Consistency,
-    Manifest,
-    Member,
-    Part,
-    PartPlan,
-    Relation,
-    Server,
-)
-from holdfast.model.proof import Proof
-from holdfast.model.restore import OpenPart
-from holdfast.model.wal_archive import Archiver
 from holdfast.ports.port import Port
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import (
+        Buffer,
+        Consistency,
+        Manifest,
+        Member,
+        Part,
+        PartPlan,
+        Relation,
+        Server,
+    )
+    from holdfast.model.proof import Proof
+    from holdfast.model.restore import OpenPart
+    from holdfast.model.wal_archive import Archiver
 
 
 class CompressionStage(Protocol):

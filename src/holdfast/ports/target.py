@@ -6,13 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from holdfast.model.backup import Part, Relation
 from holdfast.model.errors import Unsupported
-from holdfast.model.restore import OpenBlob, Restored, StoredParts
 from holdfast.ports.port import Port
-from holdfast.ports.run import Progress
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Part, Relation
+    from holdfast.model.restore import OpenBlob, Restored, StoredParts
+    from holdfast.ports.run import Progress
 
 
 class Way(Enum):

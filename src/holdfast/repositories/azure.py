@@ -18,11 +18,12 @@ from obstore.store import AzureStore
 from holdfast.repositories.bucket_lists import LONGEST_ETAG, UnfinishedUpload
 from holdfast.repositories.buckets import RETRIES, Bucket, connection_to
 from holdfast.repositories.http_transport import StoreRefused, Transport, encoded, size_of
-from holdfast.repositories.object_keys import Listed
-from holdfast.repositories.object_store import ObjectStoreRepository
 
 if TYPE_CHECKING:
     from obstore.store import AzureConfig
+
+    from holdfast.repositories.object_keys import Listed
+    from holdfast.repositories.object_store import ObjectStoreRepository
 
 VERSION = "2021-12-02"
 PAGE = 1000

@@ -10,14 +10,16 @@ import http.client
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree
 
 from holdfast.model.errors import RepositoryRefused, RepositoryUnreachable
 from holdfast.repositories.http_transport import StoreRefused, Transport, encoded, size_of
 from holdfast.repositories.object_errors import REMEDIES, RIGHTS, tls_fault_of
-from holdfast.repositories.object_keys import Listed
+
+if TYPE_CHECKING:
+    from holdfast.repositories.object_keys import Listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

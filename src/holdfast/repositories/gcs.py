@@ -17,10 +17,11 @@ from obstore.store import GCSStore
 from holdfast.model.stored_json import parsed
 from holdfast.repositories.bucket_lists import BucketRequests
 from holdfast.repositories.buckets import RETRIES, Bucket, connection_to
-from holdfast.repositories.object_store import ObjectStoreRepository
 
 if TYPE_CHECKING:
     from obstore.store import GCSConfig
+
+    from holdfast.repositories.object_store import ObjectStoreRepository
 
 GOOGLE = "https://storage.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"

@@ -14,8 +14,8 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from holdfast.model.backup import Buffer
 from holdfast.model.errors import (
     AlreadyStored,
     HoldfastError,
@@ -30,6 +30,9 @@ from holdfast.repositories.object_keys import Listed, believed, is_plain, requir
 from holdfast.runtime.beneath import Beneath, NotBeneath, Owner
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.runtime.kernel import FAILING, FULL
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Buffer
 
 CHUNK_BYTES = 1 << 20
 FOLDER_ATTEMPTS = 100

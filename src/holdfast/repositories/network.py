@@ -7,14 +7,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from holdfast.model.backup import Buffer
 from holdfast.model.errors import AlreadyStored, ObjectMissing, RepositoryUnreachable
 from holdfast.model.fingerprints import BLAKE3, algorithm_of, digest, told
 from holdfast.ports.repository import Content, ForwardingRepository, Repository, Stored
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, noted_on
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Buffer
 
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 0.5

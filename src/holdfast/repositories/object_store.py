@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import obstore
 
-from holdfast.model.backup import Buffer
 from holdfast.model.errors import (
     AlreadyStored,
     BackupFailed,
@@ -38,6 +37,8 @@ from holdfast.runtime.cleanup import on_failure
 if TYPE_CHECKING:
     from obstore import Attributes, GetResult
     from obstore.store import ObjectStore
+
+    from holdfast.model.backup import Buffer
 
 CHUNK_BYTES = 1 << 20
 MIB = 1 << 20

@@ -13,11 +13,12 @@ from obstore.store import S3Store
 
 from holdfast.repositories.bucket_lists import BucketRequests, Request
 from holdfast.repositories.buckets import RETRIES, Bucket, connection_to
-from holdfast.repositories.http_transport import Transport
-from holdfast.repositories.object_store import ObjectStoreRepository
 
 if TYPE_CHECKING:
     from obstore.store import S3Config
+
+    from holdfast.repositories.http_transport import Transport
+    from holdfast.repositories.object_store import ObjectStoreRepository
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 

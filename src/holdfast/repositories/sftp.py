@@ -8,10 +8,10 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from posixpath import dirname
+from typing import TYPE_CHECKING
 
 import paramiko
 
-from holdfast.model.backup import Buffer
 from holdfast.model.errors import (
     AlreadyStored,
     HoldfastError,
@@ -31,6 +31,9 @@ from holdfast.repositories.object_keys import (
 from holdfast.repositories.sftp_connections import SshConnections, SshLogin
 from holdfast.repositories.sftp_session import SftpSession, WriteFailed
 from holdfast.runtime.cleanup import afterwards, on_failure
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Buffer
 
 CHUNK_BYTES = 1 << 20
 # The private folders keep others out, so the modes of files need no request of their own.

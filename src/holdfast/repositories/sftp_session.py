@@ -10,7 +10,7 @@ import errno
 import struct
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import paramiko
 from paramiko.message import Message
@@ -27,7 +27,8 @@ from paramiko.sftp import (
     int64,
 )
 
-from holdfast.model.backup import Buffer
+if TYPE_CHECKING:
+    from holdfast.model.backup import Buffer
 
 FSYNC = "fsync@openssh.com"
 STATVFS = "statvfs@openssh.com"

@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from holdfast.model.backup import Buffer
 from holdfast.model.errors import (
     ConfigInvalid,
     HoldfastError,
@@ -26,6 +26,9 @@ from holdfast.model.errors import (
 )
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.runtime.kernel import disk_error
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Buffer
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700

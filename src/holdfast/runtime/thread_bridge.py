@@ -10,10 +10,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from holdfast.model.backup import Buffer
 from holdfast.runtime.kernel import start
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Buffer
 
 
 class ReadsFrom(Protocol):

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.drill_records import DrillRecords, Drills
 from holdfast.config.drill import DrillSettings
-from holdfast.config.settings import Settings
 from holdfast.locking.host_lock import FlockGuard
 from holdfast.model.backup import JOB_NAME, POSTGRES_CLUSTER, Manifest
 from holdfast.model.errors import ConfigInvalid, Unsupported
@@ -20,13 +20,16 @@ from holdfast.operations.drill.database import DrillContext, DrillHost
 from holdfast.operations.drill.recovery import DrillRecovery
 from holdfast.operations.drill.rooms import Rooms
 from holdfast.operations.restore.windows import WindowsContext
-from holdfast.operations.verify.backup import BackupReader
-from holdfast.pipeline.encryption import Identities
-from holdfast.ports.drill import DrillRoom, DrillServer
 from holdfast.wiring import limits
 from holdfast.wiring.gauges import gauges_of
 from holdfast.wiring.reading import index_of, repository_of
 from holdfast.wiring.repositories import repository, repository_settings, store_name, unknown_job
+
+if TYPE_CHECKING:
+    from holdfast.config.settings import Settings
+    from holdfast.operations.verify.backup import BackupReader
+    from holdfast.pipeline.encryption import Identities
+    from holdfast.ports.drill import DrillRoom, DrillServer
 
 
 def drill_context(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from holdfast.config.settings import Settings
+from typing import TYPE_CHECKING
+
 from holdfast.host_state.metrics import NoGauges, TextfileGauges
-from holdfast.ports.host_state import Gauges
+
+if TYPE_CHECKING:
+    from holdfast.config.settings import Settings
+    from holdfast.ports.host_state import Gauges
 
 
 def gauges_of(settings: Settings, job: str = "") -> Gauges:

@@ -12,9 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.config.hooks import HookSettings
-from holdfast.config.repositories import RepositorySettings
-from holdfast.config.settings import JobSettings, Settings
 from holdfast.config.sources import PostgresSettings
 from holdfast.host_state.kept_files import HostFileLists, lasting_secret
 from holdfast.host_state.metrics import cpu_seconds, peak_memory_bytes
@@ -41,9 +38,6 @@ from holdfast.operations.context import (
     StoredForm,
     nobody,
 )
-from holdfast.ports.host_state import Gauges, VerificationLog
-from holdfast.ports.run import Guard, Progress
-from holdfast.ports.sessions import Holder
 from holdfast.runtime.clock import now
 from holdfast.wiring import limits
 from holdfast.wiring.gauges import gauges_of
@@ -59,12 +53,18 @@ from holdfast.wiring.repositories import (
 from holdfast.wiring.sources import SourceOptions, holding_daemon, source_of
 
 if TYPE_CHECKING:
+    from holdfast.config.hooks import HookSettings
+    from holdfast.config.repositories import RepositorySettings
+    from holdfast.config.settings import JobSettings, Settings
     from holdfast.model.backup import Summary
     from holdfast.operations.backup.plan import PlanContext
     from holdfast.operations.copy.backups import CopyContext
     from holdfast.operations.prune import PruneContext
     from holdfast.operations.repair import RepairContext
     from holdfast.operations.status import CheckContext, StatusContext
+    from holdfast.ports.host_state import Gauges, VerificationLog
+    from holdfast.ports.run import Guard, Progress
+    from holdfast.ports.sessions import Holder
 
 _ALGORITHMS = {"blake3": FAST, "sha256": ONLY_SHA256}
 BLOB_SECRET = "blob-names.key"  # noqa: S105 - the name of a file

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast.config.encryption import AuthenticationSettings
 from holdfast.config.secret import Secret, read_private
 from holdfast.model.errors import ConfigInvalid
 from holdfast.pipeline.encryption import SECRET_PREFIX, CannotOpen, Identities, is_locked, unlocked
-from holdfast.ports.repository import Repository
 
 if TYPE_CHECKING:
     from holdfast.catalog.signed_manifests import SignedManifests, Signer
+    from holdfast.config.encryption import AuthenticationSettings
+    from holdfast.ports.repository import Repository
 
 IDENTITY_VARIABLE = "HOLDFAST_IDENTITY_FILE"
 IDENTITY_CREDENTIAL = "holdfast-identity"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from holdfast.config.settings import JobSettings, Settings
 from holdfast.config.sources import PostgresSettings
 from holdfast.limits.budget import (
     BLOB_BYTES,
@@ -17,9 +17,12 @@ from holdfast.limits.budget import (
 )
 from holdfast.limits.throttle import Throttle, ThrottleLimit
 from holdfast.pipeline.compression import context_bytes
-from holdfast.ports.source import Source
 from holdfast.runtime import events
 from holdfast.runtime.worker_pool import AdaptiveLimit
+
+if TYPE_CHECKING:
+    from holdfast.config.settings import JobSettings, Settings
+    from holdfast.ports.source import Source
 
 
 def workers(job: JobSettings, source: Source) -> Budget:

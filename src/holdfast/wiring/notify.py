@@ -12,16 +12,16 @@ from holdfast.config.notify import (
     WebhookSettings,
 )
 from holdfast.config.secret import SecretSource, secret_of
-from holdfast.config.settings import Settings
 from holdfast.host_state.outbox import FileOutbox
 from holdfast.model.notification import Rule
 from holdfast.operations.notify import NotifyContext
-from holdfast.ports.notify import Receiver
 from holdfast.runtime.clock import now
 from holdfast.wiring.gauges import gauges_of
 
 if TYPE_CHECKING:
+    from holdfast.config.settings import Settings
     from holdfast.notifications.http import Door
+    from holdfast.ports.notify import Receiver
 
 
 def settings_of(settings: Settings, job: str) -> dict[str, ReceiverSettings]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from holdfast.catalog.manifest_index import ManifestIndex
 from holdfast.config.settings import Settings, VerifySettings
 from holdfast.host_state.kept_files import FileFailedStatements
 from holdfast.host_state.verification_log import FileVerificationLog
-from holdfast.model.restore import FailedStatements
 from holdfast.operations.verify.backup import BackupReader
-from holdfast.pipeline.encryption import Identities
-from holdfast.ports.host_state import VerificationLog
-from holdfast.ports.repository import Repository
-from holdfast.ports.run import Progress
 from holdfast.runtime.clock import now
 from holdfast.wiring.keys import believed_keys
 from holdfast.wiring.repositories import (
@@ -20,6 +17,13 @@ from holdfast.wiring.repositories import (
     repository_settings,
     store_name,
 )
+
+if TYPE_CHECKING:
+    from holdfast.model.restore import FailedStatements
+    from holdfast.pipeline.encryption import Identities
+    from holdfast.ports.host_state import VerificationLog
+    from holdfast.ports.repository import Repository
+    from holdfast.ports.run import Progress
 
 
 def repository_of(settings: Settings, job: str, *, chosen: str = "") -> Repository:

@@ -21,16 +21,16 @@ from holdfast.config.repositories import (
     Transfers,
 )
 from holdfast.config.secret import SecretSource, secret_of
-from holdfast.config.settings import JobSettings, Settings
 from holdfast.limits.throttle import Throttle
 from holdfast.model.errors import ConfigInvalid, UnknownJob
-from holdfast.ports.repository import Repository
 from holdfast.repositories.local import LocalRepository
 from holdfast.repositories.network import RetryingRepository, ThrottledRepository
 from holdfast.runtime.clock import now
 from holdfast.wiring.keys import signed_manifests
 
 if TYPE_CHECKING:
+    from holdfast.config.settings import JobSettings, Settings
+    from holdfast.ports.repository import Repository
     from holdfast.repositories.buckets import Bucket
     from holdfast.repositories.s3 import S3Keys
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from holdfast.config.secret import read_secret
-from holdfast.config.settings import CompressionSettings, JobSettings, Settings
 from holdfast.config.sources import MysqlSettings, PostgresSettings, SourceSettings
 from holdfast.model.backup import POSTGRES_CLUSTER, Selection
-from holdfast.model.checksums import Policy
 from holdfast.model.errors import Unsupported
-from holdfast.model.recovery import ServerStarter
-from holdfast.model.wal_archive import WalStream
 from holdfast.ports.sessions import Bracket, HeldKind, Holder
-from holdfast.ports.source import Source
 from holdfast.ports.target import Target
 
 if TYPE_CHECKING:
+    from holdfast.config.settings import CompressionSettings, JobSettings, Settings
+    from holdfast.model.checksums import Policy
+    from holdfast.model.recovery import ServerStarter
+    from holdfast.model.wal_archive import WalStream
+    from holdfast.ports.source import Source
     from holdfast.sources.postgres.server.login import Login
 
 

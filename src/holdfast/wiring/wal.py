@@ -7,22 +7,25 @@ import shlex
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.places import WAL
-from holdfast.config.settings import Settings
 from holdfast.config.sources import PostgresSettings
 from holdfast.host_state.kept_files import FileClusters
 from holdfast.model.backup import Codec
 from holdfast.model.errors import HoldfastError, UnknownJob, Unsupported
-from holdfast.model.recovery import ServerStarter
-from holdfast.model.wal_archive import WalStream
 from holdfast.operations.context import ArchiveContext, JobSpec, RunRules, StoredForm
 from holdfast.operations.wal.snapshot_script import SnapshotRequest
-from holdfast.ports.repository import Repository
-from holdfast.ports.sessions import Bracket
 from holdfast.runtime import clock
 from holdfast.wiring import jobs as wiring, sources
 from holdfast.wiring.repositories import job_settings, repository, repository_settings, store_name
+
+if TYPE_CHECKING:
+    from holdfast.config.settings import Settings
+    from holdfast.model.recovery import ServerStarter
+    from holdfast.model.wal_archive import WalStream
+    from holdfast.ports.repository import Repository
+    from holdfast.ports.sessions import Bracket
 
 TOKEN_BYTES = 8
 FORMER_JOB_ATTEMPTS = 3

@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.manifest import Failure
-from holdfast.limits.throttle import Throttle
-from holdfast.model.backup import Part, PartPlan
 from holdfast.model.errors import (
     DeadlineExceeded,
     HoldfastError,
@@ -21,14 +19,19 @@ from holdfast.model.errors import (
     RepositoryFull,
 )
 from holdfast.operations.backup.earlier import unfinished
-from holdfast.operations.context import BackupContext, JobSpec
 from holdfast.operations.parts.write import key_of
 from holdfast.operations.retry import Retries
-from holdfast.ports.host_state import Unfinished
-from holdfast.ports.run import Hold
-from holdfast.ports.source import Snapshot, Source
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import Ended, endable, noted_on, periodically
+
+if TYPE_CHECKING:
+    from holdfast.catalog.catalog import Catalog
+    from holdfast.limits.throttle import Throttle
+    from holdfast.model.backup import Part, PartPlan
+    from holdfast.operations.context import BackupContext, JobSpec
+    from holdfast.ports.host_state import Unfinished
+    from holdfast.ports.run import Hold
+    from holdfast.ports.source import Snapshot, Source
 
 MOST_SECONDS_BETWEEN_LOOKS = 1.0
 # Code that swallowed the first `Ended` and went on is interrupted again after this time.

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import POSTGRES_CLUSTER, Consistency, Manifest, Part, PartPlan
@@ -19,17 +20,19 @@ from holdfast.model.errors import (
 from holdfast.operations.backup.attempt import Attempt, BackupChoice, begun, give_up
 from holdfast.operations.backup.earlier import Reusable, following, offer_list, require_parents
 from holdfast.operations.backup.plan import require_room
-from holdfast.operations.context import BackupContext
 from holdfast.operations.parts.blob_read import BlobNames
 from holdfast.operations.parts.blobs import BlobWriter, KnownBlobs
 from holdfast.operations.parts.write import store_part, tell_stored
 from holdfast.operations.wal.list import require_cluster_of_backups
 from holdfast.ports.host_state import Unfinished
-from holdfast.ports.run import Hold
-from holdfast.ports.source import Snapshot, Source
 from holdfast.runtime.cleanup import noted_on, on_failure
 from holdfast.runtime.events import reached
 from holdfast.runtime.worker_pool import WorkerPool
+
+if TYPE_CHECKING:
+    from holdfast.operations.context import BackupContext
+    from holdfast.ports.run import Hold
+    from holdfast.ports.source import Snapshot, Source
 
 
 def back_up(

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog, Survey
 from holdfast.catalog.places import is_part_of
@@ -20,16 +21,18 @@ from holdfast.model.errors import (
     ObjectMissing,
     VerifyFailed,
 )
-from holdfast.model.proof import Proof
-from holdfast.operations.context import BackupContext
 from holdfast.operations.parts.read import proven
 from holdfast.pipeline.flow import Fingerprint, flow
-from holdfast.ports.host_state import Unfinished
-from holdfast.ports.repository import Repository
-from holdfast.ports.sessions import Holder
 from holdfast.ports.source import EarlierBackup, Snapshot, Source
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
+
+if TYPE_CHECKING:
+    from holdfast.model.proof import Proof
+    from holdfast.operations.context import BackupContext
+    from holdfast.ports.host_state import Unfinished
+    from holdfast.ports.repository import Repository
+    from holdfast.ports.sessions import Holder
 
 PARTS = "/parts/"
 AGAIN = "again-"

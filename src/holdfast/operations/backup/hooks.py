@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holdfast.model.errors import (
     HoldfastError,
@@ -17,11 +18,13 @@ from holdfast.model.errors import (
     TasksRefused,
     ToolMissing,
 )
-from holdfast.operations.context import Hook, JobSpec
 from holdfast.ports.source import Finding
 from holdfast.runtime import events
 from holdfast.runtime.bounded_call import Called, call
 from holdfast.runtime.cleanup import noted_on
+
+if TYPE_CHECKING:
+    from holdfast.operations.context import Hook, JobSpec
 
 # The rest of our environment may hold secrets.
 PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ")

@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.model.backup import Manifest
 from holdfast.model.errors import (
     BackupFailed,
     DatabaseUnreachable,
@@ -28,7 +28,6 @@ from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.database import back_up
 from holdfast.operations.backup.earlier import end_left, left_sessions
 from holdfast.operations.backup.hooks import Ending, RunHooks
-from holdfast.operations.context import BackupContext
 from holdfast.operations.parts.mirrored import (
     FailedStore,
     Member,
@@ -38,10 +37,14 @@ from holdfast.operations.parts.mirrored import (
 )
 from holdfast.operations.retry import Retries
 from holdfast.ports.host_state import RunRecord, Unfinished
-from holdfast.ports.run import Hold
-from holdfast.ports.source import Source
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import noted_on
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Manifest
+    from holdfast.operations.context import BackupContext
+    from holdfast.ports.run import Hold
+    from holdfast.ports.source import Source
 
 RUNS_SEEN = 50
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog
-from holdfast.limits.budget import Budget
-from holdfast.model.backup import Manifest, PartPlan
 from holdfast.model.errors import RepositoryFull
 from holdfast.model.units import size
-from holdfast.operations.context import JobSpec
-from holdfast.ports.repository import Repository
-from holdfast.ports.source import Source, SourcePlan
+
+if TYPE_CHECKING:
+    from holdfast.limits.budget import Budget
+    from holdfast.model.backup import Manifest, PartPlan
+    from holdfast.operations.context import JobSpec
+    from holdfast.ports.repository import Repository
+    from holdfast.ports.source import Source, SourcePlan
 
 # Better than any real database compresses: without an earlier backup to measure, only a backup
 # that cannot possibly fit is refused.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.places import manifest_key
-from holdfast.model.backup import Blob, Manifest
 from holdfast.model.chain import parents_first
 from holdfast.model.errors import (
     AlreadyStored,
@@ -23,8 +23,11 @@ from holdfast.operations.copy.objects import CopyItem, Tally, upload
 from holdfast.operations.parts.blob_read import stored_fingerprint
 from holdfast.operations.parts.read import BlobRecords
 from holdfast.ports.repository import Repository, read_document
-from holdfast.ports.run import Guard, Progress
 from holdfast.runtime import events
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Blob, Manifest
+    from holdfast.ports.run import Guard, Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

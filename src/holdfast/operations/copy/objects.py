@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from holdfast.model.backup import Buffer
 from holdfast.model.errors import (
     AlreadyStored,
     Interrupted,
@@ -16,9 +16,12 @@ from holdfast.model.errors import (
 )
 from holdfast.model.fingerprints import algorithm_of, digest, told
 from holdfast.ports.repository import Content, Repository
-from holdfast.ports.run import Progress
 from holdfast.runtime.events import reached
 from holdfast.runtime.worker_pool import WorkerPool
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Buffer
+    from holdfast.ports.run import Progress
 
 # A longer object fills the connection alone: two at once would only need more memory.
 SMALL_BYTES = 5 << 20

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.drill_records import DrillRecords
-from holdfast.model.backup import Manifest
 from holdfast.model.drill import (
     Check,
     DrillFinding,
@@ -30,24 +30,27 @@ from holdfast.model.errors import (
     TargetOutOfReach,
     VerifyFailed,
 )
-from holdfast.model.restore import RestoredTable
 from holdfast.operations.drill.measured import (
     DrillWatch,
     MeasuredProgress,
     MeasuredRepository,
     restore_seconds,
 )
-from holdfast.operations.drill.rooms import Rooms
 from holdfast.operations.parts.proof import RepositoryParts
 from holdfast.operations.parts.read import proven, require_identity
 from holdfast.operations.restore.backup import restore
-from holdfast.operations.verify.backup import BackupReader
-from holdfast.ports.drill import DrillRoom, DrillServer, OpenServer
-from holdfast.ports.host_state import Gauges
-from holdfast.ports.run import Guard
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.kernel import disk_error
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Manifest
+    from holdfast.model.restore import RestoredTable
+    from holdfast.operations.drill.rooms import Rooms
+    from holdfast.operations.verify.backup import BackupReader
+    from holdfast.ports.drill import DrillRoom, DrillServer, OpenServer
+    from holdfast.ports.host_state import Gauges
+    from holdfast.ports.run import Guard
 
 # The rows of a record: enough for an auditor, too few to make it unreadable.
 MOST_TABLE_ROWS = 1000

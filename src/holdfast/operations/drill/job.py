@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import LATEST, Catalog
 from holdfast.catalog.drill_records import DrillRecords
-from holdfast.model.backup import Manifest
 from holdfast.model.drill import DrillRecord, least_recently_drilled
 from holdfast.model.errors import BackupNotFound, CheckRefused, RunInFlight
 from holdfast.operations.drill.database import (
@@ -20,6 +20,9 @@ from holdfast.operations.drill.database import (
     drill_backup,
 )
 from holdfast.runtime import events
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

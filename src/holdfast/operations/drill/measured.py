@@ -11,15 +11,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from holdfast.model.backup import Manifest, PartKind
 from holdfast.model.drill import DrillSeconds
 from holdfast.model.errors import DeadlineExceeded, HoldfastError, MemoryShort
 from holdfast.model.units import size, span
 from holdfast.ports.repository import ForwardingRepository, Repository
-from holdfast.ports.run import Progress
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import periodically
+
+if TYPE_CHECKING:
+    from holdfast.ports.run import Progress
 
 LOOK_SECONDS = 0.5
 # The last of these to arrive ends the load; the kinds after them build indexes and constraints.

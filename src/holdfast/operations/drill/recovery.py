@@ -6,14 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from holdfast.model.backup import Manifest
 from holdfast.model.recovery import Action, Recovery, RecoveryTarget
-from holdfast.operations.context import ArchiveContext
 from holdfast.operations.restore.recovery import is_archived, require_reachable
-from holdfast.operations.verify.backup import BackupReader
 from holdfast.operations.wal.get import Getting, get
 from holdfast.runtime.tablespaces import NewTablespaces
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Manifest
+    from holdfast.operations.context import ArchiveContext
+    from holdfast.operations.verify.backup import BackupReader
 
 AT_ONCE = 4
 SPOOL = "wal-ahead"

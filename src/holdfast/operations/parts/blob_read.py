@@ -7,8 +7,8 @@ import binascii
 import hmac
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from holdfast.model.backup import Blob, Manifest
 from holdfast.model.errors import IdentityNeeded, VerifyFailed
 from holdfast.model.fingerprints import BLAKE3, CRYPTOGRAPHIC, SHA256
 from holdfast.operations.parts.read import (
@@ -23,7 +23,10 @@ from holdfast.operations.parts.read import (
 )
 from holdfast.pipeline.encryption import CannotOpen, Identities, sealed
 from holdfast.pipeline.flow import CorruptStream, Fingerprint
-from holdfast.ports.repository import Repository
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Blob, Manifest
+    from holdfast.ports.repository import Repository
 
 
 def stored_fingerprint(

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.places import blob_key
 from holdfast.model.backup import Blob, Buffer, Codec
@@ -32,9 +33,11 @@ from holdfast.operations.parts.read import (
 from holdfast.pipeline.compression import COMPRESSORS
 from holdfast.pipeline.encryption import encryption
 from holdfast.pipeline.flow import Fingerprint, Stage, flow
-from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
+
+if TYPE_CHECKING:
+    from holdfast.ports.repository import Repository
 
 
 @dataclass(frozen=True, slots=True)

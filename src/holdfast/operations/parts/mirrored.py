@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from queue import Full, Queue
+from typing import TYPE_CHECKING
 
-from holdfast.model.backup import Buffer
 from holdfast.model.errors import HoldfastError, LeaseLost, ObjectMissing
-from holdfast.ports.repository import Repository, Stored
-from holdfast.ports.run import Hold
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.kernel import start
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Buffer
+    from holdfast.ports.repository import Repository, Stored
+    from holdfast.ports.run import Hold
 
 # How many chunks a slow store may lag behind the fastest one; a chunk has about a MiB at most.
 CHUNKS_BEHIND = 4

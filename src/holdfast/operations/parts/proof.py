@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from holdfast.model.backup import Part
 from holdfast.model.errors import ObjectMissing, RestoreFailed, VerifyFailed
 from holdfast.model.fingerprints import BLAKE3, digest
 from holdfast.model.restore import Proven
 from holdfast.operations.parts.read import HINT, Opens, called, compare, opened, proven
-from holdfast.pipeline.encryption import Identities
 from holdfast.pipeline.flow import CorruptStream, Size
-from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.spool import Spool, spooled
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Part
+    from holdfast.pipeline.encryption import Identities
+    from holdfast.ports.repository import Repository
 
 # 32 bytes of memory for each block: 5 MB for a part of 150 GB.
 BLOCK_BYTES = 1 << 20

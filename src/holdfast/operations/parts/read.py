@@ -6,7 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import AGE_SUFFIX, SUFFIXES, Blob, Codec, Encryption, Manifest, Part
@@ -15,7 +15,9 @@ from holdfast.model.fingerprints import algorithm_of
 from holdfast.pipeline.compression import Pass, decompress
 from holdfast.pipeline.encryption import CannotOpen, Identities
 from holdfast.pipeline.flow import CorruptStream, Fingerprint, Size, Stage, flow
-from holdfast.ports.repository import Repository
+
+if TYPE_CHECKING:
+    from holdfast.ports.repository import Repository
 
 HINT = "this backup is damaged: restore from another one"
 IDENTITY_HINT = (

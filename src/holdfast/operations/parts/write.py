@@ -5,20 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.places import part_key
 from holdfast.model.backup import Buffer, Codec, Part, PartPlan
 from holdfast.model.errors import BackupFailed, HoldfastError, TasksRefused
-from holdfast.model.fingerprints import Algorithms
-from holdfast.operations.context import StoredForm
 from holdfast.operations.parts.read import stored_suffix
 from holdfast.pipeline.compression import Pass, compressor
 from holdfast.pipeline.encryption import encryption
 from holdfast.pipeline.flow import Fingerprint, Stage, flow
-from holdfast.ports.repository import Repository
-from holdfast.ports.source import PartStream, Snapshot
 from holdfast.runtime import events
 from holdfast.runtime.kernel import is_refusal
+
+if TYPE_CHECKING:
+    from holdfast.model.fingerprints import Algorithms
+    from holdfast.operations.context import StoredForm
+    from holdfast.ports.repository import Repository
+    from holdfast.ports.source import PartStream, Snapshot
 
 
 def store_part(

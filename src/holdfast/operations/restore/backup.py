@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Manifest, Part, PartKind, Relation
@@ -16,17 +17,25 @@ from holdfast.model.errors import (
     Unsupported,
     VerifyFailed,
 )
-from holdfast.model.restore import FailedObject, FailedStatements, OpenBlob, Restored, RestoredTable
 from holdfast.operations.backup.earlier import chain_of
 from holdfast.operations.parts.blob_read import blob_name, names_in, proven_blob
 from holdfast.operations.parts.proof import RepositoryParts
 from holdfast.operations.parts.read import HINT, BlobRecords, require_identity
-from holdfast.pipeline.encryption import Identities
-from holdfast.ports.repository import Repository
-from holdfast.ports.run import Progress
 from holdfast.ports.target import WHOLE, RestoreOptions, RestoreRequest, Target
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
+
+if TYPE_CHECKING:
+    from holdfast.model.restore import (
+        FailedObject,
+        FailedStatements,
+        OpenBlob,
+        Restored,
+        RestoredTable,
+    )
+    from holdfast.pipeline.encryption import Identities
+    from holdfast.ports.repository import Repository
+    from holdfast.ports.run import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,24 +11,27 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.wal_archive import WalArchive
-from holdfast.model.backup import Manifest
 from holdfast.model.errors import ObjectMissing, RestoreFailed, TargetOutOfReach, Unsupported
 from holdfast.model.recovery import Recovery, RecoveryTarget, moment_of
 from holdfast.model.timelines import ClusterWal, Stretch
 from holdfast.model.wal import Position, WalName, numbered_name
-from holdfast.model.wal_archive import ArchivedFile
 from holdfast.model.wal_records import PAGE_BYTES, End, Segment, TablespaceMade
 from holdfast.operations.parts.read import proven
 from holdfast.operations.wal.list import archived, lacking, named
-from holdfast.pipeline.encryption import Identities
-from holdfast.ports.repository import Repository
-from holdfast.ports.run import Clock
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.tablespaces import in_use, is_in_use, segment_at
 from holdfast.runtime.worker_pool import WorkerPool
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Manifest
+    from holdfast.model.wal_archive import ArchivedFile
+    from holdfast.pipeline.encryption import Identities
+    from holdfast.ports.repository import Repository
+    from holdfast.ports.run import Clock
 
 AT_ONCE = 8
 # The archiving host's clock may differ from that of the server that wrote the times in the WAL.

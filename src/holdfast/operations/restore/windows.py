@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog, Damaged
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.model.backup import POSTGRES_CLUSTER, Manifest, Summary
 from holdfast.model.chain import ancestors
-from holdfast.model.drill import DrillRecord
 from holdfast.model.errors import (
     BackupNotFound,
     HoldfastError,
@@ -35,8 +35,11 @@ from holdfast.model.windows import (
 )
 from holdfast.operations.restore.recovery import WalContents, Way, ended_at
 from holdfast.operations.wal.list import archived, lacking, named
-from holdfast.pipeline.encryption import Identities
-from holdfast.ports.repository import Repository
+
+if TYPE_CHECKING:
+    from holdfast.model.drill import DrillRecord
+    from holdfast.pipeline.encryption import Identities
+    from holdfast.ports.repository import Repository
 
 # A server that writes nothing but checkpoints ends few segments; this many are searched.
 MOST_WITHOUT_A_COMMIT = 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.places import BLOBS
@@ -24,12 +24,14 @@ from holdfast.operations.parts.read import (
     require_stored,
 )
 from holdfast.operations.wal.list import missing_wal
-from holdfast.pipeline.encryption import Identities
 from holdfast.ports.host_state import Reread, VerificationLog
-from holdfast.ports.repository import Repository, Stored
-from holdfast.ports.run import Clock, Progress
 from holdfast.runtime import events
 from holdfast.runtime.worker_pool import WorkerPool
+
+if TYPE_CHECKING:
+    from holdfast.pipeline.encryption import Identities
+    from holdfast.ports.repository import Repository, Stored
+    from holdfast.ports.run import Clock, Progress
 
 Level = Literal["quick", "full"]
 Piece = Part | Blob

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from holdfast.model.backup import Manifest, Summary
 from holdfast.model.errors import HoldfastError
 from holdfast.operations.verify.backup import home_of, pieces_of
 from holdfast.ports.host_state import ReadBack, Reread, VerificationLog
 from holdfast.runtime import events
+
+if TYPE_CHECKING:
+    from holdfast.model.backup import Manifest, Summary
 
 Known = dict[tuple[str, str], Reread]
 """The last reading of each object, by the id that the log uses for it and by its key."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.model.backup import BadPart
@@ -18,8 +19,10 @@ from holdfast.model.errors import (
 from holdfast.model.wal import HEADER_BYTES, SegmentHeader, WalKind, WalName
 from holdfast.model.wal_archive import ArchivedFile, switches_in
 from holdfast.operations.parts.read import proven, require_stored
-from holdfast.operations.verify.backup import BackupReader
 from holdfast.runtime.cleanup import afterwards
+
+if TYPE_CHECKING:
+    from holdfast.operations.verify.backup import BackupReader
 
 # The longest history that a server writes is far shorter.
 LONGEST_HISTORY = 1 << 20

@@ -6,13 +6,16 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holdfast.model.errors import WalUnfit
 from holdfast.model.fingerprints import algorithm_of, digest, told
 from holdfast.model.wal import HEADER_BYTES, SegmentHeader, WalKind, WalName
 from holdfast.model.wal_archive import Switch, switches_in
-from holdfast.model.wal_records import TablespaceMade
 from holdfast.runtime.tablespaces import segment_at
+
+if TYPE_CHECKING:
+    from holdfast.model.wal_records import TablespaceMade
 
 CHUNK_BYTES = 1 << 20
 STATUS, READY, DONE = "archive_status", ".ready", ".done"

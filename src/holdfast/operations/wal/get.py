@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.model.errors import (
@@ -20,18 +21,20 @@ from holdfast.model.errors import (
     WalUnfit,
 )
 from holdfast.model.wal import WalKind, WalName, numbered_name
-from holdfast.model.wal_archive import ArchivedFile
 from holdfast.model.wal_records import PAGE_BYTES
-from holdfast.operations.context import ArchiveContext
 from holdfast.operations.parts.read import proven
 from holdfast.operations.retry import Retries
 from holdfast.operations.wal.files import chunks_of, is_of
-from holdfast.pipeline.encryption import Identities
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.runtime.files import PRIVATE_FOLDER, make_folder, whole_file, write_all
-from holdfast.runtime.tablespaces import NewTablespaces
 from holdfast.runtime.worker_pool import WorkerPool
+
+if TYPE_CHECKING:
+    from holdfast.model.wal_archive import ArchivedFile
+    from holdfast.operations.context import ArchiveContext
+    from holdfast.pipeline.encryption import Identities
+    from holdfast.runtime.tablespaces import NewTablespaces
 
 UNFINISHED = ".unfinished"
 SPOOL_DIGITS = 16

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.places import MANIFEST, WAL, place_of
 from holdfast.catalog.wal_archive import WalArchive
@@ -17,9 +18,11 @@ from holdfast.model.errors import BackupNotFound, ClusterChanged, ManifestInvali
 from holdfast.model.part_gaps import path_of
 from holdfast.model.timelines import ClusterWal, Stretch, Timeline, missing, runs
 from holdfast.model.wal import WalKind, WalName
-from holdfast.model.wal_archive import Held, Switch
-from holdfast.operations.context import ArchiveContext, JobSpec
-from holdfast.ports.repository import Repository
+
+if TYPE_CHECKING:
+    from holdfast.model.wal_archive import Held, Switch
+    from holdfast.operations.context import ArchiveContext, JobSpec
+    from holdfast.ports.repository import Repository
 
 # Used if no segment has a readable record of its size.
 SEGMENT_BYTES = 16 << 20

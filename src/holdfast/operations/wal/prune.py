@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.model.backup import POSTGRES_CLUSTER, Manifest
 from holdfast.model.errors import ManifestInvalid, ObjectMissing, RepositoryReadOnly
-from holdfast.model.timelines import ClusterWal
 from holdfast.model.wal import WalKind
-from holdfast.model.wal_archive import Held
 from holdfast.operations.wal.list import by_cluster
-from holdfast.ports.repository import Repository
 from holdfast.runtime import events
+
+if TYPE_CHECKING:
+    from holdfast.model.timelines import ClusterWal
+    from holdfast.model.wal_archive import Held
+    from holdfast.ports.repository import Repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

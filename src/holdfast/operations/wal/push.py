@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.model.backup import Buffer, Part, PartKind
@@ -22,7 +23,6 @@ from holdfast.model.errors import (
 )
 from holdfast.model.wal_archive import ArchivedFile
 from holdfast.operations.append_only import AppendOnly, Leftovers
-from holdfast.operations.context import ArchiveContext
 from holdfast.operations.parts.read import stored_suffix
 from holdfast.operations.parts.write import keep
 from holdfast.operations.retry import Retries
@@ -37,11 +37,14 @@ from holdfast.operations.wal.files import (
 from holdfast.operations.wal.list import require_cluster_of_wal
 from holdfast.operations.wal.unfinished_segment import make_way, require_same
 from holdfast.pipeline.compression import compressor
-from holdfast.pipeline.encryption import Identities
-from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.worker_pool import WorkerPool
+
+if TYPE_CHECKING:
+    from holdfast.operations.context import ArchiveContext
+    from holdfast.pipeline.encryption import Identities
+    from holdfast.ports.repository import Repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,15 +7,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holdfast.model.errors import ConfigInvalid
 from holdfast.model.wal import WalKind, WalName
-from holdfast.model.wal_archive import WalStream
-from holdfast.operations.context import ArchiveContext
 from holdfast.operations.wal.list import require_cluster_of_wal
 from holdfast.operations.wal.push import push
 from holdfast.runtime import events
 from holdfast.runtime.files import PRIVATE_FOLDER, make_folder
+
+if TYPE_CHECKING:
+    from holdfast.model.wal_archive import WalStream
+    from holdfast.operations.context import ArchiveContext
 
 LOOK_SECONDS = 0.5
 

@@ -11,9 +11,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holdfast.model.errors import BackupFailed, DeadlineExceeded, HoldfastError, TargetNotEmpty
-from holdfast.ports.sessions import Begun, Bracket, Bracketed, Ended
 from holdfast.runtime.cleanup import (
     Ended as EndedHere,
     afterwards,
@@ -24,6 +24,9 @@ from holdfast.runtime.cleanup import (
 from holdfast.runtime.files import PRIVATE_FOLDER, make_folder
 from holdfast.runtime.kernel import start
 from holdfast.runtime.process import Child, ChildFailed, running
+
+if TYPE_CHECKING:
+    from holdfast.ports.sessions import Begun, Bracket, Bracketed, Ended
 
 LOOK_SECONDS = 5.0
 STDERR_LINES = 12

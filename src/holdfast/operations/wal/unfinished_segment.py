@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.model.errors import (
@@ -16,15 +17,17 @@ from holdfast.model.errors import (
     WalConflict,
 )
 from holdfast.model.wal import WalKind
-from holdfast.model.wal_archive import ArchivedFile
-from holdfast.model.wal_records import Segment
 from holdfast.operations.parts.read import proven
-from holdfast.operations.wal.files import WalFile
-from holdfast.pipeline.encryption import Identities
-from holdfast.ports.repository import Repository
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.tablespaces import segment_at
+
+if TYPE_CHECKING:
+    from holdfast.model.wal_archive import ArchivedFile
+    from holdfast.model.wal_records import Segment
+    from holdfast.operations.wal.files import WalFile
+    from holdfast.pipeline.encryption import Identities
+    from holdfast.ports.repository import Repository
 
 TWO_SERVERS = (
     "two servers, or a server and its copy, archive under one job: give each its own job, and make"
