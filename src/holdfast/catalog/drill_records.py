@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.documents import unwrapped, wrapped
 from holdfast.catalog.places import DRILLS, drill_of, drill_record_key
 from holdfast.model.drill import DrillRecord, is_backup_of
 from holdfast.model.errors import ManifestInvalid, ObjectMissing, RepositoryReadOnly
-from holdfast.model.stored_json import RECORD, Unreadable, damaged, typed
+from holdfast.model.stored_json import RECORD, Unreadable, damaged, plain, typed
 from holdfast.ports.repository import Repository, Stored, read_document
 from holdfast.runtime.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+    pass
 
 SCHEMA = "holdfast.drill/1"
 # Stores far away answer slowly, and many requests at once.
@@ -71,7 +70,7 @@ class DrillRecords:
 
     def commit(self, record: DrillRecord) -> None:
         """Store the record of a finished drill; raises what `Repository.put` raises."""
-        body: dict[str, Any] = _adapter().dump_python(record, mode="json")
+        body = plain(record)
         key = drill_record_key(self._job, record.name)
         self._repository.put(key, [wrapped(body, schema=SCHEMA, name=NAME)])
 
@@ -81,7 +80,7 @@ class DrillRecords:
         data = read_document(self._repository, key, RECORD, stored=stored)
         _, body = unwrapped(data, schemas=[SCHEMA], name=NAME, key=key, limits=RECORD)
         try:
-            record = typed(_adapter(), body)
+            record = typed(DrillRecord, body)
             if not is_backup_of(self._job, record.backup):
                 raise Unreadable(f"'{record.backup[:80]}' is no backup of this job")
         except Unreadable as error:
@@ -137,10 +136,3 @@ class DrillRecords:
         listed = self._repository.list(f"{self._job}{DRILLS}")
         named = ((drill_of(self._job, each.key), each) for each in listed)
         return {name: each for name, each in named if name}
-
-
-@cache
-def _adapter() -> TypeAdapter[DrillRecord]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(DrillRecord)

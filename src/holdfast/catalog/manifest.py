@@ -5,16 +5,16 @@ Both are JSON with a schema name; a manifest also has a fingerprint of its own b
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from holdfast.catalog.documents import unwrapped, wrapped
 from holdfast.catalog.places import is_backup_id, is_blob_of, is_part_of
 from holdfast.model.backup import Blob, Manifest, Member, Part
 from holdfast.model.errors import ManifestInvalid
-from holdfast.model.stored_json import MANIFEST, Unreadable, as_text, damaged, parsed, typed
+from holdfast.model.stored_json import MANIFEST, Unreadable, as_text, damaged, parsed, plain, typed
 from holdfast.model.stored_parts import (
     blob_from,
     manifest_as_printed,
@@ -25,48 +25,15 @@ from holdfast.model.stored_parts import (
 )
 from holdfast.model.values import Count, Line, Moment, Text
 
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
-
 SCHEMA = "holdfast.manifest/2"
 # The schemas that can be read, newest first, with the number of each.
 SCHEMAS = {SCHEMA: 2, "holdfast.manifest/1": 1}
 NAME = "manifest"
 
 
-@cache
-def _adapter() -> TypeAdapter[Manifest]:
-    """Loaded and built at the first use: `holdfast --help` should not wait for it."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Manifest)
-
-
-@cache
-def _part() -> TypeAdapter[Part]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Part)
-
-
-@cache
-def _member() -> TypeAdapter[Member]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Member)
-
-
-@cache
-def _blob() -> TypeAdapter[Blob]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Blob)
-
-
 def encode(manifest: Manifest) -> bytes:
     """`manifest` as the bytes that are stored; equal manifests give equal bytes."""
-    return wrapped(manifest_as_stored(_body(manifest), manifest), schema=SCHEMA, name=NAME)
+    return wrapped(manifest_as_stored(plain(manifest), manifest), schema=SCHEMA, name=NAME)
 
 
 def decode(data: bytes, *, key: str) -> Manifest:
@@ -80,11 +47,11 @@ def decode(data: bytes, *, key: str) -> Manifest:
     try:
         parts = tuple(_parts(body.pop("parts", None), schema))
         blobs = tuple(
-            typed(_blob(), blob_from(each, schema)) for each in _listed(body.pop("blobs", []))
+            typed(Blob, blob_from(each, schema)) for each in _listed(body.pop("blobs", []))
         )
         proof = proof_from(body.pop("proof", None), schema)
         # Parsed one by one: of a million faults the first is reported, and no other is kept.
-        bare = typed(_adapter(), {**body, "proof": proof, "parts": (), "blobs": ()})
+        bare = typed(Manifest, {**body, "proof": proof, "parts": (), "blobs": ()})
         manifest = replace(bare, parts=parts, blobs=blobs)
         _require_sound(manifest)
     except Unreadable as error:
@@ -94,9 +61,9 @@ def decode(data: bytes, *, key: str) -> Manifest:
 
 def _parts(found: object, schema: int) -> Iterator[Part]:
     for each in _listed(found):
-        part = typed(_part(), part_from(each, schema))
+        part = typed(Part, part_from(each, schema))
         if members := _listed(each.get("members", [])):
-            read = (typed(_member(), member_from(member, schema)) for member in members)
+            read = (typed(Member, member_from(member, schema)) for member in members)
             part = replace(part, members=tuple(read))
         yield part
 
@@ -128,12 +95,7 @@ def _require_sound(manifest: Manifest) -> None:
 
 def as_json(manifest: Manifest) -> dict[str, Any]:
     """`manifest` as plain JSON values, for output."""
-    return manifest_as_printed(_body(manifest), manifest)
-
-
-def _body(manifest: Manifest) -> dict[str, Any]:
-    body: dict[str, Any] = _adapter().dump_python(manifest, mode="json")
-    return body
+    return manifest_as_printed(plain(manifest), manifest)
 
 
 FAILURE_SCHEMA: Literal["holdfast.failure/1"] = "holdfast.failure/1"
@@ -164,17 +126,10 @@ class Failure:
         return f"{self.job}/{self.name}"
 
 
-@cache
-def _failure_adapter() -> TypeAdapter[Failure]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Failure)
-
-
 def encode_failure(failure: Failure) -> bytes:
     """The bytes to store; error and hint are cut to a limit, and invalid text is escaped."""
     told = replace(failure, error=as_text(failure.error), hint=as_text(failure.hint))
-    return _failure_adapter().dump_json(told, indent=1) + b"\n"
+    return json.dumps(plain(told), indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 def decode_failure(data: bytes, *, backup_id: str, key: str) -> Failure:
@@ -183,7 +138,7 @@ def decode_failure(data: bytes, *, backup_id: str, key: str) -> Failure:
     Raises `ManifestInvalid` naming `key`.
     """
     try:
-        failure = typed(_failure_adapter(), parsed(data))
+        failure = typed(Failure, parsed(data))
     except Unreadable as error:
         raise damaged(key, error) from error
     if failure.backup_id != backup_id:

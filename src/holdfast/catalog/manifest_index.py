@@ -13,7 +13,6 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,14 +22,12 @@ from holdfast.catalog.places import FAILURE, MANIFEST, place_of
 from holdfast.model.backup import Manifest, Summary
 from holdfast.model.errors import BackupNotFound, ManifestInvalid, ObjectMissing, VerifyFailed
 from holdfast.model.part_gaps import require_complete
-from holdfast.model.stored_json import Unreadable, parsed, typed
+from holdfast.model.stored_json import Unreadable, line_of, parsed, typed
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.files import STATE_FAULTS, make_state_folder, open_private
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
     from holdfast.catalog.manifest import Failure
     from holdfast.ports.repository import Repository, Stored
 
@@ -195,13 +192,13 @@ def _remembered(stored: Stored, row: Row | None, believed: str) -> Summary | Non
     if not isinstance(summary, bytes) or seal != _seal(stored, summary, believed):
         return None
     try:
-        return typed(_adapter(), parsed(summary))
+        return typed(Summary, parsed(summary))
     except Unreadable:
         return None
 
 
 def _row(stored: Stored, summary: Summary, believed: str) -> Row:
-    content = _adapter().dump_json(summary)
+    content = line_of(summary)
     seal = _seal(stored, content, believed)
     return stored.size_bytes, stored.fingerprint, stored.version, content, seal
 
@@ -211,10 +208,3 @@ def _seal(stored: Stored, summary: bytes, believed: str) -> str:
     listed = (stored.key, stored.size_bytes, stored.fingerprint, stored.version, believed)
     head = "".join(f"{each}\n" for each in listed).encode()
     return sha256(head + summary).hexdigest()
-
-
-@cache
-def _adapter() -> TypeAdapter[Summary]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Summary)

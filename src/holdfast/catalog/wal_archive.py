@@ -8,22 +8,17 @@ where the manifests of backups are signed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
 
 from holdfast.catalog.documents import unwrapped, wrapped
 from holdfast.catalog.places import MANIFEST, WAL, is_below
 from holdfast.model.errors import ManifestInvalid
 from holdfast.model.fingerprints import fingerprint_in
-from holdfast.model.stored_json import RECORD, Unreadable, damaged, typed
+from holdfast.model.stored_json import RECORD, Unreadable, damaged, plain, typed
 from holdfast.model.stored_parts import part_as_stored, part_from
 from holdfast.model.wal import Position, WalKind, WalName, is_segment_size
 from holdfast.model.wal_archive import ArchivedFile, Held
 from holdfast.ports.repository import Repository, Stored, read_document
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 SCHEMA = "holdfast.wal/2"
 # The schemas that can be read, newest first, with the schema of the part in each.
@@ -48,7 +43,9 @@ class WalArchive:
     def commit(self, file: ArchivedFile) -> None:
         """Turn the stored content into an archived file; raises `AlreadyStored`."""
         key = self._record_key(file.cluster, file.name)
-        body: dict[str, Any] = _adapter().dump_python(file, mode="json", exclude={"part": {"memo"}})
+        body = plain(file)
+        # Only the journal stores it.
+        del body["part"]["memo"]
         part_as_stored(body["part"], file.part)
         self._repository.put(key, [wrapped(body, schema=SCHEMA, name=NAME)])
 
@@ -60,7 +57,7 @@ class WalArchive:
         found, body = unwrapped(data, schemas=[*SCHEMAS], name=NAME, key=key, limits=RECORD)
         try:
             part = part_from(body.get("part"), SCHEMAS[found])
-            file = typed(_adapter(), body | {"part": part})
+            file = typed(ArchivedFile, body | {"part": part})
             self._require_sound(file)
         except Unreadable as error:
             raise damaged(key, error) from error
@@ -136,13 +133,6 @@ def _is_archived(folder: str, objects: list[Stored]) -> bool:
     record = f"{folder}/{MANIFEST}"
     keys = {each.key for each in objects if each.size_bytes}
     return record in keys and len(keys) > 1
-
-
-@cache
-def _adapter() -> TypeAdapter[ArchivedFile]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(ArchivedFile)
 
 
 def _folder_of(stored: Stored) -> str:

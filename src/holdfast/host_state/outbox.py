@@ -7,15 +7,12 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, cast
 
-from annotated_types import MaxLen
-from pydantic import TypeAdapter
-
+from holdfast.model.checked import Length
 from holdfast.model.errors import ConfigInvalid, HoldfastError
-from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
+from holdfast.model.stored_json import Limits, Unreadable, line_of, parsed, typed
 from holdfast.model.values import Count, Line
 from holdfast.ports.notify import Begun, Message
 from holdfast.runtime import events
@@ -36,23 +33,8 @@ PATIENCE_SECONDS = 0.5
 MESSAGE = Limits(size_bytes=256 << 10, containers=100)
 COUNTS = Limits(size_bytes=1 << 20, containers=10)
 # Several for each job: a host may have hundreds.
-Counts = Annotated[dict[Line, Count], MaxLen(20_000)]
+Counts = Annotated[dict[Line, Count], Length(at_most=20_000)]
 _T = TypeVar("_T")
-
-
-@cache
-def _messages() -> TypeAdapter[Message]:
-    return TypeAdapter(Message)
-
-
-@cache
-def _runs() -> TypeAdapter[Begun]:
-    return TypeAdapter(Begun)
-
-
-@cache
-def _counts() -> TypeAdapter[dict[str, int]]:
-    return TypeAdapter(Counts)
 
 
 class FileOutbox:
@@ -67,7 +49,7 @@ class FileOutbox:
     def add(self, message: Message) -> None:
         self._make(self._waiting)
         self._newest(MOST_MESSAGES - 1)
-        replace_private(self._path(message), _messages().dump_json(message))
+        replace_private(self._path(message), line_of(message))
 
     def waiting(self) -> list[Message]:
         found: list[Message] = []
@@ -124,10 +106,10 @@ class FileOutbox:
                 # Another run of this command is in progress, and keeps the record.
                 yield None
                 return
-            earlier = _read(path, _runs())
+            earlier = _read(path, Begun)
             with state_errors(path):
                 os.ftruncate(descriptor, 0)
-                write_all(descriptor, _runs().dump_json(begun))
+                write_all(descriptor, line_of(begun))
             with afterwards(discard, path):
                 yield earlier
 
@@ -169,7 +151,7 @@ class FileOutbox:
                 # The process that holds the lock is waited for once, not for each count.
                 self._patience_seconds = 0.0
                 raise
-            counts = _read(path, _counts(), COUNTS) or {}
+            counts = _read(path, cast("type[dict[str, int]]", Counts), COUNTS) or {}
             yield counts
             replace_private(path, json.dumps(counts).encode())
 
@@ -209,7 +191,7 @@ def _left_by_a_run(path: Path) -> Begun | None:
     with _locked(path) as descriptor:
         if descriptor is None:
             return None
-        begun = _read(path, _runs())
+        begun = _read(path, Begun)
         discard(path)
         return begun
 
@@ -217,7 +199,7 @@ def _left_by_a_run(path: Path) -> Begun | None:
 def _message(path: Path) -> Message | None:
     """None for what is no message: one file that cannot be read must not hide the others."""
     try:
-        return _read(path, _messages())
+        return _read(path, Message)
     except HoldfastError as error:
         events.warning("notification_not_read", error=error.message)
         return None
@@ -232,11 +214,11 @@ def _drop(path: Path, *, because: str) -> None:
         events.warning("notification_not_removed", error=error.message)
 
 
-def _read(path: Path, adapter: TypeAdapter[_T], limits: Limits = MESSAGE) -> _T | None:
+def _read(path: Path, kind: type[_T], limits: Limits = MESSAGE) -> _T | None:
     """None for a file that is missing, or that holdfast did not write."""
     content = _content(path, limits.most_bytes)
     try:
-        return typed(adapter, parsed(content, limits)) if content else None
+        return typed(kind, parsed(content, limits)) if content else None
     except Unreadable:
         return None
 

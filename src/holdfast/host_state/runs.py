@@ -8,14 +8,20 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
-from pydantic import TypeAdapter
-
 from holdfast.model.backup import BACKUP_NAME, Part
-from holdfast.model.stored_json import RECORD, Limits, Unreadable, as_text, parsed, typed
+from holdfast.model.stored_json import (
+    RECORD,
+    Limits,
+    Unreadable,
+    as_text,
+    line_of,
+    parsed,
+    plain,
+    typed,
+)
 from holdfast.model.stored_parts import member_from, part_as_stored, part_from
 from holdfast.ports.host_state import RunRecord, Unfinished
 from holdfast.runtime import events
@@ -37,12 +43,6 @@ WAIT_SECONDS = 30.0
 LINE = Limits(size_bytes=64 << 20)
 
 
-@cache
-def _adapter() -> TypeAdapter[RunRecord]:
-    """Built at the first use: `holdfast --help` should not wait for it."""
-    return TypeAdapter(RunRecord)
-
-
 class FileRunHistory:
     """`FOLDER/JOB.jsonl`, the newest run last; each write replaces the file atomically."""
 
@@ -54,7 +54,7 @@ class FileRunHistory:
         # A skipped run writes while the run in progress may be writing too.
         with alone(self._folder, seconds=WAIT_SECONDS):
             told = replace(run, error=as_text(run.error), hint=as_text(run.hint))
-            lines = [*self._lines(run.job), _adapter().dump_json(told)][-RUNS_KEPT:]
+            lines = [*self._lines(run.job), line_of(told)][-RUNS_KEPT:]
             replace_private(self._path(run.job), b"".join(line + b"\n" for line in lines))
 
     def last(self, job: str, *, count: int) -> list[RunRecord]:
@@ -72,19 +72,9 @@ class FileRunHistory:
 def _parse(line: bytes) -> RunRecord | None:
     """None for a line that a newer or faulty version wrote: the other lines still count."""
     try:
-        return typed(_adapter(), parsed(line))
+        return typed(RunRecord, parsed(line))
     except Unreadable:
         return None
-
-
-@cache
-def _head() -> TypeAdapter[Unfinished]:
-    return TypeAdapter(Unfinished)
-
-
-@cache
-def _part() -> TypeAdapter[Part]:
-    return TypeAdapter(Part)
 
 
 class FileJournal:
@@ -98,7 +88,10 @@ class FileJournal:
         path = self._path(unfinished.job, unfinished.database)
         make_state_folder(self._folder)
         make_state_folder(path.parent)
-        lines = [_head().dump_json(unfinished, exclude={"parts"})]
+        head = plain(unfinished)
+        # Each has a line of its own.
+        del head["parts"]
+        lines = [json.dumps(head, ensure_ascii=False).encode()]
         lines += map(_line, unfinished.parts)
         self._append(path, lines, os.O_TRUNC)
 
@@ -113,7 +106,7 @@ class FileJournal:
         """None if the head is missing, or names another job than the folder."""
         lines = lines_of(path, most_bytes=LINE.size_bytes)
         try:
-            head = typed(_head(), parsed(next(lines, b""), LINE))
+            head = typed(Unfinished, parsed(next(lines, b""), LINE))
         except Unreadable:
             return None
         if head.job != path.parent.name or not BACKUP_NAME.fullmatch(head.name):
@@ -163,7 +156,7 @@ def _readable(lines: Iterator[bytes]) -> Iterator[Part]:
 
 
 def _line(part: Part) -> bytes:
-    return json.dumps(part_as_stored(_part().dump_python(part, mode="json"), part)).encode()
+    return json.dumps(part_as_stored(plain(part), part)).encode()
 
 
 def _part_in(value: object) -> Part:
@@ -173,4 +166,4 @@ def _part_in(value: object) -> Part:
     members = value.get("members", []) if isinstance(value, dict) else []
     if not isinstance(members, list):
         raise Unreadable("its tables are not a list")
-    return typed(_part(), found | {"members": [member_from(each, schema) for each in members]})
+    return typed(Part, found | {"members": [member_from(each, schema) for each in members]})

@@ -14,12 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from annotated_types import Ge, Le, Predicate
-
+from holdfast.model.checked import Fits, Range
 from holdfast.model.errors import ConfigInvalid, HoldfastError, RunInFlight
 from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
 from holdfast.model.values import Line, tells_moment
@@ -28,7 +26,7 @@ from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.files import lines_of, make_state_folder, open_private, state_errors
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+    pass
 
 
 POLL_SECONDS = 1.0
@@ -40,20 +38,13 @@ class Described:
     """The owner of a lock, as the lock file describes it."""
 
     host: Line
-    pid: Annotated[str, Predicate(is_pid)]
+    pid: Annotated[str, Fits(is_pid)]
     pid_space: Line
     boot_id: Line
     process_started: Line
     run_id: Line
-    started_at: Annotated[Line, Predicate(tells_moment)]
+    started_at: Annotated[Line, Fits(tells_moment)]
     deadline: Line
-
-
-@cache
-def _adapter() -> TypeAdapter[Described]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Described)
 
 
 class HeldHere:
@@ -135,7 +126,7 @@ class FlockGuard:
         """The content of the file; empty if it is damaged or just being written."""
         try:
             line = next(lines_of(self._path(job), most_bytes=LIMITS.size_bytes), b"")
-            return asdict(typed(_adapter(), parsed(line, LIMITS)))
+            return asdict(typed(Described, parsed(line, LIMITS)))
         except (HoldfastError, Unreadable):
             return {}
 
@@ -204,7 +195,7 @@ def _is_alive(owner: dict[str, str]) -> bool:
 
 # The highest value of kernel.pid_max.
 MOST_PIDS = 1 << 22
-Pid = Annotated[int, Ge(1), Le(MOST_PIDS)]
+Pid = Annotated[int, Range(at_least=1, at_most=MOST_PIDS)]
 
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -20,12 +20,10 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
-from annotated_types import Gt, Le, MaxLen, Predicate
-
 from holdfast.locking.host_lock import Process, boot_seconds, has_ended, this_process
+from holdfast.model.checked import Fits, Length, Range
 from holdfast.model.errors import (
     AlreadyStored,
     LeaseLost,
@@ -42,7 +40,7 @@ from holdfast.ports.run import Clock
 from holdfast.runtime import events
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+    pass
 
 
 # Wide enough that the order of names is always the order of numbers.
@@ -289,13 +287,13 @@ def _is_moment_or_none(text: str) -> bool:
 class LeaseRecord:
     """One generation of a lease; `token` is the same in all generations of one owner."""
 
-    token: Annotated[str, MaxLen(TOKEN_BYTES)]
+    token: Annotated[str, Length(at_most=TOKEN_BYTES)]
     held: bool
     owner: Process
     run_id: Line
-    started_at: Annotated[Line, Predicate(tells_moment)]
-    deadline: Annotated[Line, Predicate(_is_moment_or_none)]
-    lease_seconds: Annotated[float, Gt(0), Le(MOST_LEASE_SECONDS)]
+    started_at: Annotated[Line, Fits(tells_moment)]
+    deadline: Annotated[Line, Fits(_is_moment_or_none)]
+    lease_seconds: Annotated[float, Range(above=0, at_most=MOST_LEASE_SECONDS)]
     because: Line
 
     @property
@@ -312,13 +310,6 @@ class LeaseRecord:
         }
 
 
-@cache
-def _adapter() -> TypeAdapter[LeaseRecord]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(LeaseRecord)
-
-
 def encode(claim: LeaseRecord) -> bytes:
     return json.dumps({"schema": SCHEMA, **asdict(claim)}, indent=1).encode() + b"\n"
 
@@ -330,6 +321,6 @@ def decode(data: bytes) -> LeaseRecord | None:
         if not isinstance(found, dict) or found.get("schema") != SCHEMA:
             return None
         # Require a real boolean: a wrong type must not pass for False, which frees the lease.
-        return typed(_adapter(), found) if isinstance(found.get("held"), bool) else None
+        return typed(LeaseRecord, found) if isinstance(found.get("held"), bool) else None
     except Unreadable:
         return None

@@ -10,8 +10,7 @@ from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import Annotated, Literal
 
-from annotated_types import MaxLen
-
+from holdfast.model.checked import Length
 from holdfast.model.part_details import NOTHING, Details
 from holdfast.model.proof import Proof
 from holdfast.model.values import Count, Line, Lines, Moment, Number, Text
@@ -123,7 +122,7 @@ class Relation:
         return f"{self.schema}.{self.name}"
 
 
-Ancestors = Annotated[tuple[Relation, ...], MaxLen(100)]
+Ancestors = Annotated[tuple[Relation, ...], Length(at_most=100)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from annotated_types import Ge, MaxLen
-
 from holdfast.model.backup import BACKUP_NAME, JOB_NAME
+from holdfast.model.checked import Length, Range
 from holdfast.model.values import Count, Line, Moment, Number, Text
 
 MOST_ROWS = 200_000
@@ -109,7 +108,7 @@ def _counted(others: Sequence[ProofRow]) -> Iterator[ProofRow]:
             yield ProofRow(name=f"{number} other proofs", outcome=outcome, detail=detail)
 
 
-Seconds = Annotated[Number, Ge(0)]
+Seconds = Annotated[Number, Range(at_least=0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +156,8 @@ class DrillRecord:
     ended: Moment
     outcome: Literal[Outcome.PASSED, Outcome.FAILED]
     server: Line = ""
-    findings: Annotated[tuple[DrillFinding, ...], MaxLen(10_000)] = ()
-    rows: Annotated[tuple[ProofRow, ...], MaxLen(MOST_ROWS)] = ()
+    findings: Annotated[tuple[DrillFinding, ...], Length(at_most=10_000)] = ()
+    rows: Annotated[tuple[ProofRow, ...], Length(at_most=MOST_ROWS)] = ()
     seconds: DrillSeconds = field(default_factory=DrillSeconds)
     reached: Moment | None = None
     plain_bytes: Count = 0

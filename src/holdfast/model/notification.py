@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
-from annotated_types import MaxLen
-
+from holdfast.model.checked import Length
 from holdfast.model.redaction import sanitized
 from holdfast.model.units import counted
 from holdfast.model.values import Count, Line, Moment, Number
@@ -44,14 +43,14 @@ class Event:
     host: Line
     at: Moment
     run_id: Line = ""
-    backups: Annotated[tuple[Line, ...], MaxLen(BACKUPS)] = ()
+    backups: Annotated[tuple[Line, ...], Length(at_most=BACKUPS)] = ()
     seconds: Number | None = None
     exit_code: Count = 0
     error: Line = ""
     hint: Line = ""
-    warnings: Annotated[tuple[Line, ...], MaxLen(WARNINGS)] = ()
+    warnings: Annotated[tuple[Line, ...], Length(at_most=WARNINGS)] = ()
     in_a_row: Count = 0
-    log: Annotated[tuple[Line, ...], MaxLen(LOG_LINES)] = ()
+    log: Annotated[tuple[Line, ...], Length(at_most=LOG_LINES)] = ()
     is_test: bool = False
 
     @property

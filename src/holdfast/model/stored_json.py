@@ -13,13 +13,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from holdfast.model.checked import Refused, form_of
 from holdfast.model.errors import ManifestInvalid
 from holdfast.model.values import MOST
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 Buffer = bytes | bytearray | memoryview
 
@@ -156,16 +154,26 @@ def parsed(data: Buffer | str, limits: Limits = RECORD, *, of_files: bool = Fals
     return value
 
 
-def typed(adapter: TypeAdapter[_T], value: object) -> _T:
-    """Validate `value` with `adapter`; raises `Unreadable`."""
-    from pydantic import ValidationError
-
+def typed(kind: type[_T], value: object) -> _T:
+    """Check that `value` is a record of this kind; raises `Unreadable`."""
     try:
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(_short(str(each)) for each in found["loc"])
-        raise Unreadable(f"{place or 'the document'}: {_short(found['msg'])}") from None
+        found: _T = form_of(kind).check(value)
+    except Refused as error:
+        first = error.faults[0]
+        place = ".".join(_short(str(each)) for each in first.place)
+        raise Unreadable(f"{place or 'the document'}: {_short(first.what)}") from None
+    return found
+
+
+def plain(record: object) -> dict[str, Any]:
+    """What `typed` reads as that record, for a document to be written."""
+    found: dict[str, Any] = form_of(type(record)).plainly(record)
+    return found
+
+
+def line_of(record: object) -> bytes:
+    """The record as JSON in one line, without its newline."""
+    return json.dumps(plain(record), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def as_text(said: str) -> str:

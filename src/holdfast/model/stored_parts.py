@@ -25,7 +25,7 @@ _OF_BLOB = {"plain_fingerprint": "sha256", "stored_fingerprint": "stored_sha256"
 
 
 def manifest_as_stored(body: Json, manifest: Manifest) -> Json:
-    """Turn `body`, the pydantic dump of `manifest`, into schema 2; changed in place."""
+    """Turn `body`, the plain form of `manifest`, into schema 2; changed in place."""
     body["proof"] = stored(manifest.proof)
     for each, part in zip(body["parts"], manifest.parts, strict=True):
         # Only the journal stores it.
@@ -40,7 +40,7 @@ def part_as_stored(body: Json, part: Part) -> Json:
 
 
 def manifest_as_printed(body: Json, manifest: Manifest) -> Json:
-    """Turn `body`, the pydantic dump of `manifest`, into schema 1; changed in place.
+    """Turn `body`, the plain form of `manifest`, into schema 1; changed in place.
 
     Its fingerprints of SHA-256 are empty for other algorithms. Those of schema 2 stand beside them.
     """
@@ -55,7 +55,7 @@ def manifest_as_printed(body: Json, manifest: Manifest) -> Json:
 
 
 def part_in_schema_1(body: Json, part: Part) -> Json:
-    """Turn `body`, the pydantic dump of `part`, into schema 1; changed in place."""
+    """Turn `body`, the plain form of `part`, into schema 1; changed in place."""
     return _rename(_with_details(body, part, Details.texts), _OF_PART)
 
 
@@ -86,7 +86,7 @@ def proof_from(value: object, schema: int) -> Proof:
 
 
 def part_from(value: object, schema: int) -> Json:
-    """One part without its members, as input of pydantic for a `Part`; raises `Unreadable`."""
+    """One part without its members, as input of `typed` for a `Part`; raises `Unreadable`."""
     found = _object(value) | {"members": ()}
     return _fingerprints(_details(found, schema), _OF_PART, schema)
 
@@ -102,7 +102,7 @@ def blob_from(value: object, schema: int) -> Json:
 
 
 def _details(found: Json, schema: int) -> Json:
-    """Read the details into their class of facts, which pydantic accepts unchanged."""
+    """Read the details into their class of facts, which `typed` accepts unchanged."""
     if "details" not in found:
         raise Unreadable("details: they are missing")
     read = details_in if schema > 1 else details_of_schema_1
@@ -127,7 +127,7 @@ def _fingerprints(found: Json, names: dict[str, str], schema: int) -> Json:
 
 
 def _of_schema_1(digits: object) -> object:
-    """Leave anything but a text for pydantic to refuse."""
+    """Leave anything but a text for `typed` to refuse."""
     return fingerprint_in(of_sha256(digits)) if isinstance(digits, str) else digits
 
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Self
 
-from annotated_types import Ge, Le, MaxLen, Predicate
+from holdfast.model.checked import Fits, Length, Range
 
 MOST = (1 << 63) - 1
 LARGEST = 1e18
 FIRST_YEAR, LAST_YEAR = 1970, 9998
-Count = Annotated[int, Ge(0), Le(MOST)]
-Number = Annotated[float, Ge(-LARGEST), Le(LARGEST)]
-Line = Annotated[str, MaxLen(4096)]
-Text = Annotated[str, MaxLen(1 << 20)]
-Lines = Annotated[tuple[Text, ...], MaxLen(10_000)]
+Count = Annotated[int, Range(at_least=0, at_most=MOST)]
+Number = Annotated[float, Range(at_least=-LARGEST, at_most=LARGEST)]
+Line = Annotated[str, Length(at_most=4096)]
+Text = Annotated[str, Length(at_most=1 << 20)]
+Lines = Annotated[tuple[Text, ...], Length(at_most=10_000)]
 
 
 def is_moment(at: datetime) -> bool:
@@ -33,7 +33,7 @@ def tells_moment(text: str) -> bool:
         return False
 
 
-Moment = Annotated[datetime, Predicate(is_moment)]
+Moment = Annotated[datetime, Fits(is_moment)]
 
 # Eighteen digits exceed the bytes of any disk.
 _WRITTEN = re.compile(r"([0-9]{1,18})-([0-9]{0,18})")
