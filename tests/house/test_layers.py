@@ -129,16 +129,12 @@ def test_an_import_that_no_floor_allows_is_refused(copied: Path, intruder: Intru
     assert intruder.told in answer.stdout
 
 
-# Types for values, which any module may use.
-EVERYWHERE = {"annotated_types", "pydantic", "pydantic_core"}
-
-
 def test_every_library_has_a_home() -> None:
     """A library that no contract names could be imported anywhere."""
     written = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     contracts = written["tool"]["importlinter"]["contracts"]
     homed = {each for contract in contracts for each in contract.get("forbidden_modules", ())}
-    assert libraries() <= homed | EVERYWHERE
+    assert libraries() <= homed
 
 
 def libraries() -> set[str]:

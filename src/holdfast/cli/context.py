@@ -69,7 +69,7 @@ class CommandWithExamples(TyperCommand):
 
 def size_option(text: str | int) -> int:
     """`256MiB` or `1GB` as bytes."""
-    from holdfast.config.values import parse_size  # pydantic, only where the option is used
+    from holdfast.config.values import parse_size  # only where the option is used
 
     return _parsed(parse_size, text)
 
@@ -84,13 +84,12 @@ def duration_option(text: str | timedelta) -> timedelta:
 
 
 def _parsed(parse: Callable[[object], Value], text: object) -> Value:
-    from pydantic_core import PydanticCustomError
+    from holdfast.model.checked import Mistake
 
     try:
         return parse(text)
-    except PydanticCustomError as error:
-        hint = (error.context or {}).get("hint", "")
-        raise typer.BadParameter(f"{error.message()}: {hint}") from error
+    except Mistake as error:
+        raise typer.BadParameter(f"{error.what}: {error.hint}") from error
 
 
 JsonOption = Annotated[

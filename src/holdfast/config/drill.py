@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
-
-from holdfast.config.values import AbsolutePath, Duration, Strict, Text, problem
+from holdfast.config.values import AbsolutePath, Duration, Strict, Text
+from holdfast.model.checked import Mistake, Range
 from holdfast.model.drill import Check
 
 BUDGET = timedelta(hours=4)
@@ -23,19 +22,18 @@ class CheckSettings(Strict):
     not_empty: Literal[True] | None = None
     database: Text | None = None
 
-    @model_validator(mode="after")
-    def _is_one_question(self) -> Self:
+    def require_sound(self) -> None:
+        """A check asks one question, and gets one answer."""
         if sum(each is not None for each in (self.equals, self.newer_than, self.not_empty)) > 1:
-            raise problem(
+            raise Mistake(
                 "a check has several expected answers",
                 hint="give it one of equals, newer_than, not_empty; not_empty is the default",
             )
         if not self.check.may_be_select:
-            raise problem(
+            raise Mistake(
                 "the check is no SELECT",
                 hint="a check is one SELECT (or WITH, VALUES, TABLE) that changes nothing",
             )
-        return self
 
     @property
     def check(self) -> Check:
@@ -57,7 +55,7 @@ class DrillSettings(Strict):
 
     schedule: Text | None = None
     budget: Duration = BUDGET
-    memory_limit_mb: Annotated[int, Field(ge=64)] | None = None
+    memory_limit_mb: Annotated[int, Range(at_least=64)] | None = None
     folder: AbsolutePath | None = None
     user: Text | None = None
-    checks: Annotated[tuple[CheckSettings, ...], Field(strict=False)] = ()
+    checks: tuple[CheckSettings, ...] = ()

@@ -9,12 +9,11 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Self
-
-from pydantic import AfterValidator, Field, model_validator
+from typing import Annotated
 
 from holdfast.config.secret import SecretPath
-from holdfast.config.values import AbsolutePath, Strict, problem, shown
+from holdfast.config.values import AbsolutePath, Strict, shown
+from holdfast.model.checked import After, Mistake
 from holdfast.model.errors import ConfigInvalid
 
 # Bech32 of BIP 173: an age recipient has a checksum, so a typing error is found here and not at the
@@ -41,14 +40,14 @@ def _recipient(text: str) -> str:
     """The recipient as manifests list it: an SSH key without its comment."""
     if text.upper().startswith("AGE-SECRET-KEY-"):
         # Never shown: a secret does not belong in this file, and least of all in a log.
-        raise problem(
+        raise Mistake(
             "this is an identity, the private half of a recipient",
             hint="remove it from this file, create a new one, and write its age1... here",
         )
     plain = _plain(text)
     if plain is None:
         cause, hint = _refusal(text, "is not an age recipient (age1...)")
-        raise problem(f"{shown(text)} {cause}", hint=hint)
+        raise Mistake(f"{shown(text)} {cause}", hint=hint)
     return plain
 
 
@@ -146,7 +145,7 @@ def _readable(path: Path) -> Path:
     try:
         read_recipients(path)
     except ConfigInvalid as error:
-        raise problem(error.message, hint=error.hint) from error
+        raise Mistake(error.message, hint=error.hint) from error
     return path
 
 
@@ -158,29 +157,28 @@ def _public_key(text: str) -> str:
     # A key has one spelling: unused bits of the last Base64 character would allow others.
     spelled = PUBLIC_KEY_PREFIX + base64.b64encode(raw).decode()
     if text != spelled or len(raw) != PUBLIC_KEY_BYTES:
-        raise problem(
+        raise Mistake(
             f"{shown(text)} is not a public key ({PUBLIC_KEY_PREFIX}...)",
             hint="holdfast keys signing prints it with a new key, holdfast keys public at any time",
         )
     return text
 
 
-Recipient = Annotated[str, AfterValidator(_recipient)]
-RecipientsPath = Annotated[AbsolutePath, AfterValidator(_readable)]
-PublicKey = Annotated[str, AfterValidator(_public_key)]
+Recipient = Annotated[str, After(_recipient)]
+RecipientsPath = Annotated[AbsolutePath, After(_readable)]
+PublicKey = Annotated[str, After(_public_key)]
 
 
 class EncryptionSettings(Strict):
     """The public age recipients for which the parts of new backups are encrypted."""
 
-    recipients: Annotated[tuple[Recipient, ...], Field(strict=False)] = ()
+    recipients: tuple[Recipient, ...] = ()
     recipients_file: RecipientsPath | None = None
 
-    @model_validator(mode="after")
-    def _has_recipients(self) -> Self:
+    def require_sound(self) -> None:
+        """There is somebody to encrypt for."""
         if not self.recipients and self.recipients_file is None:
-            raise problem("it names no recipient", hint="add recipients: [age1...]")
-        return self
+            raise Mistake("it names no recipient", hint="add recipients: [age1...]")
 
     @property
     def everybody(self) -> tuple[str, ...]:
@@ -196,10 +194,9 @@ class AuthenticationSettings(Strict):
     """
 
     key_file: SecretPath | None = None
-    public_keys: Annotated[tuple[PublicKey, ...], Field(strict=False)] = ()
+    public_keys: tuple[PublicKey, ...] = ()
 
-    @model_validator(mode="after")
-    def _has_keys(self) -> Self:
+    def require_sound(self) -> None:
+        """There is a key."""
         if not self.public_keys and self.key_file is None:
-            raise problem("it names no key", hint="add a key_file, or public_keys: [ed25519:...]")
-        return self
+            raise Mistake("it names no key", hint="add a key_file, or public_keys: [ed25519:...]")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
-
-from holdfast.config.values import Duration, Strict, Text, problem, shown
+from holdfast.config.values import Duration, Strict, Text, shown
+from holdfast.model.checked import After, Before, Length, Mistake
 
 TIMEOUT = timedelta(minutes=1)
 
@@ -15,16 +14,16 @@ TIMEOUT = timedelta(minutes=1)
 def _program_first(run: tuple[str, ...]) -> tuple[str, ...]:
     # The PATH of a timer is not that of the operator's shell.
     if not run[0].startswith("/"):
-        raise problem(f"{shown(run[0])} is not an absolute path", hint="begin it with /")
+        raise Mistake(f"{shown(run[0])} is not an absolute path", hint="begin it with /")
     if any("\0" in each for each in run):
-        raise problem("an argument holds no null byte", hint="write it as the shell shows it")
+        raise Mistake("an argument holds no null byte", hint="write it as the shell shows it")
     return run
 
 
 def _as_mapping(value: Any) -> Any:
     """A list of arguments stands for a hook without further settings."""
     if isinstance(value, str):
-        raise problem(
+        raise Mistake(
             f"{shown(value)} is not a list of arguments",
             hint="no shell reads a hook: write [/PROGRAM, ARGUMENT, ...]",
         )
@@ -36,15 +35,15 @@ class HookSettings(Strict):
 
     run: Annotated[
         tuple[Text, ...],
-        Field(strict=False, min_length=1, max_length=100),
-        AfterValidator(_program_first),
+        Length(at_least=1, at_most=100),
+        After(_program_first),
     ]
     timeout: Duration = TIMEOUT
 
 
 Hooks = Annotated[
-    tuple[Annotated[HookSettings, BeforeValidator(_as_mapping)], ...],
-    Field(strict=False, max_length=20),
+    tuple[Annotated[HookSettings, Before(_as_mapping)], ...],
+    Length(at_most=20),
 ]
 
 

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-
 from holdfast.config.document import (
     Document,
     KeyPath,
@@ -24,27 +21,23 @@ from holdfast.config.document import (
 from holdfast.config.repositories import BucketSettings
 from holdfast.config.settings import JobSettings, Settings
 from holdfast.config.values import shown
+from holdfast.model.checked import Fault, Refused
 from holdfast.model.errors import ConfigInvalid
 
 SYSTEMD_ANALYZE = "systemd-analyze"
-
-KnownKeys = dict[int, frozenset[str]]
-"""The keys that each mapping of the document may have, by the mapping's `id`."""
 
 QUOTE = "put it in quotes"
 MAPPING = "must hold keys and values"
 
 PLAIN_WORDS: dict[str, tuple[str, str]] = {
     "missing": ("missing", "add this key"),
-    "string_type": ("must be text, not {input}", QUOTE),
-    "int_type": ("must be a whole number, not {input}", ""),
-    "string_too_short": ("must not be empty", ""),
-    "path_type": ("must be a path, not {input}", QUOTE),
-    "model_type": (MAPPING, "indent its keys below it"),
-    "model_attributes_type": (MAPPING, "indent its keys below it"),
-    "dict_type": (MAPPING, "indent its keys below it"),
-    "greater_than_equal": ("must be at least {ge}", ""),
-    "less_than_equal": ("must be at most {le}", ""),
+    "text": ("must be text, not {input}", QUOTE),
+    "whole": ("must be a whole number, not {input}", ""),
+    "short text": ("must not be empty", ""),
+    "path": ("must be a path, not {input}", QUOTE),
+    "mapping": (MAPPING, "indent its keys below it"),
+    "least": ("must be at least {least}", ""),
+    "most": ("must be at most {most}", ""),
 }
 
 
@@ -62,13 +55,12 @@ def load(path: Path) -> Settings:
     document = parse(_read(path))
     if document.data is None and document.problems:
         raise invalid(path, document.problems)
-    known: KnownKeys = {}
     problems = [*document.problems, *_dangling(document)]
     try:
-        settings = Settings.model_validate(document.data, context=known)
-    except ValidationError as error:
-        problems += explain(error.errors(include_url=False), document, known)
-        raise invalid(path, problems) from None  # pydantic's own words would only repeat ours
+        settings = Settings.read_from(document.data)
+    except Refused as error:
+        problems += explain(error.faults, document)
+        raise invalid(path, problems) from None  # it would only repeat ours
     if problems:
         raise invalid(path, problems)
     return settings
@@ -161,22 +153,22 @@ def _schedules(job: JobSettings) -> Iterator[tuple[KeyPath, str]]:
             yield where, schedule
 
 
-def explain(errors: Sequence[ErrorDetails], document: Document, known: KnownKeys) -> list[Problem]:
-    """The errors of pydantic as problems of the file; a misspelled key is reported once."""
+def explain(faults: Sequence[Fault], document: Document) -> list[Problem]:
+    """The faults as problems of the file; a misspelled key is reported once."""
     problems: list[Problem] = []
     missing: dict[KeyPath, Problem] = {}
     misspelled: set[KeyPath] = set()
-    for error in errors:
-        path, around = _written_path(error["loc"], document.data, error["type"])
-        if error["type"] == "extra_forbidden":
-            words = known.get(id(around), frozenset())
+    for fault in faults:
+        path = _written_path(fault, document.data)
+        if fault.kind == "unknown":
+            words = fault.said["known"]
             hint = did_you_mean(path[-1], words)
             problems.append(_problem(document, path, "unknown key", hint=hint))
             misspelled.update((*path[:-1], word) for word in nearest(path[-1], words))
             continue
-        below, what, hint = TELLERS.get(error["type"], _tell_plainly)(error)
+        below, what, hint = TELLERS.get(fault.kind, _tell_plainly)(fault)
         told = _problem(document, (*path, *below), what, hint=hint)
-        if error["type"] == "missing":
+        if fault.kind == "missing":
             missing[path] = told
         else:
             problems.append(told)
@@ -187,63 +179,53 @@ def _problem(document: Document, path: KeyPath, what: str, *, hint: str) -> Prob
     return Problem(line=document.line_of(path), where=".".join(path), what=what, hint=hint)
 
 
-def _written_path(loc: tuple[str | int, ...], data: Any, kind: str) -> tuple[KeyPath, Any]:
-    """`loc` without the steps that pydantic adds: names of union members, `[key]`.
-
-    Also returns the innermost mapping that contains the last step.
-    """
+def _written_path(fault: Fault, data: Any) -> KeyPath:
+    """The place of `fault` without the steps that the file leaves out."""
     path: list[str] = []
-    around = data
-    for position, step in enumerate(loc):
-        if isinstance(data, dict) and step in data:
-            path.append(str(step))
-            around, data = data, data[step]
-        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
+    for position, step in enumerate(fault.place):
+        in_list = isinstance(data, list) and isinstance(step, int) and step < len(data)
+        if in_list or (isinstance(data, dict) and step in data):
             path.append(str(step))
             data = data[step]
-        elif kind == "missing" and position == len(loc) - 1:
+        elif fault.kind == "missing" and position == len(fault.place) - 1:
             path.append(str(step))
-    return tuple(path), around
+    return tuple(path)
 
 
 Told = tuple[KeyPath, str, str]
 """A path below that of the error, the fault, and the hint."""
 
 
-def _tell_choice(error: ErrorDetails) -> Told:
-    choices = error["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-    what = f"{shown(error['input'])} is not one of {', '.join(choices)}"
-    return (), what, did_you_mean(str(error["input"]), choices)
+def _tell_choice(fault: Fault) -> Told:
+    choices = fault.said["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+    what = f"{shown(fault.value)} is not one of {', '.join(choices)}"
+    return (), what, did_you_mean(str(fault.value), choices)
 
 
-def _tell_wrong_kind(error: ErrorDetails) -> Told:
-    choices = error["ctx"]["expected_tags"].replace("'", "").split(", ")
-    tag = error["ctx"]["tag"]
+def _tell_wrong_kind(fault: Fault) -> Told:
+    choices = fault.said["expected"].replace("'", "").split(", ")
+    tag = str(fault.said["tag"])
     what = f"{shown(tag)} is not one of {', '.join(choices)}"
-    return (_discriminator(error),), what, did_you_mean(tag, choices)
+    return (fault.said["name"],), what, did_you_mean(tag, choices)
 
 
-def _tell_no_kind(error: ErrorDetails) -> Told:
-    return (_discriminator(error),), "missing", "add this key"
+def _tell_no_kind(fault: Fault) -> Told:
+    return (fault.said["name"],), "missing", "add this key"
 
 
-def _discriminator(error: ErrorDetails) -> str:
-    return str(error["ctx"]["discriminator"]).strip("'")
+def _tell_ours(fault: Fault) -> Told:
+    return (), fault.what, fault.said["hint"]
 
 
-def _tell_ours(error: ErrorDetails) -> Told:
-    return (), error["ctx"]["what"], error["ctx"]["hint"]
+def _tell_plainly(fault: Fault) -> Told:
+    what, hint = PLAIN_WORDS.get(fault.kind, ("", ""))
+    told = what.format(input=shown(fault.value), **fault.said) if what else fault.what
+    return (), told, hint
 
 
-def _tell_plainly(error: ErrorDetails) -> Told:
-    what, hint = PLAIN_WORDS.get(error["type"], (error["msg"].lower(), ""))
-    return (), what.format(input=shown(error["input"]), **error.get("ctx", {})), hint
-
-
-TELLERS: dict[str, Callable[[ErrorDetails], Told]] = {
-    "literal_error": _tell_choice,
-    "enum": _tell_choice,
-    "union_tag_invalid": _tell_wrong_kind,
-    "union_tag_not_found": _tell_no_kind,
-    "holdfast": _tell_ours,
+TELLERS: dict[str, Callable[[Fault], Told]] = {
+    "choice": _tell_choice,
+    "tag": _tell_wrong_kind,
+    "no_tag": _tell_no_kind,
+    "mistake": _tell_ours,
 }

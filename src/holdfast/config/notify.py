@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
-
-from pydantic import BeforeValidator, Field, model_validator
 
 from holdfast.config.repositories import LOOPBACK
 from holdfast.config.secret import SecretSource
-from holdfast.config.values import AbsolutePath, Duration, Name, Strict, Text, problem, shown
+from holdfast.config.values import AbsolutePath, Duration, Name, Strict, Text, shown
+from holdfast.model.checked import Before, By, Length, Mistake, Range
 from holdfast.model.notification import Topic
 
 TIMEOUT = timedelta(seconds=10)
@@ -25,7 +24,7 @@ def _address(value: Any) -> Any:
     """Text is an address, a mapping says where the secret is."""
     if isinstance(value, str | dict):
         return value
-    raise problem(
+    raise Mistake(
         f"{shown(value)} is not an address",
         hint="write it in quotes, or name its place: {file: PATH}",
     )
@@ -35,8 +34,8 @@ def _topics(value: Any) -> Any:
     return frozenset(value) if isinstance(value, list) else value
 
 
-Address = Annotated[Text | SecretSource, BeforeValidator(_address)]
-On = Annotated[frozenset[Annotated[Topic, Field(strict=False)]], BeforeValidator(_topics)]
+Address = Annotated[Text | SecretSource, Before(_address)]
+On = Annotated[frozenset[Topic], Before(_topics)]
 
 
 class _Receiver(Strict):
@@ -50,28 +49,23 @@ class _Receiver(Strict):
     default_commands: ClassVar[tuple[str, ...]] = ()
 
     url: Address
-    on: Annotated[On, Field(min_length=1)] | None = None
-    after: Annotated[int, Field(ge=1, le=1000)] = 1
-    commands: Annotated[
-        tuple[Told, ...] | None,
-        Field(strict=False, min_length=1),
-    ] = None
+    on: Annotated[On, Length(at_least=1)] | None = None
+    after: Annotated[int, Range(at_least=1, at_most=1000)] = 1
+    commands: Annotated[tuple[Told, ...], Length(at_least=1)] | None = None
     include_log: bool = False
     timeout: Duration = TIMEOUT
 
-    @model_validator(mode="before")
     @classmethod
-    def _on_is_a_word(cls, data: Any) -> Any:
+    def rewritten(cls, data: Any) -> Any:
         """YAML 1.1 reads the key `on` as true, and so does Ansible, which writes it as `true`."""
         if not isinstance(data, dict) or "on" in data or not {True, "true"} & data.keys():
             return data
         return {"on" if key in (True, "true") else key: value for key, value in data.items()}
 
-    @model_validator(mode="after")
-    def _is_bounded(self) -> Self:
+    def require_sound(self) -> None:
+        """Nobody waits long for a receiver."""
         if self.timeout > LONGEST_TIMEOUT:
-            raise problem("a timeout above 1m is too long for a notification", hint="1m or less")
-        return self
+            raise Mistake("a timeout above 1m is too long for a notification", hint="1m or less")
 
     @property
     def topics(self) -> frozenset[Topic]:
@@ -88,23 +82,23 @@ class _HttpReceiver(_Receiver):
     ca_file: AbsolutePath | None = None
     plain_http: bool = False
 
-    @model_validator(mode="after")
-    def _is_safe(self) -> Self:
+    def require_sound(self) -> None:
+        """Nothing is sent in the clear unless the file says so."""
+        super().require_sound()
         if not isinstance(self.url, str):
-            return self
+            return
         try:
             url = urlsplit(self.url)
             is_address = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
         except ValueError:
             is_address = False
         if not is_address:
-            raise problem("its url is not an address", hint="write https://HOST/PATH")
+            raise Mistake("its url is not an address", hint="write https://HOST/PATH")
         if url.scheme == "http" and url.hostname not in LOOPBACK and not self.plain_http:
-            raise problem(
+            raise Mistake(
                 "http sends notifications in the clear",
                 hint="write https://, or add plain_http: true",
             )
-        return self
 
 
 class PingSettings(_HttpReceiver):
@@ -141,21 +135,17 @@ class AppriseSettings(_Receiver):
         return data
 
 
-ReceiverSettings = Annotated[
-    PingSettings | WebhookSettings | AppriseSettings, Field(discriminator="kind")
-]
+ReceiverSettings = Annotated[PingSettings | WebhookSettings | AppriseSettings, By("kind")]
 Receivers = dict[Name, ReceiverSettings]
 
 
 def _none_or_receiver(value: Any) -> Any:
     if value is True or (isinstance(value, str | int) and value is not False):
-        raise problem(
+        raise Mistake(
             f"{shown(value)} is not a receiver", hint="write its settings, or false to leave it out"
         )
     return value
 
 
-JobReceivers = dict[
-    Name, Annotated[ReceiverSettings | Literal[False], BeforeValidator(_none_or_receiver)]
-]
+JobReceivers = dict[Name, Annotated[ReceiverSettings | Literal[False], Before(_none_or_receiver)]]
 """A job adds receivers to those of all jobs, or replaces them by name; false leaves one out."""

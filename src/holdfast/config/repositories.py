@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
-
-from pydantic import AfterValidator, Field, model_validator
 
 from holdfast.config.encryption import AuthenticationSettings, EncryptionSettings
 from holdfast.config.secret import SecretSource
-from holdfast.config.values import AbsolutePath, Duration, LeaseTime, Size, Strict, Text, problem
+from holdfast.config.values import AbsolutePath, Duration, LeaseTime, Size, Strict, Text
+from holdfast.model.checked import After, By, Mistake, Range
 from holdfast.model.errors import ConfigInvalid
 
 UPLOADS = 8
@@ -23,12 +22,12 @@ LEASE_TIME = timedelta(seconds=90)
 _BEGIN_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
-Lines = Annotated[tuple[Text, ...], Field(strict=False)]
+Lines = tuple[Text, ...]
 
 
 def _prefix(value: str) -> str:
     if any(part in ("", ".", "..") for part in value.split("/")):
-        raise problem(f"'{value}' is not a plain prefix", hint="write it like db1 or team/db1")
+        raise Mistake(f"'{value}' is not a plain prefix", hint="write it like db1 or team/db1")
     return value
 
 
@@ -39,23 +38,23 @@ def _endpoint(value: str) -> str:
     except ValueError:
         is_address = False
     if not is_address:
-        raise problem(
+        raise Mistake(
             f"'{value}' is not an address", hint="write https://HOST or https://HOST:PORT"
         )
     if url.username or url.password or url.query or url.fragment:
-        raise problem("an endpoint must not hold a login", hint="use the settings for keys")
+        raise Mistake("an endpoint must not hold a login", hint="use the settings for keys")
     return value.rstrip("/")
 
 
-Prefix = Annotated[str, AfterValidator(_prefix)]
-Endpoint = Annotated[str, AfterValidator(_endpoint)]
+Prefix = Annotated[str, After(_prefix)]
+Endpoint = Annotated[str, After(_endpoint)]
 
 
 class StoreSettings(Strict):
     """The settings of every kind of repository; hosts that share one should use the same."""
 
     lease_time: LeaseTime = LEASE_TIME
-    repository_slots: Annotated[int, Field(ge=1, le=1000)] | None = None
+    repository_slots: Annotated[int, Range(at_least=1, at_most=1000)] | None = None
     encryption: EncryptionSettings | None = None
     authentication: AuthenticationSettings | None = None
 
@@ -67,7 +66,7 @@ class Transfers(StoreSettings):
     second for all uploads of a run together. `request_timeout` is how long a store may be silent.
     """
 
-    upload_concurrency: Annotated[int, Field(ge=1, le=64)] = UPLOADS
+    upload_concurrency: Annotated[int, Range(at_least=1, at_most=64)] = UPLOADS
     upload_rate: Size | None = None
     request_timeout: Duration = REQUEST_TIMEOUT
 
@@ -87,19 +86,18 @@ class BucketSettings(Transfers):
     """
 
     prefix: Prefix = ""
-    part_size: Annotated[Size, Field(ge=SMALLEST_PART_BYTES)] = PART_BYTES
+    part_size: Annotated[Size, Range(at_least=SMALLEST_PART_BYTES)] = PART_BYTES
     endpoint: Endpoint = ""
     plain_http: bool = False
     ca_file: AbsolutePath | None = None
 
-    @model_validator(mode="after")
-    def _is_safe(self) -> Self:
+    def require_sound(self) -> None:
+        """Backups travel encrypted unless the file says otherwise."""
         url = urlsplit(self.endpoint)
         if url.scheme == "http" and url.hostname not in LOOPBACK and not self.plain_http:
-            raise problem(
+            raise Mistake(
                 "http sends backups unencrypted", hint="write https://, or add plain_http: true"
             )
-        return self
 
     def authorities(self) -> Path | None:
         """`ca_file` after a check, before the store is contacted; raises `ConfigInvalid`."""
@@ -121,13 +119,13 @@ class S3Settings(BucketSettings):
     secret_key: SecretSource | None = None
     session_token: SecretSource | None = None
 
-    @model_validator(mode="after")
-    def _is_whole(self) -> Self:
+    def require_sound(self) -> None:
+        """Keys and token belong together."""
+        super().require_sound()
         if (self.access_key is None) != (self.secret_key is None):
-            raise problem("a key and its secret belong together", hint="name both or none")
+            raise Mistake("a key and its secret belong together", hint="name both or none")
         if self.session_token and not self.access_key:
-            raise problem("a session token needs both keys", hint="name access_key and secret_key")
-        return self
+            raise Mistake("a session token needs both keys", hint="name access_key and secret_key")
 
 
 class GcsSettings(BucketSettings):
@@ -147,11 +145,11 @@ class AzureSettings(BucketSettings):
     account_key: SecretSource | None = None
     sas_token: SecretSource | None = None
 
-    @model_validator(mode="after")
-    def _has_one_login(self) -> Self:
+    def require_sound(self) -> None:
+        """There is one login at the most."""
+        super().require_sound()
         if self.account_key and self.sas_token:
-            raise problem("two logins are named", hint="name either account_key or sas_token")
-        return self
+            raise Mistake("two logins are named", hint="name either account_key or sas_token")
 
 
 class SftpSettings(Transfers):
@@ -159,7 +157,7 @@ class SftpSettings(Transfers):
 
     kind: Literal["sftp"]
     host: Text
-    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    port: Annotated[int, Range(at_least=1, at_most=65535)] = 22
     user: Text
     path: AbsolutePath
     host_keys: Lines = ()
@@ -168,21 +166,20 @@ class SftpSettings(Transfers):
     passphrase: SecretSource | None = None
     password: SecretSource | None = None
 
-    @model_validator(mode="after")
-    def _knows_both_sides(self) -> Self:
+    def require_sound(self) -> None:
+        """The server's key is known, and so is the way to log in."""
         if bool(self.host_keys) == bool(self.known_hosts):
-            raise problem(
+            raise Mistake(
                 "the server's key must be named in exactly one place",
                 hint="write host_keys: [ssh-ed25519 AAAA...], or name a known_hosts file",
             )
         if (self.private_key is None) == (self.password is None):
-            raise problem("exactly one login is needed", hint="name either private_key or password")
-        return self
+            raise Mistake("exactly one login is needed", hint="name either private_key or password")
 
 
 RepositorySettings = Annotated[
     LocalSettings | S3Settings | GcsSettings | AzureSettings | SftpSettings,
-    Field(discriminator="kind"),
+    By("kind"),
 ]
 
 

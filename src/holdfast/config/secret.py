@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import grp
 import os
+import re
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, model_validator
-
-from holdfast.config.values import AbsolutePath, Strict, Text, problem
+from holdfast.config.values import AbsolutePath, Strict, Text
+from holdfast.model.checked import After, Matching, Mistake
 from holdfast.model.errors import ConfigInvalid
 from holdfast.runtime.files import new_file
 
 GROUP = "holdfast"
 # No permissions for others; the group may only read.
 FORBIDDEN_BITS = 0o037
+_CREDENTIAL = re.compile(r"^[A-Za-z0-9._-]+$")
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 _HINT = "password_file names a file that holds nothing but the password"
 
@@ -126,28 +127,27 @@ def _private_file(path: Path) -> Path:
     try:
         require_private(path)
     except NotPrivate as error:
-        raise problem(error.what, hint=error.hint) from error
+        raise Mistake(error.what, hint=error.hint) from error
     return path
 
 
-SecretPath = Annotated[AbsolutePath, AfterValidator(_private_file)]
+SecretPath = Annotated[AbsolutePath, After(_private_file)]
 
 
 class SecretSource(Strict):
     """The place of a secret: a systemd credential, a private file or an environment variable."""
 
-    credential: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
+    credential: Annotated[str, Matching(_CREDENTIAL)] | None = None
     file: SecretPath | None = None
     environment: Text | None = None
 
-    @model_validator(mode="after")
-    def _is_one(self) -> Self:
+    def require_sound(self) -> None:
+        """A secret is in one place."""
         if len([each for each in (self.credential, self.file, self.environment) if each]) != 1:
-            raise problem(
+            raise Mistake(
                 "a secret must be in exactly one place",
                 hint="name it as one of {credential: NAME}, {file: PATH}, {environment: NAME}",
             )
-        return self
 
 
 def secret_of(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from typing import Annotated, Any, Literal
 
 from holdfast.config.drill import DrillSettings
 from holdfast.config.hooks import HooksSettings
@@ -23,10 +22,11 @@ from holdfast.config.values import (
     Size,
     Strict,
     Text,
-    problem,
+    made,
     shown,
 )
 from holdfast.model.backup import CODEC_OF, Codec, Compressor
+from holdfast.model.checked import Before, Mistake, Range
 from holdfast.model.suspicion import Suspicion
 
 FingerprintKind = Literal["blake3", "sha256"]
@@ -56,7 +56,7 @@ class SessionsSettings(Strict):
     socket: AbsolutePath = SESSION_SOCKET
     group: Text | None = None
     admin_group: Text | None = None
-    per_server: Annotated[int, Field(ge=1, le=1000)] = 4
+    per_server: Annotated[int, Range(at_least=1, at_most=1000)] = 4
     longest: Duration = timedelta(days=1)
 
 
@@ -67,38 +67,39 @@ class CompressionSettings(Strict):
     processors of a database host busy for hours to save a few percent.
     """
 
-    program: Annotated[Compressor, Field(strict=False)] | None = None
-    codec: Annotated[Codec, Field(strict=False, validate_default=True)] = Codec.ZSTD
+    program: Compressor | None = None
+    codec: Codec = Codec.ZSTD
     level: int | None = None
     level_cap: int | None = None
 
-    @model_validator(mode="before")
     @classmethod
-    def _codec_of_program(cls, data: Any) -> Any:
+    def rewritten(cls, data: Any) -> Any:
         """The program determines the codec, if only the program is given."""
         if isinstance(data, dict) and "codec" not in data and data.get("program") in CODEC_OF:
             return data | {"codec": CODEC_OF[data["program"]]}
         return data
 
-    @field_validator("codec")
     @classmethod
-    def _suits_program(cls, codec: Codec, info: ValidationInfo) -> Codec:
-        program = info.data.get("program")
+    def suited(cls, value: Any, key: str, before: Mapping[str, Any], /) -> Any:
+        """The codec suits the program, and the level the codec."""
+        if key == "codec":
+            cls._require_codec(value, before.get("program"))
+        if key == "level" and value is not None and "codec" in before:
+            cls._require_level(value, before["codec"])
+        return value
+
+    @staticmethod
+    def _require_codec(codec: Codec, program: Compressor | None) -> None:
         if program is not None and CODEC_OF[program] is not codec:
-            raise problem(
+            raise Mistake(
                 f"{program} does not write {codec}", hint=f"leave it out, or {CODEC_OF[program]}"
             )
-        return codec
 
-    @field_validator("level")
-    @classmethod
-    def _suits_codec(cls, level: int | None, info: ValidationInfo) -> int | None:
-        if level is None or "codec" not in info.data:
-            return level
-        low, high = LEVELS[info.data["codec"]]
+    @staticmethod
+    def _require_level(level: int, codec: Codec) -> None:
+        low, high = LEVELS[codec]
         if not low <= level <= high:
-            raise problem(f"{level} is not a level of this codec", hint=f"from {low} to {high}")
-        return level
+            raise Mistake(f"{level} is not a level of this codec", hint=f"from {low} to {high}")
 
     @property
     def effective_level(self) -> int:
@@ -140,7 +141,7 @@ def parse_share(value: Any) -> float:
     """`50%` as 0.5, above zero."""
     match = _SHARE.fullmatch(value) if isinstance(value, str) else None
     if match is None or int(match[1]) == 0:
-        raise problem(f"{shown(value)} is not a share", hint="write a percentage: 50%")
+        raise Mistake(f"{shown(value)} is not a share", hint="write a percentage: 50%")
     return int(match[1]) / 100
 
 
@@ -152,12 +153,12 @@ def _off(value: Any) -> Any:
 class SuspicionSettings(Strict):
     """When a good backup is reported as suspicious: see `model.suspicion`."""
 
-    share: Annotated[float, BeforeValidator(parse_share)] = 0.5
+    share: Annotated[float, Before(parse_share)] = 0.5
     smallest: Size = 16 << 20
-    of_last: Annotated[int, Field(ge=3, le=50)] = 7
+    of_last: Annotated[int, Range(at_least=3, at_most=50)] = 7
 
 
-OrOff = Annotated[SuspicionSettings | Literal["off"], BeforeValidator(_off)]
+OrOff = Annotated[SuspicionSettings | Literal["off"], Before(_off)]
 
 
 class JobSettings(Strict):
@@ -171,37 +172,42 @@ class JobSettings(Strict):
 
     source: SourceSettings
     repository: Name
-    mirrors: Annotated[tuple[Name, ...], Field(strict=False)] = ()
-    compression: CompressionSettings = CompressionSettings()
+    mirrors: tuple[Name, ...] = ()
+    compression: CompressionSettings = made(CompressionSettings)
     fingerprint: FingerprintKind | None = None
     max_concurrent_processes: Processes = None
     schedule: Text | None = None
-    verify: VerifySettings = VerifySettings()
-    retention: RetentionSettings = RetentionSettings()
+    verify: VerifySettings = made(VerifySettings)
+    retention: RetentionSettings = made(RetentionSettings)
     overlap: Literal["skip", "wait"] = "skip"
     wait_at_most: Duration = TIMEOUT
     timeout: Duration = TIMEOUT
     stall_timeout: Duration = STALL_TIMEOUT
-    memory_limit_mb: Annotated[int, Field(ge=1)] | None = None
+    memory_limit_mb: Annotated[int, Range(at_least=1)] | None = None
     max_rate: Size | None = None
-    pause_above_load: Annotated[float, Field(gt=0, strict=False)] | None = None
+    pause_above_load: Annotated[float, Range(above=0)] | None = None
     pause_above_lag: Duration | None = None
-    attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    attempts: Annotated[int, Range(at_least=1, at_most=20)] = 3
     blob_grace: Duration = BLOB_GRACE
-    overlap_alarm: Annotated[int, Field(ge=1, le=50)] = 3
+    overlap_alarm: Annotated[int, Range(at_least=1, at_most=50)] = 3
     resumable: bool = False
     checksums: bool | Literal["auto"] = "auto"
-    drill: DrillSettings = DrillSettings()
+    drill: DrillSettings = made(DrillSettings)
     suspicion: OrOff | None = None
-    hooks: HooksSettings = HooksSettings()
-    notify: JobReceivers = Field(default_factory=dict)
+    hooks: HooksSettings = made(HooksSettings)
+    notify: JobReceivers = made(dict)
     overdue_after: Duration | None = None
 
-    @model_validator(mode="after")
-    def _suits_mirrors(self) -> Self:
+    def require_sound(self) -> None:
+        """The source, its compression and its mirrors go together."""
+        self._require_suited_mirrors()
+        self._require_snapshot()
+        self._require_pipes()
+
+    def _require_suited_mirrors(self) -> None:
         """Refuse duplicates, and settings that reuse stored objects: a mirror may lack those."""
         if len({self.repository, *self.mirrors}) <= len(self.mirrors):
-            raise problem(
+            raise Mistake(
                 "a mirror is named twice", hint="name each repository once: repository, mirrors"
             )
         external = isinstance(self.source, PostgresSettings) and self.source.blobs == "external"
@@ -212,33 +218,28 @@ class JobSettings(Strict):
             ("incremental", changes),
         ):
             if self.mirrors and is_set:
-                raise problem(
+                raise Mistake(
                     f"'{key}' cannot be used with mirrors",
                     hint="leave one of them out; holdfast copy copies backups to a second"
                     " repository",
                 )
-        return self
 
-    @model_validator(mode="after")
-    def _has_a_snapshot(self) -> Self:
+    def _require_snapshot(self) -> None:
         """Refuse checksums unless holdfast itself reads rows, and so knows the snapshot."""
         source = self.source
         if self.checksums is True and (source.engine, source.method) != ("native", "logical"):
-            raise problem(
+            raise Mistake(
                 f"'checksums: true' is not for engine {source.engine}, method {source.method}",
                 hint="leave it out, or use engine native, method logical",
             )
-        return self
 
-    @model_validator(mode="after")
-    def _has_pipes(self) -> Self:
+    def _require_pipes(self) -> None:
         """Refuse a compression program unless a dump program's output can be piped through it."""
         if self.compression.program is not None and not _dumps(self.source):
-            raise problem(
+            raise Mistake(
                 "'compression.program' is only for kind mysql with engine tools",
                 hint="leave program out: holdfast compresses itself",
             )
-        return self
 
 
 def _dumps(source: PostgresSettings | MysqlSettings) -> bool:
@@ -254,23 +255,22 @@ class Settings(Strict):
     state_directory: AbsolutePath = STATE_DIRECTORY
     metrics_directory: AbsolutePath | None = None
     fingerprint: FingerprintKind = "blake3"
-    sessions: SessionsSettings = SessionsSettings()
-    suspicion: OrOff = SuspicionSettings()
-    notify: Receivers = Field(default_factory=dict)
+    sessions: SessionsSettings = made(SessionsSettings)
+    suspicion: OrOff = made(SuspicionSettings)
+    notify: Receivers = made(dict)
     repositories: dict[Name, RepositorySettings]
     jobs: dict[Name, JobSettings]
 
-    @model_validator(mode="after")
-    def _mirrors_are_sealed_alike(self) -> Self:
+    def require_sound(self) -> None:
+        """The mirrors of a job are encrypted like its repository."""
         for name, job in self.jobs.items():
             stores = [self.repositories.get(each) for each in (job.repository, *job.mirrors)]
             sealed = [each.encryption for each in stores if each is not None]
             if any(each != sealed[0] for each in sealed):
-                raise problem(
+                raise Mistake(
                     f"the mirrors of job '{name}' have another encryption than its repository",
                     hint="mirrors hold the same bytes: give them the same encryption",
                 )
-        return self
 
     def suspicion_of(self, job: str) -> Suspicion | None:
         """When a backup of that job is suspicious: its own keys before those for all jobs."""
@@ -279,6 +279,5 @@ class Settings(Strict):
         common = SuspicionSettings() if self.suspicion == "off" else self.suspicion
         if own == "off" or (own is None and self.suspicion == "off"):
             return None
-        keys = own.model_dump(exclude_unset=True) if own is not None else {}
-        rule = common.model_copy(update=keys)
+        rule = common.altered(**own.written) if own is not None else common
         return Suspicion(share=rule.share, smallest_bytes=rule.smallest, of_last=rule.of_last)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
-
 from holdfast.config.secret import SecretPath
-from holdfast.config.values import Duration, Size, Strict, problem
+from holdfast.config.values import Duration, Size, Strict
+from holdfast.model.checked import After, By, Length, Mistake, Range
 
 # YAML has only lists, so accept one; it becomes a tuple, which nothing can change.
-Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
+Patterns = tuple[Annotated[str, Length(at_least=1)], ...]
 Method = Literal["logical", "physical"]
 
 BLOB_BYTES = 1 << 20
@@ -38,7 +37,7 @@ _CONNINFO_PASSWORD = re.compile(r"(?:^|\s)(?:password|sslpassword)\s*=", re.IGNO
 
 def _without_password(dsn: str) -> str:
     if _holds_password(dsn):
-        raise problem(
+        raise Mistake(
             "a dsn must not hold a password: this file and the logs would show it",
             hint="write it into a file of mode 0640 and name that in password_file",
         )
@@ -54,11 +53,11 @@ def _holds_password(dsn: str) -> bool:
 
 
 def mysql_url(dsn: str, *, needs_database: bool) -> str:
-    """`dsn` unchanged, if it is a URL of a MySQL server; raises a `problem` otherwise."""
+    """`dsn` unchanged, if it is a URL of a MySQL server; raises `Mistake` otherwise."""
     url = _split(dsn)
     is_whole = url.path.strip("/") or not needs_database
     if url.scheme not in ("mysql", "mariadb") or not is_whole:
-        raise problem(
+        raise Mistake(
             "it is not a URL with a database",
             hint="mysql://holdfast@localhost/DATABASE?unix_socket=/run/mysqld/mysqld.sock",
         )
@@ -69,10 +68,10 @@ def _split(dsn: str) -> SplitResult:
     try:
         return urlsplit(dsn)
     except ValueError as error:
-        raise problem(f"it is not a URL: {error}") from error
+        raise Mistake(f"it is not a URL: {error}") from error
 
 
-Dsn = Annotated[str, Field(min_length=1), AfterValidator(_without_password)]
+Dsn = Annotated[str, Length(at_least=1), After(_without_password)]
 
 # How a PostgreSQL server is read: engine and method.
 _ROWS, _DUMPS = ("native", "logical"), ("tools", "logical")
@@ -117,20 +116,18 @@ class PostgresSettings(Strict):
     password_file: SecretPath | None = None
     session: Literal["own", "daemon"] = "own"
     checkpoint: Literal["fast", "spread"] = "fast"
-    incremental: Annotated[int, Field(ge=0, le=MOST_INCREMENTALS)] = 0
-    system_identifier: Annotated[int, Field(ge=1, lt=1 << 64)] | None = None
+    incremental: Annotated[int, Range(at_least=0, at_most=MOST_INCREMENTALS)] = 0
+    system_identifier: Annotated[int, Range(at_least=1, below=1 << 64)] | None = None
 
-    @model_validator(mode="after")
-    def _suits_engine(self) -> Self:
+    def require_sound(self) -> None:
         """Refuse a key that the chosen engine and method would silently ignore."""
         for key in POSTGRES_KEYS:
-            if key in self.model_fields_set and not self.knows(key):
+            if key in self.written and not self.knows(key):
                 engine, method = POSTGRES_KEYS[key][0]
-                raise problem(
+                raise Mistake(
                     f"'{key}' has no effect with engine {self.engine}, method {self.method}",
                     hint=f"leave it out, or use engine {engine}, method {method}",
                 )
-        return self
 
     @property
     def held_by_daemon(self) -> bool:
@@ -176,13 +173,14 @@ class MysqlSettings(Strict):
         """Always False: sessions of MySQL and MariaDB cannot be shared."""
         return False
 
-    @field_validator("dsn")
     @classmethod
-    def _names_a_database(cls, dsn: str, info: ValidationInfo) -> str:
-        return mysql_url(dsn, needs_database=info.data.get("databases") is None)
+    def suited(cls, value: Any, key: str, before: Mapping[str, Any], /) -> Any:
+        """The dsn names a database unless `databases` does."""
+        if key != "dsn":
+            return value
+        return mysql_url(value, needs_database=before.get("databases") is None)
 
-    @model_validator(mode="after")
-    def _suits_engine(self) -> Self:
+    def require_sound(self) -> None:
         """Refuse a key that the chosen engine would silently ignore."""
         foreign, remedy = MYSQL_KEYS_OF_OTHERS[self.engine]
         self._refuse(foreign, f"has no effect with engine {self.engine}", hint=remedy)
@@ -192,12 +190,11 @@ class MysqlSettings(Strict):
                 "has no effect with method physical",
                 hint="leave it out",
             )
-        return self
 
     def _refuse(self, keys: Iterable[str], why: str, *, hint: str) -> None:
         for key in keys:
-            if key in self.model_fields_set:
-                raise problem(f"'{key}' {why}", hint=hint)
+            if key in self.written:
+                raise Mistake(f"'{key}' {why}", hint=hint)
 
 
-SourceSettings = Annotated[PostgresSettings | MysqlSettings, Field(discriminator="kind")]
+SourceSettings = Annotated[PostgresSettings | MysqlSettings, By("kind")]

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    model_validator,
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    Self,
+    TypeVar,
+    dataclass_transform,
+    get_origin,
 )
-from pydantic_core import PydanticCustomError
 
 from holdfast.model.backup import JOB_NAME
+from holdfast.model.checked import (
+    After,
+    Before,
+    Check,
+    Fault,
+    Length,
+    Mistake,
+    Range,
+    Refused,
+    applied,
+    below,
+    form_of,
+    hints_of,
+    refused,
+)
+
+T = TypeVar("T")
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SIZES = {
@@ -43,33 +61,28 @@ LARGEST_BYTES = 1 << 62
 SHORTEST_LEASE, LONGEST_LEASE = timedelta(seconds=4), timedelta(days=7)
 
 
-def problem(what: str, *, hint: str = "") -> PydanticCustomError:
-    """An error that pydantic collects; braces in `what` are plain text."""
-    return PydanticCustomError("holdfast", "{what}", {"what": what, "hint": hint})
-
-
 def parse_duration(value: Any) -> timedelta:
     """`2h`, `90m`, `45s`, `1h30m`, as a time span above zero."""
     if not isinstance(value, str) or not _DURATION.fullmatch(value):
-        raise problem(
+        raise Mistake(
             f"{shown(value)} is not a duration", hint="write a number and a unit: 45s, 90m, 2h, 1d"
         )
     seconds = sum(int(number) * UNITS[unit] for number, unit in _DURATION_STEP.findall(value))
     if seconds == 0:
-        raise problem("a duration must be more than zero", hint="leave the key out")
+        raise Mistake("a duration must be more than zero", hint="leave the key out")
     if seconds > LONGEST.total_seconds():
-        raise problem(f"{shown(value)} is too long for a duration", hint="36500d at most")
+        raise Mistake(f"{shown(value)} is too long for a duration", hint="36500d at most")
     return timedelta(seconds=seconds)
 
 
 def _lease_time(span: timedelta) -> timedelta:
     if span < SHORTEST_LEASE:
-        raise problem(
+        raise Mistake(
             f"{span.total_seconds():g}s is too short for a lease_time",
             hint="write 4s or more: with less, a slow store would make a running host look dead",
         )
     if span > LONGEST_LEASE:
-        raise problem(
+        raise Mistake(
             f"{span.total_seconds():g}s is too long for a lease_time",
             hint="write 7d or less: after a host died, its job waits this long",
         )
@@ -84,11 +97,11 @@ def parse_size(value: Any) -> int:
     elif match:
         size_bytes = int(min(float(match[1]) * SIZES[match[2]], 2.0 * LARGEST_BYTES))
     else:
-        raise problem(f"{shown(value)} is not a size", hint="write 500MB, 64MiB or 1GiB")
+        raise Mistake(f"{shown(value)} is not a size", hint="write 500MB, 64MiB or 1GiB")
     if size_bytes <= 0:
-        raise problem("a size must be more than zero", hint="leave the key out")
+        raise Mistake("a size must be more than zero", hint="leave the key out")
     if size_bytes > LARGEST_BYTES:
-        raise problem(f"{shown(value)} is too large for a size", hint="leave the key out")
+        raise Mistake(f"{shown(value)} is too large for a size", hint="leave the key out")
     return size_bytes
 
 
@@ -96,7 +109,7 @@ def _auto_or_number(value: Any) -> int | None:
     if value == "auto":
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_PROCESSES:
-        raise problem(
+        raise Mistake(
             f"{shown(value)} is not a number of processes",
             hint=f"write auto, or a whole number from 1 to {MOST_PROCESSES}",
         )
@@ -105,18 +118,24 @@ def _auto_or_number(value: Any) -> int | None:
 
 def _name(value: str) -> str:
     if not JOB_NAME.fullmatch(value):
-        raise problem(
+        raise Mistake(
             f"{shown(value)} is not a name",
             hint="a name has a-z, 0-9, - and _, begins with a letter or digit, 63 at most",
         )
     return value
 
 
+def _path(value: Any) -> Path:
+    if isinstance(value, str | Path):
+        return Path(value)
+    raise refused("path", value, "input is not a valid path")
+
+
 def _absolute(path: Path) -> Path:
     if not path.is_absolute():
-        raise problem(f"'{path}' is not an absolute path", hint="begin it with /")
+        raise Mistake(f"'{path}' is not an absolute path", hint="begin it with /")
     if "\0" in str(path):
-        raise problem("a path holds no null byte", hint="write it as the shell shows it")
+        raise Mistake("a path holds no null byte", hint="write it as the shell shows it")
     return path
 
 
@@ -128,26 +147,167 @@ def shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-Text = Annotated[str, Field(min_length=1)]
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-LeaseTime = Annotated[Duration, AfterValidator(_lease_time)]
-Size = Annotated[int, BeforeValidator(parse_size)]
-Processes = Annotated[int | None, BeforeValidator(_auto_or_number)]
-Name = Annotated[str, AfterValidator(_name)]
-Count = Annotated[int, Field(ge=0, le=10_000)]
-AbsolutePath = Annotated[Path, Field(strict=False), AfterValidator(_absolute)]
+Text = Annotated[str, Length(at_least=1)]
+Duration = Annotated[timedelta, Before(parse_duration)]
+LeaseTime = Annotated[Duration, After(_lease_time)]
+Size = Annotated[int, Before(parse_size)]
+Processes = Annotated[int | None, Before(_auto_or_number)]
+Name = Annotated[str, After(_name)]
+Count = Annotated[int, Range(at_least=0, at_most=10_000)]
+AbsolutePath = Annotated[Path, Before(_path), After(_absolute)]
 
 
-class Strict(BaseModel):
-    """A mapping of the file: no key is ignored, no type is guessed, and values are frozen."""
+@dataclass(frozen=True, slots=True)
+class _Made(Generic[T]):
+    """A default that is made for each mapping which leaves the key out."""
 
-    # Built at the first use: `holdfast --help` should not wait for it.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
+    make: Callable[[], T]
 
-    @model_validator(mode="before")
+
+def made(make: Callable[[], T]) -> T:
+    """The default of a key that is made when it is needed: `hooks: Hooks = made(Hooks)`."""
+    default: Any = _Made(make)
+    return default  # type: ignore[no-any-return]  # as `dataclasses.field` does
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """One key that a mapping may have."""
+
+    name: str
+    check: Check
+    default: Any
+
+    @property
+    def is_needed(self) -> bool:
+        return self.default is Ellipsis
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(made,))
+class Strict:
+    """A mapping of the file, its keys as annotated attributes.
+
+    A subclass may rewrite what was written (`rewritten`), and check what the types cannot say:
+    a value beside those before it (`suited`), and the whole mapping (`require_sound`).
+    """
+
+    __slots__ = ("__dict__", "_written")
+
+    if TYPE_CHECKING:
+        # No key of the file.
+        _written: frozenset[str]
+
+    def __init__(self, **values: Any) -> None:
+        self._read(values)
+
     @classmethod
-    def _tell_known_keys(cls, data: Any, info: ValidationInfo) -> Any:
-        """Record the keys that this mapping may have, to explain an unknown key later."""
-        if isinstance(data, dict) and isinstance(info.context, dict):
-            info.context[id(data)] = frozenset(cls.model_fields)
+    def read_from(cls, value: Any) -> Self:
+        """The mapping in `value`; raises `Refused` with every fault in it."""
+        if isinstance(value, cls):
+            return value
+        found = object.__new__(cls)
+        found._read(value)
+        return found
+
+    @classmethod
+    def rewritten(cls, data: Any) -> Any:
+        """`data` as if it had been written in the usual way."""
         return data
+
+    @classmethod
+    def suited(cls, value: Any, _key: str, _before: Mapping[str, Any], /) -> Any:
+        """`value` of a key, which suits the values of the keys before it; raises `Mistake`."""
+        return value
+
+    def require_sound(self) -> None:
+        """Raise `Mistake` if values that are right by themselves do not go together."""
+
+    @property
+    def written(self) -> Mapping[str, Any]:
+        """The values of the keys that the file holds, without defaults."""
+        return {name: vars(self)[name] for name in self._written}
+
+    def altered(self, **values: Any) -> Self:
+        """A copy with other values, which are not checked."""
+        found = object.__new__(type(self))
+        vars(found).update(vars(self) | values)
+        object.__setattr__(found, "_written", self._written | values.keys())
+        return found
+
+    def _read(self, value: Any) -> None:
+        data = applied(self.rewritten, value)
+        if not isinstance(data, dict):
+            raise refused("mapping", data, "input should be a valid dictionary")
+        found, faults = self._values(data)
+        faults += _unknown(type(self), data)
+        if faults:
+            raise Refused(faults)
+        vars(self).update(found)
+        object.__setattr__(self, "_written", frozenset(data))
+        applied(lambda _data: self.require_sound(), data)
+
+    def _values(self, data: dict[Any, Any]) -> tuple[dict[str, Any], list[Fault]]:
+        found: dict[str, Any] = {}
+        faults: list[Fault] = []
+        for key in keys_of(type(self)):
+            name = key.name
+            if name not in data:
+                if key.is_needed:
+                    missing = Fault(kind="missing", value=data, what="missing", place=(name,))
+                    faults.append(missing)
+                else:
+                    default = key.default
+                    found[name] = default.make() if isinstance(default, _Made) else default
+                continue
+            try:
+                found[name] = applied(self.suited, key.check(data[name]), name, found)
+            except Refused as error:
+                faults += below(name, error)
+        return found, faults
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"'{name}' cannot be changed: settings are frozen")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self)))
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({values})"
+
+
+_KEYS: dict[Any, tuple[_Key, ...]] = {}
+
+
+def keys_of(kind: Any) -> tuple[_Key, ...]:
+    """The keys of a class and of those above it; built when the file first has such a mapping."""
+    if kind not in _KEYS:
+        _KEYS[kind] = tuple(_keys(kind))
+    return _KEYS[kind]
+
+
+def _keys(kind: Any) -> Iterator[_Key]:
+    return (
+        _Key(name, form_of(hint).check, getattr(kind, name, Ellipsis))
+        for name, hint in hints_of(kind).items()
+        if get_origin(hint) is not ClassVar
+    )
+
+
+def _unknown(kind: Any, data: dict[Any, Any]) -> list[Fault]:
+    known = frozenset(key.name for key in keys_of(kind))
+    faults: list[Fault] = []
+    for key, value in data.items():
+        if not isinstance(key, str):
+            faults.append(
+                Fault(kind="key", value=key, what="keys should be strings", place=(str(key),))
+            )
+        elif key not in known:
+            said = {"known": known}
+            faults.append(
+                Fault(kind="unknown", value=value, what="unknown key", place=(key,), said=said)
+            )
+    return faults

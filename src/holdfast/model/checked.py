@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import datetime
 from enum import Enum
-from functools import cache
 from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
@@ -114,7 +113,7 @@ def _length_of(value: Any, wanted: str, count: int) -> str:
     some = "s" if count != 1 else ""
     if isinstance(value, str):
         return f"string should have {wanted} {count} character{some}"
-    kind = type(value).__name__
+    kind = "tuple" if isinstance(value, tuple) else "value"
     return f"{kind} should have {wanted} {count} item{some} after validation, not {len(value)}"
 
 
@@ -196,10 +195,10 @@ def below(step: str | int, error: Refused) -> list[Fault]:
     ]
 
 
-def applied(act: Check, value: Any) -> Any:
+def applied(act: Callable[..., Any], value: Any, *beside: Any) -> Any:
     """What `act` returns; its `Mistake` becomes a fault of the value."""
     try:
-        return act(value)
+        return act(value, *beside)
     except Refused:
         raise
     except Mistake as error:
@@ -208,9 +207,18 @@ def applied(act: Check, value: Any) -> Any:
         raise refused("value", value, f"value error, {error}") from error
 
 
-@cache
 def form_of(kind: Any) -> Form[Any]:
     """The form of a type: a scalar, a list, a union, a record, or one of these with constraints."""
+    found = _BUILT.get(kind)
+    if found is None:
+        found = _BUILT[kind] = _form(kind)
+    return found
+
+
+_BUILT: dict[Any, Form[Any]] = {}
+
+
+def _form(kind: Any) -> Form[Any]:
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _annotated(inner[0], inner[1:])

@@ -124,7 +124,7 @@ def test_retention_reaches_the_job(settings: Settings) -> None:
 
 def test_the_run_id_is_random_and_that_of_the_lock(settings: Settings, tmp_path: Path) -> None:
     store = LocalSettings(kind="local", path=tmp_path)
-    settings = settings.model_copy(update={"repositories": {"main": store}})
+    settings = settings.altered(repositories={"main": store})
     first, second = (wiring.backup_context(settings, "shop", progress=FakeProgress()) for _ in "12")
     assert len(first.ownership.new_run_id()) == 32
     assert first.ownership.new_run_id() != second.ownership.new_run_id()
@@ -136,7 +136,7 @@ def test_the_run_id_is_random_and_that_of_the_lock(settings: Settings, tmp_path:
 
 def test_a_repository_with_slots_has_its_writers_counted(settings: Settings) -> None:
     store = LocalSettings(kind="local", path=Path("/srv"), repository_slots=2)
-    counted = settings.model_copy(update={"repositories": {"main": store}})
+    counted = settings.altered(repositories={"main": store})
     guard = wiring.backup_context(counted, "shop", progress=FakeProgress()).ownership.guard
     assert isinstance(guard, WritersGuard)
 
@@ -156,7 +156,7 @@ def test_a_path_is_no_job_to_drill(settings: Settings, name: str) -> None:
 
 def test_with_two_repositories_a_job_that_is_gone_is_unknown(settings: Settings) -> None:
     main = settings.repositories["main"]
-    two = settings.model_copy(update={"repositories": {"main": main, "other": main}})
+    two = settings.altered(repositories={"main": main, "other": main})
     with pytest.raises(UnknownJob, match="cannot find job 'bygone'"):
         reading.repository_of(two, "bygone")
 
@@ -255,11 +255,11 @@ def test_a_chunk_size_of_one_run_reaches_its_source_and_leaves_the_settings_alon
     settings: Settings,
 ) -> None:
     job = repositories.job_settings(settings, "shop")
-    before = job.model_dump()
+    before = dict(vars(job))
     source = wiring_sources.source_of(job, wiring_sources.SourceOptions(chunk_bytes=4096))
     assert isinstance(source, PostgresSource)
     assert source.chunk_bytes == 4096
-    assert job.model_dump() == before
+    assert vars(job) == before
 
 
 @pytest.mark.parametrize("name", ["artefacts", "cluster", "stock"])
