@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from holdfast.cli.program import run
+from holdfast.cli.invocation import run
 
 DONE = 0
 

@@ -10,8 +10,8 @@ from typing import Any, get_args
 import pytest
 import typer
 
-from holdfast.cli.program import program
 from holdfast.cli.telling import SILENT
+from holdfast.cli.typer_program import program
 from holdfast.config.notify import Told
 from tests.house.project import PROJECT
 from tests.house.words import documents

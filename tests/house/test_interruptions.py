@@ -30,7 +30,7 @@ ALLOWED = {
     # An interruption is the normal end of `wal receive`.
     ("cli/wal.py", "Interrupted"),
     # The outermost frame: reported with its exit code.
-    ("cli/program.py", "Reported"),
+    ("cli/invocation.py", "Reported"),
 }
 
 

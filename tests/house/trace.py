@@ -26,7 +26,7 @@ from typing import Any
 
 import holdfast
 from holdfast.cli import backup as command
-from holdfast.cli.program import run
+from holdfast.cli.invocation import run
 from holdfast.config.sources import PostgresSettings
 from holdfast.operations.backup import job
 from holdfast.runtime import kernel

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from holdfast.cli.program import program
+from holdfast.cli.typer_program import program
 
 # A setting that a server is given: archive_command = '/usr/local/bin/holdfast ...'.
 CALL = re.compile(r"= '/usr/local/bin/holdfast ([^']+)'$")

@@ -20,7 +20,7 @@ from typing import TextIO
 from typer.main import get_command
 
 import holdfast
-from holdfast.cli import main, program
+from holdfast.cli import main, typer_program
 from holdfast.config.sources import PostgresSettings
 from holdfast.wiring import sources as wiring_sources
 from tests.fakes.source import FakeSource, FakeTarget, table
@@ -54,7 +54,7 @@ def _load_everything() -> None:
     """Load all modules once, since imports take most of a command's time."""
     for module in pkgutil.walk_packages(holdfast.__path__, "holdfast."):
         importlib.import_module(module.name)
-    get_command(program.program([]))
+    get_command(typer_program.program([]))
     gc.freeze()
 
 

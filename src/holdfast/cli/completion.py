@@ -9,9 +9,7 @@ import os
 from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holdfast.config.settings import Settings
@@ -29,16 +27,16 @@ def words_so_far() -> list[str]:
     return next((os.environ[each].split()[1:] for each in WORDS if each in os.environ), [])
 
 
-def _completing(names: Names) -> Callable[[typer.Context, str], list[str]]:
+def _completing(names: Names) -> Callable[[Any, str], list[str]]:
     """Call `names` with the configuration of the command line; no names on any error."""
 
     @wraps(names)
-    def complete(context: typer.Context, incomplete: str) -> list[str]:
+    def complete(ctx: Any, incomplete: str) -> list[str]:
         from holdfast.config.load import load
         from holdfast.runtime.events import set_up_nothing
 
         set_up_nothing()
-        options = context.find_root().params
+        options = ctx.find_root().params
         try:
             settings = load(Path(options["config"]))
             found = names(settings, incomplete, options.get("repository") or "")
@@ -46,8 +44,8 @@ def _completing(names: Names) -> Callable[[typer.Context, str], list[str]]:
         except Exception:  # noqa: BLE001 - in the middle of a line there is nobody to tell
             return []
 
-    # typer reads these annotations to decide which arguments to pass.
-    complete.__annotations__ = {"context": typer.Context, "incomplete": str}
+    # typer reads these. It passes the context to `ctx`, whose own type would have to load typer.
+    complete.__annotations__ = {"ctx": Any, "incomplete": str}
     del complete.__wrapped__
     return complete
 

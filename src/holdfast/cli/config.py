@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.context import CommandWithExamples, JsonOption, acting_session_of, print_document
+from holdfast.cli.context import JsonOption, acting_session_of, print_document
+from holdfast.cli.parameters import Group
 
-commands = typer.Typer(help="Check a configuration file.", no_args_is_help=True)
+commands = Group(help="Check a configuration file.")
 
 # Typer must not check the path (`readable=False`): our own error has a code and a hint.
 File = Annotated[Path, typer.Argument(help="The file to check.", metavar="FILE", readable=False)]
@@ -24,7 +25,7 @@ holdfast config check /etc/holdfast/holdfast.yaml --json
 """
 
 
-@commands.command(cls=CommandWithExamples, epilog=EXAMPLES)
+@commands.command(examples=EXAMPLES)
 def check(context: typer.Context, file: File, *, as_json: JsonOption = False) -> None:
     """Check the configuration in FILE, and show every mistake with its line.
 

@@ -6,17 +6,15 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property, wraps
 from pathlib import Path
-from textwrap import indent
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
-
-import typer
-from typer.core import TyperCommand
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 from holdfast.cli import completion
+from holdfast.cli.parameters import Argument, Option
 from holdfast.cli.telling import Told, told
 from holdfast.model.errors import BackupNotFound, HoldfastError, UnknownJob
 from holdfast.runtime import streams
@@ -33,38 +31,12 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 Value = TypeVar("Value")
 Command = Callable[..., None]
-CONFIG = Path("/etc/holdfast/holdfast.yaml")
 
 
-class CommandWithExamples(TyperCommand):
-    """A command whose help ends with its examples (`epilog`), each on a line of its own.
+class Caller(Protocol):
+    """What each command gets first: the context of typer, or of `program`."""
 
-    typer would fold an epilog to the width of the terminal, and a folded line cannot be copied.
-    """
-
-    def __init__(
-        self,
-        *arguments: Any,
-        help: str | None,  # noqa: A002 - typer's name
-        epilog: str | None,
-        **options: Any,
-    ) -> None:
-        # One line per paragraph: typer would keep the line ends of a docstring on every terminal.
-        paragraphs = (" ".join(each.split()) for each in (help or "").split("\n\n"))
-        super().__init__(*arguments, help="\n\n".join(paragraphs), **options)
-        self.examples = epilog or ""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command, and tell the receivers of its job how it ended."""
-        # Whatever the program itself was called as.
-        above = f"{ctx.parent.info_name} " if ctx.parent and ctx.parent.parent else ""
-        with told(session_of(ctx), f"{above}{ctx.info_name}", ctx.params):
-            return super().invoke(ctx)
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help, and the examples below it."""
-        super().format_help(ctx, formatter)
-        formatter.write(f"\nExamples:\n\n{indent(self.examples, '  ')}")
+    obj: Any
 
 
 def size_option(text: str | int) -> int:
@@ -89,15 +61,17 @@ def _parsed(parse: Callable[[object], Value], text: object) -> Value:
     try:
         return parse(text)
     except Mistake as error:
+        import typer  # only for a mistake
+
         raise typer.BadParameter(f"{error.what}: {error.hint}") from error
 
 
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document (docs/json.md) instead of text.")
+    bool, Option("--json", help="Print one JSON document (docs/json.md) instead of text.")
 ]
 BackupId = Annotated[
     str,
-    typer.Argument(
+    Argument(
         help="JOB/20261120T020000Z-1a2b3c4d or JOB/latest.",
         metavar="BACKUP_ID",
         autocompletion=completion.backups,
@@ -105,13 +79,11 @@ BackupId = Annotated[
 ]
 Database = Annotated[
     str,
-    typer.Option(
-        "--database", metavar="NAME", help="The database for JOB/latest, if JOB has several."
-    ),
+    Option("--database", metavar="NAME", help="The database for JOB/latest, if JOB has several."),
 ]
 Identity = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--identity",
         metavar="FILE",
         readable=False,
@@ -121,13 +93,11 @@ Identity = Annotated[
 ]
 JobName = Annotated[
     str,
-    typer.Argument(
-        help="A job of the configuration.", metavar="JOB", autocompletion=completion.jobs
-    ),
+    Argument(help="A job of the configuration.", metavar="JOB", autocompletion=completion.jobs),
 ]
 SomeJob = Annotated[
     str | None,
-    typer.Argument(
+    Argument(
         help="A job of the configuration. Default: all jobs.",
         metavar="JOB",
         autocompletion=completion.jobs,
@@ -135,16 +105,14 @@ SomeJob = Annotated[
 ]
 ChunkSize = Annotated[
     int | None,
-    typer.Option(
+    Option(
         "--chunk-size",
         metavar="SIZE",
         parser=size_option,
         help="Split tables larger than this (256MiB, 1GiB) instead of the configured size.",
     ),
 ]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Only show what would be removed, and why.")
-]
+DryRun = Annotated[bool, Option("--dry-run", help="Only show what would be removed, and why.")]
 
 
 @dataclass(frozen=True)
@@ -163,6 +131,10 @@ class Session:
         from holdfast.config.load import load
 
         return load(self.config)
+
+    def telling(self, command: str, arguments: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Tell the receivers of the command's jobs how the block ends."""
+        return told(self, command, arguments)
 
     def jobs(self, chosen: str | None) -> list[str]:
         """The chosen job, or all jobs; raises `UnknownJob`."""
@@ -315,14 +287,14 @@ def _each(
     return found, errors
 
 
-def session_of(context: typer.Context) -> Session:
+def session_of(context: Caller) -> Session:
     session = context.obj
     if not isinstance(session, Session):
         raise TypeError("a command was called without its session")
     return session
 
 
-def acting_session_of(context: typer.Context) -> Session:
+def acting_session_of(context: Caller) -> Session:
     """The session of a command that is called for its effect: its text output is extra."""
     streams.code_is_the_answer()
     return session_of(context)
@@ -339,7 +311,7 @@ def print_document(command: str, content: dict[str, Any]) -> None:
 def end_unseen(unseen: Mapping[str, HoldfastError]) -> None:
     first = next(iter(unseen.values()), None)
     if first is not None:
-        raise typer.Exit(first.exit_code)
+        raise SystemExit(first.exit_code)
 
 
 def grouped(build: Callable[..., Any], *, name: str) -> Callable[[Command], Command]:

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.context import CommandWithExamples, JsonOption, print_document, session_of
+from holdfast.cli.context import JsonOption, print_document, session_of
+from holdfast.cli.parameters import Group
 
-commands = typer.Typer(help="Make the keys that encrypt and sign backups.", no_args_is_help=True)
+commands = Group(help="Make the keys that encrypt and sign backups.")
 
 NewFile = Annotated[Path, typer.Argument(help="The file to make.", metavar="FILE", readable=False)]
 KeyFile = Annotated[
@@ -26,7 +27,7 @@ holdfast keys identity /root/restore.key --json | jq -r .public_key
 """
 
 
-@commands.command(cls=CommandWithExamples, epilog=IDENTITY_EXAMPLES)
+@commands.command(examples=IDENTITY_EXAMPLES)
 def identity(context: typer.Context, file: NewFile, *, as_json: JsonOption = False) -> None:
     """Make an age identity in FILE, and print its recipient, the public half.
 
@@ -51,7 +52,7 @@ holdfast keys signing /etc/holdfast/signing.key --json | jq -r .public_key
 """
 
 
-@commands.command(cls=CommandWithExamples, epilog=SIGNING_EXAMPLES)
+@commands.command(examples=SIGNING_EXAMPLES)
 def signing(context: typer.Context, file: NewFile, *, as_json: JsonOption = False) -> None:
     """Make a key in FILE that signs manifests, and print its public half.
 
@@ -75,7 +76,7 @@ holdfast keys public /etc/holdfast/signing.key
 """
 
 
-@commands.command(cls=CommandWithExamples, epilog=PUBLIC_EXAMPLES)
+@commands.command(examples=PUBLIC_EXAMPLES)
 def public(context: typer.Context, file: KeyFile, *, as_json: JsonOption = False) -> None:
     """Print the public half of the key in FILE, an identity or a signing key."""
     from holdfast.wiring import keys

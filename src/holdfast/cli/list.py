@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import typer
-
 from holdfast.catalog.manifest import Failure
 from holdfast.catalog.manifest_index import Overview
 from holdfast.cli.context import (
+    Caller,
     JsonOption,
     Session,
     SomeJob,
@@ -80,9 +79,7 @@ holdfast list shop --json | jq -r '.backups[0].backup'
 """
 
 
-def list_backups(
-    context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False
-) -> None:
+def list_backups(context: Caller, job: SomeJob = None, *, as_json: JsonOption = False) -> None:
     """List finished backups of JOB, or of all repositories, newest first.
 
     VERIFIED shows what this host has done, RESTORED also what drills did; other hosts may have done

@@ -28,7 +28,7 @@ def main() -> None:
 
 def _run(arguments: list[str]) -> int:
     try:
-        from holdfast.cli.program import run
+        from holdfast.cli.invocation import run
 
         return run(arguments)
     except Exception as error:  # noqa: BLE001 - the outermost frame: told, and never swallowed

@@ -16,8 +16,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from holdfast.cli.context import CONFIG
-from holdfast.cli.program import program
+from holdfast.cli.program import CONFIG
+from holdfast.cli.typer_program import program
 from holdfast.config.settings import SESSION_SOCKET, STATE_DIRECTORY
 from holdfast.model import errors
 from holdfast.model.errors import HoldfastError, Reported

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from holdfast.cli.context import (
-    CommandWithExamples,
     JsonOption,
     Session,
     SomeJob,
     acting_session_of,
     print_document,
 )
+from holdfast.cli.parameters import Group
 from holdfast.cli.telling import INVOCATION, never_ended
 from holdfast.model.errors import HoldfastError, JobNeedsAttention, NotificationFailed
 from holdfast.runtime.clock import now
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from holdfast.operations.overdue import Overdue
     from holdfast.ports.notify import Begun, Message
 
-commands = typer.Typer(
-    name="notify",
+commands = Group(
     help="Test the receivers of notifications, and send waiting messages (docs/notifications.md).",
-    no_args_is_help=True,
 )
 
 TEST_EXAMPLES = """\
@@ -44,7 +42,7 @@ holdfast notify test shop --json
 """
 
 
-@commands.command("test", cls=CommandWithExamples, epilog=TEST_EXAMPLES)
+@commands.command("test", examples=TEST_EXAMPLES)
 def send_tests(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption = False) -> None:
     """Send a test message of each kind that a receiver of JOB (or of any job) asks for.
 
@@ -115,7 +113,7 @@ holdfast notify send --json
 """
 
 
-@commands.command(cls=CommandWithExamples, epilog=SEND_EXAMPLES)
+@commands.command(examples=SEND_EXAMPLES)
 def send(context: typer.Context, *, as_json: JsonOption = False) -> None:
     """Send waiting messages, and report runs that were killed and jobs that are overdue.
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli.context import (
-    CommandWithExamples,
     JsonOption,
     Session,
     acting_session_of,
@@ -16,6 +15,7 @@ from holdfast.cli.context import (
     print_document,
     session_of,
 )
+from holdfast.cli.parameters import Group
 from holdfast.cli.tables import Table, key, time_of, words
 from holdfast.ports.sessions import HeldKind
 
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from holdfast.sessions.client import SessionClient
     from holdfast.sessions.protocol import SessionRecord
 
-commands = typer.Typer(
-    name="session",
+commands = Group(
     help="Hold a base backup or a snapshot open for other processes.",
-    no_args_is_help=True,
 )
 TTL = timedelta(hours=6)
 COLUMNS = (
@@ -62,7 +60,7 @@ holdfast session begin --job shop --kind snapshot --ttl 2h
 """
 
 
-@commands.command(cls=CommandWithExamples, epilog=BEGIN_EXAMPLES)
+@commands.command(examples=BEGIN_EXAMPLES)
 def begin(
     context: typer.Context,
     *,
@@ -107,7 +105,7 @@ holdfast session join c6a839956c1a5ab0079eadcb4a05ccf7 --json | jq -r .snapshot
 """
 
 
-@commands.command(cls=CommandWithExamples, epilog=JOIN_EXAMPLES)
+@commands.command(examples=JOIN_EXAMPLES)
 def join(context: typer.Context, session_id: SessionId, *, as_json: JsonOption = False) -> None:
     """Join a session that somebody else began, and renew its lease."""
     session = acting_session_of(context)
@@ -123,7 +121,7 @@ holdfast session heartbeat c6a839956c1a5ab0079eadcb4a05ccf7 --json | jq -r .leas
 """
 
 
-@commands.command(cls=CommandWithExamples, epilog=HEARTBEAT_EXAMPLES)
+@commands.command(examples=HEARTBEAT_EXAMPLES)
 def heartbeat(
     context: typer.Context, session_id: SessionId, *, as_json: JsonOption = False
 ) -> None:
@@ -141,7 +139,7 @@ holdfast session end c6a839956c1a5ab0079eadcb4a05ccf7 --json | jq -r .backup_lab
 """
 
 
-@commands.command(cls=CommandWithExamples, epilog=END_EXAMPLES)
+@commands.command(examples=END_EXAMPLES)
 def end(context: typer.Context, session_id: SessionId, *, as_json: JsonOption = False) -> None:
     """End a session.
 
@@ -160,7 +158,7 @@ holdfast session abort c6a839956c1a5ab0079eadcb4a05ccf7 --json
 """
 
 
-@commands.command(cls=CommandWithExamples, epilog=ABORT_EXAMPLES)
+@commands.command(examples=ABORT_EXAMPLES)
 def abort(context: typer.Context, session_id: SessionId, *, as_json: JsonOption = False) -> None:
     """End a session on the server and discard it: a copy made under it is no backup."""
     session = acting_session_of(context)
@@ -176,7 +174,7 @@ holdfast session list --all
 """
 
 
-@commands.command("list", cls=CommandWithExamples, epilog=LIST_EXAMPLES)
+@commands.command("list", examples=LIST_EXAMPLES)
 def list_sessions(
     context: typer.Context,
     *,

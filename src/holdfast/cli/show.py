@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-import typer
-
 from holdfast.catalog.manifest import as_json as manifest_json
-from holdfast.cli.context import BackupId, Database, JsonOption, Session, print_document, session_of
+from holdfast.cli.context import (
+    BackupId,
+    Caller,
+    Database,
+    JsonOption,
+    Session,
+    print_document,
+    session_of,
+)
 from holdfast.cli.documents import of_last_drill
 from holdfast.cli.list import drills_in, proof_cells, proofs_in
 from holdfast.cli.tables import (
@@ -53,7 +59,7 @@ holdfast show shop/latest --json | jq '.manifest.parts[] | {name, rows, stored_f
 
 
 def show(
-    context: typer.Context,
+    context: Caller,
     backup_id: BackupId,
     *,
     database: Database = "",

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated
 
-import typer
-
 from holdfast.cli.context import (
+    Caller,
     JsonOption,
     Session,
     SomeJob,
@@ -23,6 +22,7 @@ from holdfast.cli.documents import (
     of_failed_jobs,
     of_last_drill,
 )
+from holdfast.cli.parameters import Option
 from holdfast.cli.tables import (
     BAD,
     DIM,
@@ -46,7 +46,7 @@ from holdfast.runtime.clock import now
 
 MaxAge = Annotated[
     timedelta | None,
-    typer.Option(
+    Option(
         metavar="TIME",
         parser=duration_option,
         help="How old a job's newest backup may be: 26h, 8d. Default: the job's overdue_after.",
@@ -64,7 +64,7 @@ holdfast status --json | jq '.jobs[] | select(.problem)'
 
 
 def status(
-    context: typer.Context,
+    context: Caller,
     job: SomeJob = None,
     *,
     max_age: MaxAge = None,
@@ -97,9 +97,9 @@ def status(
         _show_status(session, found, problems)
         session.tell_failed(errors)
     if errors:
-        raise typer.Exit(next(iter(errors.values())).exit_code)
+        raise SystemExit(next(iter(errors.values())).exit_code)
     if any(problems.values()):
-        raise typer.Exit(JobNeedsAttention.exit_code)
+        raise SystemExit(JobNeedsAttention.exit_code)
 
 
 def _problem(session: Session, status: JobStatus, max_age: timedelta | None) -> str:

@@ -15,8 +15,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-import typer
-
 from holdfast.model.errors import Reported, RepositoryBusy, RunInFlight
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
@@ -64,9 +62,19 @@ class Outcome:
             return cls(job=job)
         if isinstance(error, Reported):
             return cls(job=job, exit_code=error.exit_code, error=error.message, hint=error.hint)
-        if isinstance(error, typer.Exit):
-            return cls(job=job, exit_code=error.exit_code, error=_meaning(error.exit_code))
+        code = _code_of(error)
+        if code is not None:
+            return cls(job=job, exit_code=code, error=_meaning(code))
         return cls(job=job, exit_code=1, error=f"internal error: {type(error).__name__}")
+
+
+def _code_of(error: BaseException) -> int | None:
+    """The exit code of a command that reported its errors itself."""
+    import typer  # this is read first, also where typer is not needed
+
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    return error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else None
 
 
 def _nothing() -> None:
@@ -215,6 +223,8 @@ class Telling:
             self._send([self._event(Topic.START, Outcome(job=job)) for job in self._jobs])
 
     def _end(self) -> None:
+        import typer
+
         from holdfast.operations.notify import GRACE_SECONDS
 
         if isinstance(self.cause, typer.TyperException | typer.Abort):

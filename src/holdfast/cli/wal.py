@@ -8,17 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from holdfast.cli.command_line import NOT_ARCHIVED
 from holdfast.cli.context import (
-    CommandWithExamples,
+    Caller,
     JobName,
     JsonOption,
     acting_session_of,
     print_document,
     session_of,
 )
+from holdfast.cli.parameters import Argument, Group, Option
 from holdfast.model.errors import Interrupted
 from holdfast.runtime import streams
 
@@ -29,10 +28,8 @@ if TYPE_CHECKING:
     from holdfast.operations.wal.push import Pushed
     from holdfast.runtime.tablespaces import NewTablespaces
 
-commands = typer.Typer(
-    name="wal",
+commands = Group(
     help="Archive and fetch the WAL of a PostgreSQL server (docs/wal.md).",
-    no_args_is_help=True,
 )
 AT_ONCE = 4
 
@@ -40,13 +37,15 @@ AT_ONCE = 4
 def _identifier(text: str) -> str:
     """Refuse an impossible identifier, which would look like a cluster without archived WAL."""
     if text and not (text.isascii() and text.isdigit()):
+        import typer  # only for a mistake
+
         raise typer.BadParameter(f"'{text}' is not a system identifier: it must be a number")
     return text
 
 
 Cluster = Annotated[
     str,
-    typer.Option(
+    Option(
         "--cluster",
         metavar="ID",
         callback=_identifier,
@@ -55,14 +54,14 @@ Cluster = Annotated[
 ]
 AtOnce = Annotated[
     int,
-    typer.Option(min=1, max=64, help="How many files to transfer at a time, this one included."),
+    Option(min=1, max=64, help="How many files to transfer at a time, this one included."),
 ]
 # Typer must not check the path (`readable=False`): our own error has a code and a hint.
-File = Annotated[Path, typer.Argument(metavar="PATH", readable=False, help="The file: %p.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of the file: %f.")]
+File = Annotated[Path, Argument(metavar="PATH", readable=False, help="The file: %p.")]
+Name = Annotated[str, Argument(metavar="NAME", help="The name of the file: %f.")]
 Tablespaces = Annotated[
     str,
-    typer.Option(
+    Option(
         "--tablespaces",
         metavar="WHERE",
         help="What to do if WAL creates a tablespace in a folder that is in use here. A DIRECTORY"
@@ -70,7 +69,7 @@ Tablespaces = Annotated[
     ),
 ]
 Destination = Annotated[
-    Path, typer.Argument(metavar="DESTINATION", readable=False, help="Where to write it: %p.")
+    Path, Argument(metavar="DESTINATION", readable=False, help="Where to write it: %p.")
 ]
 
 
@@ -83,9 +82,9 @@ holdfast wal push shop pg_wal/000000010000000000000042
 """
 
 
-@commands.command(cls=CommandWithExamples, epilog=PUSH_EXAMPLES)
+@commands.command(examples=PUSH_EXAMPLES)
 def push(
-    context: typer.Context,
+    context: Caller,
     job: JobName,
     path: File,
     *,
@@ -93,7 +92,7 @@ def push(
     cluster: Cluster = "",
     identity: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--identity",
             metavar="FILE",
             readable=False,
@@ -139,9 +138,9 @@ holdfast wal get shop 000000010000000000000042 /tmp/segment --cluster 7301234567
 """
 
 
-@commands.command(cls=CommandWithExamples, epilog=GET_EXAMPLES)
+@commands.command(examples=GET_EXAMPLES)
 def get(
-    context: typer.Context,
+    context: Caller,
     job: JobName,
     *,
     name: Name,
@@ -150,7 +149,7 @@ def get(
     cluster: Cluster = "",
     identity: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--identity",
             metavar="FILE",
             readable=False,
@@ -161,7 +160,7 @@ def get(
     # Read in `command_line.code_for_server`, which translates the exit codes of all errors.
     _standby: Annotated[
         bool,
-        typer.Option("--standby", help="End with 1 after every error: a standby asks again."),
+        Option("--standby", help="End with 1 after every error: a standby asks again."),
     ] = False,
 ) -> None:
     """Fetch one file of the WAL from the archive; PostgreSQL calls this as restore_command.
@@ -187,7 +186,7 @@ def get(
         spaces=_spaces(tablespaces),
     )
     if not get_file(archiving, wanted):
-        raise typer.Exit(NOT_ARCHIVED)
+        raise SystemExit(NOT_ARCHIVED)
 
 
 def _spaces(where: str) -> NewTablespaces | None:
@@ -199,6 +198,8 @@ def _spaces(where: str) -> NewTablespaces | None:
     if where in list(WhenInUse):
         return NewTablespaces(data=Path(), otherwise=WhenInUse(where))
     if not Path(where).is_absolute():
+        import typer  # only for a mistake
+
         raise typer.BadParameter("name an absolute path", param_hint="--tablespaces")
     return NewTablespaces(data=Path(), below=Path(where))
 
@@ -215,14 +216,14 @@ holdfast wal receive shop
 """
 
 
-@commands.command(cls=CommandWithExamples, epilog=RECEIVE_EXAMPLES)
+@commands.command(examples=RECEIVE_EXAMPLES)
 def receive(
-    context: typer.Context,
+    context: Caller,
     job: JobName,
     *,
     slot: Annotated[
         str,
-        typer.Option(
+        Option(
             metavar="NAME",
             help="A physical replication slot, for which the server keeps unsent WAL.",
         ),
@@ -267,8 +268,8 @@ holdfast wal list shop --json | jq '.timelines[] | select(.missing != [])'
 """
 
 
-@commands.command("list", cls=CommandWithExamples, epilog=LIST_EXAMPLES)
-def list_wal(context: typer.Context, job: JobName, *, as_json: JsonOption = False) -> None:
+@commands.command("list", examples=LIST_EXAMPLES)
+def list_wal(context: Caller, job: JobName, *, as_json: JsonOption = False) -> None:
     """List the archived WAL of JOB by timeline, and the segments that are missing in between."""
     from holdfast.cli.tables import Table
     from holdfast.model.units import size

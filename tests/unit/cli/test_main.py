@@ -131,7 +131,7 @@ def test_a_document_has_them_escaped_and_means_the_same(cli: CommandLine, hostil
 def test_a_program_that_cannot_be_loaded_says_why_without_them(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.cli.program.run", refuse)
+    monkeypatch.setattr("holdfast.cli.invocation.run", refuse)
     answer = cli.bare("-v")
     assert (answer.exit_code, "\x9b" in answer.stderr) == (1, False)
     assert answer.stderr.endswith("error: cannot run holdfast: ImportError: \\x9b31m\n")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from holdfast.cli.program import program
+from holdfast.cli.typer_program import program
 from holdfast.model.errors import OutputLost
 from tests.support.forked_calls import make_installation
 from tests.support.memory_cluster import DataDirectory
