@@ -123,16 +123,16 @@ class AppriseSettings(_Receiver):
 
     kind: Literal["apprise"]
 
-    @model_validator(mode="before")
     @classmethod
-    def _has_no_ca_file(cls, data: Any) -> Any:
+    def rewritten(cls, data: Any) -> Any:
+        """Refuse `ca_file`, which all other kinds behind a network have."""
         if isinstance(data, dict) and "ca_file" in data:
-            raise problem(
+            raise Mistake(
                 "kind apprise has no ca_file: its library takes no file of authorities",
                 hint="for mail add the authority to this host (update-ca-certificates), for an"
                 " HTTP service use kind: webhook",
             )
-        return data
+        return super().rewritten(data)
 
 
 ReceiverSettings = Annotated[PingSettings | WebhookSettings | AppriseSettings, By("kind")]
