@@ -28,13 +28,13 @@ from holdfast.model.checked import (
     Length,
     Mistake,
     Range,
+    Readable,
     Refused,
     applied,
     below,
-    form_of,
-    hints_of,
     refused,
 )
+from holdfast.model.forms import form_of, hints_of
 
 T = TypeVar("T")
 
@@ -184,7 +184,7 @@ class _Key:
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(made,))
-class Strict:
+class Strict(Readable):
     """A mapping of the file, its keys as annotated attributes.
 
     A subclass may rewrite what was written (`rewritten`), and check what the types cannot say:
@@ -290,8 +290,9 @@ def keys_of(kind: Any) -> tuple[_Key, ...]:
 
 
 def _keys(kind: Any) -> Iterator[_Key]:
+    defaults = {name: at for each in reversed(kind.__mro__) for name, at in vars(each).items()}
     return (
-        _Key(name, form_of(hint).check, getattr(kind, name, Ellipsis))
+        _Key(name, form_of(hint).check, defaults.get(name, ...))
         for name, hint in hints_of(kind).items()
         if get_origin(hint) is not ClassVar
     )

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, TypeVar
 
-from holdfast.model.checked import Refused, form_of
+from holdfast.model.checked import Refused
 from holdfast.model.errors import ManifestInvalid
+from holdfast.model.forms import form_of
 from holdfast.model.values import MOST
 
 Buffer = bytes | bytearray | memoryview

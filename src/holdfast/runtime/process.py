@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypedDict
+from typing import IO, TypedDict
 
 from holdfast.model.errors import HoldfastError, TasksRefused, ToolMissing
+from holdfast.model.restore import Proven
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.kernel import is_refusal
-
-if TYPE_CHECKING:
-    from holdfast.model.restore import Proven
 
 CHUNK_BYTES = 1 << 20
 STDERR_LINES_KEPT = 12

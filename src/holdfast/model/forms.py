@@ -1,0 +1,384 @@
+"""Values from outside, checked against annotated types: stored documents, and the configuration.
+
+`form_of(T)` has the check of type T and the way back to plain values. Nothing is guessed: a text is
+no number, and 1 is not true. A check returns the value, or raises `Refused` with every fault in it.
+The form of a class is built when a value of it is first met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from holdfast.model.checked import (
+    Before,
+    By,
+    Check,
+    Constraint,
+    Fault,
+    Readable,
+    Refused,
+    applied,
+    below,
+    refused,
+)
+
+T = TypeVar("T")
+SHOWN_KEY = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Form(Generic[T]):
+    """A type's check, and what turns its values into plain ones; None if they are plain."""
+
+    check: Callable[[Any], T]
+    plain: Callable[[Any], Any] | None = None
+
+    def plainly(self, value: T) -> Any:
+        """`value` as JSON has it: texts, numbers, lists and objects."""
+        return value if self.plain is None else self.plain(value)
+
+
+def form_of(kind: Any) -> Form[Any]:
+    """The form of a type: a scalar, a list, a union, a record, or one of these with constraints."""
+    found = _BUILT.get(kind)
+    if found is None:
+        found = _BUILT[kind] = _form(kind)
+    return found
+
+
+_BUILT: dict[Any, Form[Any]] = {}
+
+
+def _form(kind: Any) -> Form[Any]:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _annotated(inner[0], inner[1:])
+    if origin in (Union, UnionType):
+        return _union(inner)
+    if origin is Literal:
+        return _literal(inner)
+    if origin in COLLECTIONS:
+        return COLLECTIONS[origin](inner)
+    if kind in SCALARS:
+        return SCALARS[kind]
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _enum(kind)
+    if isinstance(kind, type) and issubclass(kind, Readable):
+        return Form(kind.read_from)
+    return _dataclass(kind) if is_dataclass(kind) else _instance(kind)
+
+
+def _annotated(kind: Any, marks: tuple[Any, ...]) -> Form[Any]:
+    """Constraints in their order, after the check of the type; `Before` comes first."""
+    by = next((each for each in marks if isinstance(each, By)), None)
+    bare = _chosen(get_args(kind), by.name) if by else form_of(kind)
+    first = [each.act for each in marks if isinstance(each, Before)]
+    then = [each for each in marks if isinstance(each, Constraint)]
+    if not first and not then:
+        return bare
+    check = bare.check
+
+    def checked(value: Any) -> Any:
+        for act in first:
+            value = applied(act, value)
+        value = check(value)
+        for act in then:
+            value = applied(act, value)
+        return value
+
+    return Form(checked, bare.plain)
+
+
+def _union(kinds: tuple[Any, ...]) -> Form[Any]:
+    """The first of the types that takes the value; the faults are those of all of them."""
+    may_be_none = NoneType in kinds
+    forms = [form_of(each) for each in kinds if each is not NoneType]
+    plain = next((each.plain for each in forms if each.plain), None)
+
+    def checked(value: Any) -> Any:
+        if value is None and may_be_none:
+            return None
+        faults: list[Fault] = []
+        for each in forms:
+            try:
+                return each.check(value)
+            except Refused as error:
+                faults += error.faults
+        raise Refused(faults)
+
+    def plainly(value: Any) -> Any:
+        return value if plain is None or value is None else plain(value)
+
+    return Form(checked, plainly if plain else None)
+
+
+def _chosen(kinds: tuple[Any, ...], name: str) -> Form[Any]:
+    choices = {tag: each for each in kinds for tag in get_args(hints_of(each)[name])}
+    tags = ", ".join(map(repr, choices))
+
+    def checked(value: Any) -> Any:
+        if isinstance(value, tuple(choices.values())):
+            return value
+        if not isinstance(value, dict):
+            raise refused("mapping", value, "input should be a valid dictionary")
+        if name not in value:
+            raise refused("no_tag", value, f"it has no {name}", name=name)
+        tag = value[name]
+        if not isinstance(tag, str) or tag not in choices:
+            raise refused("tag", value, f"unknown {name}", name=name, tag=tag, expected=tags)
+        return form_of(choices[tag]).check(value)
+
+    return Form(checked)
+
+
+def _literal(values: tuple[Any, ...]) -> Form[Any]:
+    named = [repr(each.value if isinstance(each, Enum) else each) for each in values]
+    expected = " or ".join(filter(None, [", ".join(named[:-1]), named[-1]]))
+    known = {
+        (isinstance(each, bool), each.value if isinstance(each, Enum) else each): each
+        for each in values
+    }
+
+    def checked(value: Any) -> Any:
+        try:
+            return known[isinstance(value, bool), value]
+        except (KeyError, TypeError):
+            raise refused(
+                "choice", value, f"input should be {expected}", expected=expected
+            ) from None
+
+    is_enum = any(isinstance(each, Enum) for each in values)
+    return Form(checked, _value_of if is_enum else None)
+
+
+def _enum(kind: type[Enum]) -> Form[Any]:
+    named = [repr(each.value) for each in kind]
+    expected = " or ".join(filter(None, [", ".join(named[:-1]), named[-1]]))
+
+    def checked(value: Any) -> Any:
+        try:
+            return kind(value)
+        except ValueError:
+            raise refused(
+                "choice", value, f"input should be {expected}", expected=expected
+            ) from None
+
+    return Form(checked, _value_of)
+
+
+def _value_of(member: Any) -> Any:
+    return member.value if isinstance(member, Enum) else member
+
+
+def _items(inner: tuple[Any, ...]) -> Form[Any]:
+    each = form_of(inner[0])
+    check, plain = each.check, each.plain
+
+    def checked(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise refused("tuple", value, "input should be a valid tuple")
+        return tuple(_checked(value, check))
+
+    def plainly(value: Iterable[Any]) -> list[Any]:
+        return list(value) if plain is None else [plain(each) for each in value]
+
+    return Form(checked, plainly)
+
+
+def _set(inner: tuple[Any, ...]) -> Form[Any]:
+    check = form_of(inner[0]).check
+
+    def checked(value: Any) -> frozenset[Any]:
+        if not isinstance(value, frozenset):
+            raise refused("frozenset", value, "input should be a valid frozenset")
+        return frozenset(_checked(list(value), check))
+
+    return Form(checked, list)
+
+
+def _checked(items: list[Any] | tuple[Any, ...], check: Check) -> list[Any]:
+    try:
+        return [check(each) for each in items]
+    except Refused:
+        return _each_checked(items, check)
+
+
+def _each_checked(items: Iterable[Any], check: Check) -> list[Any]:
+    """Like `_checked`, where something is wrong: finds every fault and its place."""
+    found: list[Any] = []
+    faults: list[Fault] = []
+    for place, each in enumerate(items):
+        try:
+            found.append(check(each))
+        except Refused as error:
+            faults += below(place, error)
+    if faults:
+        raise Refused(faults)
+    return found
+
+
+def _mapping(inner: tuple[Any, ...]) -> Form[Any]:
+    key_form, each = form_of(inner[0]), form_of(inner[1])
+    check, plain = each.check, each.plain
+
+    def checked(value: Any) -> dict[Any, Any]:
+        if not isinstance(value, dict):
+            raise refused("mapping", value, "input should be a valid dictionary")
+        found: dict[Any, Any] = {}
+        faults: list[Fault] = []
+        for key, item in value.items():
+            try:
+                name = key_form.check(key)
+            except Refused as error:
+                faults += below(_step(key), error)
+                continue
+            try:
+                found[name] = check(item)
+            except Refused as error:
+                faults += below(_step(key), error)
+        if faults:
+            raise Refused(faults)
+        return found
+
+    def plainly(value: Mapping[Any, Any]) -> dict[Any, Any]:
+        return dict(value) if plain is None else {key: plain(each) for key, each in value.items()}
+
+    return Form(checked, plainly)
+
+
+def _step(key: Any) -> str | int:
+    return key if isinstance(key, str | int) else str(key)[:SHOWN_KEY]
+
+
+def hints_of(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def _dataclass(kind: Any) -> Form[Any]:
+    """A record of a stored document; names that the class does not know are ignored."""
+    hints = hints_of(kind)
+    known = [
+        (each.name, form_of(hints[each.name]), each.default is each.default_factory is MISSING)
+        for each in fields(kind)
+        if each.init
+    ]
+    checks = [(name, form.check, is_needed) for name, form, is_needed in known]
+    plain = [(name, form.plain) for name, form, _ in known]
+
+    def checked(value: Any) -> Any:
+        if isinstance(value, kind):
+            return value
+        if not isinstance(value, dict):
+            raise refused("mapping", value, "input should be an object")
+        return kind(**fields_in(value, checks))
+
+    def plainly(value: Any) -> dict[str, Any]:
+        return {
+            name: getattr(value, name) if act is None else act(getattr(value, name))
+            for name, act in plain
+        }
+
+    return Form(checked, plainly)
+
+
+def fields_in(
+    value: Mapping[str, Any], checks: Iterable[tuple[str, Check, bool]]
+) -> dict[str, Any]:
+    """The values of a record's fields by name; raises `Refused` for all that are wrong."""
+    found: dict[str, Any] = {}
+    faults: list[Fault] = []
+    for name, check, is_needed in checks:
+        if name in value:
+            try:
+                found[name] = check(value[name])
+            except Refused as error:
+                faults += below(name, error)
+        elif is_needed:
+            faults.append(Fault(kind="missing", value=value, what="it is missing", place=(name,)))
+    if faults:
+        raise Refused(faults)
+    return found
+
+
+def _instance(kind: Any) -> Form[Any]:
+    """Any other class: values of it are made elsewhere, as facts are from their texts."""
+
+    def checked(value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise refused("instance", value, f"input should be a {kind.__name__}")
+        return value
+
+    return Form(checked)
+
+
+def _scalar(kinds: tuple[type, ...], kind: str, what: str) -> Form[Any]:
+    def checked(value: Any) -> Any:
+        # A bool is an int to Python, and to nobody else.
+        if value.__class__ not in kinds and (
+            isinstance(value, bool) or not isinstance(value, kinds)
+        ):
+            raise refused(kind, value, what)
+        return value
+
+    return Form(checked)
+
+
+def _moment(value: Any) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            pass
+    raise refused("moment", value, "input should be a valid time")
+
+
+def _isoformat(value: datetime) -> str:
+    text = value.isoformat()
+    return f"{text[:-6]}Z" if text.endswith("+00:00") else text
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise refused("number", value, "input should be a valid number")
+    try:
+        return float(value)
+    except OverflowError:
+        raise refused("number", value, "input should be a valid number") from None
+
+
+def _none(value: Any) -> None:
+    if value is not None:
+        raise refused("none", value, "input should be None")
+
+
+SCALARS: dict[Any, Form[Any]] = {
+    Any: Form(lambda value: value),
+    str: _scalar((str,), "text", "input should be a valid string"),
+    int: _scalar((int,), "whole", "input should be a valid integer"),
+    bool: _scalar((bool,), "truth", "input should be a valid boolean"),
+    float: Form(_float),
+    datetime: Form(_moment, _isoformat),
+    NoneType: Form(_none),
+}
+COLLECTIONS: dict[Any, Callable[[tuple[Any, ...]], Form[Any]]] = {
+    tuple: _items,
+    frozenset: _set,
+    dict: _mapping,
+}
