@@ -25,10 +25,16 @@ def rewrite(page: Path = PAGE, folder: Path = FOLDER) -> None:
 def newest(folder: Path = FOLDER) -> list[Results]:
     """The newest results of each kind of processor, in the most thorough mode that there is."""
     found = [
-        next((run for mode in MODES for run in kept(f"{mode}-{kind}", folder)), None)
+        next((run for mode in MODES for run in _complete(f"{mode}-{kind}", folder)), None)
         for kind in ("sha", "no-sha")
     ]
     return [run for run in found if run is not None]
+
+
+def _complete(kind: str, folder: Path) -> list[Results]:
+    """Those with the most workloads, the newest first; a modified tree is nobody's version."""
+    runs = [run for run in kept(kind, folder) if not run.version.is_modified]
+    return sorted(runs, key=lambda run: len(run.workloads), reverse=True)
 
 
 def oldest(folder: Path = FOLDER) -> Results | None:

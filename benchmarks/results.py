@@ -205,6 +205,12 @@ def first(kind: str, folder: Path = FOLDER) -> Results | None:
 
 
 def before(results: Results, folder: Path = FOLDER) -> Results | None:
-    """The newest kept results of the same kind that are of an earlier version."""
-    earlier = (each for each in kept(results.kind, folder) if _when(each) < _when(results))
-    return next(earlier, None)
+    """The newest kept results of the same kind that are of an earlier version.
+
+    A workload that they lack is taken from the newest of the versions before that has it.
+    """
+    earlier = [each for each in kept(results.kind, folder) if _when(each) < _when(results)]
+    if not earlier:
+        return None
+    found = {each.key: each for older in reversed(earlier) for each in older.workloads}
+    return replace(earlier[0], workloads=tuple(found.values()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,20 @@ def test_the_oldest_results_of_the_first_kind_are_shown_as_those_before(tmp_path
     )
     assert "| 0.70 met | 0.90 **missed** |" in page.read_text()
     assert "0.86" not in page.read_text()
+
+
+def test_a_run_of_one_workload_and_one_of_a_modified_tree_do_not_replace_a_complete_one(
+    tmp_path: Path,
+) -> None:
+    one, other = (workload(key, "backup", measured("holdfast", 1)) for key in ("one", "other"))
+    modified = replace(results(one, other, day=9).version, is_modified=True)
+    complete = results(one, other, day=1)
+    for each in (
+        results(one, other, day=0),
+        complete,
+        results(one, day=5),
+        replace(results(one, other, day=9), version=modified),
+    ):
+        write(each, tmp_path)
+
+    assert newest(tmp_path) == [complete]

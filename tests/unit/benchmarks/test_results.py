@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from benchmarks.results import Results, before, kept, of_version, read, write
+from benchmarks.results import Results, WorkloadResult, before, kept, of_version, read, write
 from tests.support.bench_results import measured, results, workload
 
 
@@ -72,3 +72,20 @@ def test_a_workload_that_is_measured_again_replaces_its_older_result(tmp_path: P
 def test_the_spread_is_a_share_of_the_median() -> None:
     assert measured("holdfast", 9, 10, 12).spread() == pytest.approx(0.3)
     assert measured("holdfast", 9).spread() == 0
+
+
+def test_a_workload_that_the_earlier_version_lacks_is_compared_with_an_older_one(
+    tmp_path: Path,
+) -> None:
+    def one(key: str, seconds: float) -> WorkloadResult:
+        return workload(key, "backup", measured("holdfast", seconds))
+
+    write(results(one("shop", 9), one("other", 8), day=0), tmp_path)
+    write(results(one("shop", 7), day=1), tmp_path)
+
+    found = before(results(day=2), tmp_path)
+
+    assert found is not None
+    assert found.version == results(day=1).version
+    assert found.workload("shop") == one("shop", 7)
+    assert found.workload("other") == one("other", 8)
