@@ -24,6 +24,10 @@ DRILLS = ".drills"
 """The suffix of a job's name in the folder of its drills' records."""
 DRILL_RECORD = "record.json"
 
+STATUSES = "_status"
+"""The folder of what hosts tell about their jobs: no job has a name that begins so."""
+HOST_STATUS = "status.json"
+
 _OF_BACKUP = re.compile(
     rf"(?P<backup_id>(?:{JOB_NAME.pattern})/(?:{BACKUP_NAME.pattern}))/(?P<file>.+)", re.DOTALL
 )
@@ -35,6 +39,10 @@ _WAL_RECORD = re.compile(
 _DRILL_RECORD = re.compile(
     rf"(?P<job>{JOB_NAME.pattern}){re.escape(DRILLS)}/(?P<name>{BACKUP_NAME.pattern})"
     rf"/{re.escape(DRILL_RECORD)}"
+)
+_HOST_STATUS = re.compile(
+    rf"{STATUSES}/(?P<job>{JOB_NAME.pattern})/(?P<host>[A-Za-z0-9_][A-Za-z0-9._-]{{0,199}})"
+    rf"\.(?P<name>{BACKUP_NAME.pattern})\.{re.escape(HOST_STATUS)}"
 )
 
 
@@ -53,7 +61,7 @@ def place_of(key: str) -> Place | None:
 
 
 def record_at(key: str) -> str:
-    """The kind of record at `key`: `MANIFEST`, `FAILURE`, `MARK`, `DRILL_RECORD`; else empty.
+    """The kind of record at `key`, as the name of its file; empty for any other object.
 
     A part may have any name, also that of a record.
     """
@@ -61,6 +69,8 @@ def record_at(key: str) -> str:
         return MANIFEST
     if _DRILL_RECORD.fullmatch(key):
         return DRILL_RECORD
+    if _HOST_STATUS.fullmatch(key):
+        return HOST_STATUS
     place = place_of(key)
     return place.file if place is not None and place.file in (MANIFEST, FAILURE, MARK) else ""
 
@@ -105,6 +115,24 @@ def drill_of(job: str, key: str) -> str:
     """The name of the drill of `job` whose record lies at `key`; empty for any other key."""
     found = _DRILL_RECORD.fullmatch(key)
     return found["name"] if found and found["job"] == job else ""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusPlace:
+    """A status of `host` about `job`; names of one host are in the order of time."""
+
+    job: str
+    host: str
+    name: str
+
+
+def status_key(place: StatusPlace) -> str:
+    return f"{STATUSES}/{place.job}/{place.host}.{place.name}.{HOST_STATUS}"
+
+
+def status_place_of(key: str) -> StatusPlace | None:
+    found = _HOST_STATUS.fullmatch(key)
+    return StatusPlace(found["job"], found["host"], found["name"]) if found else None
 
 
 def part_key(backup_id: str, name: str) -> str:

@@ -29,8 +29,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from holdfast.catalog.places import MARK, record_at
+from holdfast.catalog.places import HOST_STATUS, MARK, record_at
 from holdfast.model.errors import ConfigInvalid, ManifestUntrusted
+from holdfast.model.host_status import STATUS
 from holdfast.model.stored_json import MANIFEST as WHOLE, Unreadable, damaged, gathered
 from holdfast.ports.repository import ForwardingRepository, Repository, Stored
 
@@ -101,9 +102,9 @@ class SignedManifests(ForwardingRepository):
             yield chunks
 
     def _gathered(self, key: str, chunks: Iterable[bytes]) -> bytes:
-        """The whole record, up to the size limit of a manifest: its signature covers all bytes."""
+        """The whole record within its limit, as its signature covers all bytes."""
         try:
-            return gathered(chunks, WHOLE)
+            return gathered(chunks, STATUS if record_at(key) == HOST_STATUS else WHOLE)
         except Unreadable as error:
             raise damaged(key, error) from error
 

@@ -89,6 +89,7 @@ def backup(
     ended = Outcome.of(job, report.error)
     backups = tuple(manifest.backup_id for manifest in report.manifests)
     session.told.outcomes.append(replace(ended, backups=backups, warnings=report.warnings))
+    session.told.manifests += [manifest.summary for manifest in report.manifests]
     if as_json:
         print_document("backup", _document(report))
     else:

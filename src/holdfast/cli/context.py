@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property, wraps
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 from holdfast.cli import completion
+from holdfast.cli.leave_status import status_left
 from holdfast.cli.parameters import Argument, Option
 from holdfast.cli.telling import Told, told
 from holdfast.model.errors import BackupNotFound, HoldfastError, UnknownJob
@@ -132,9 +133,11 @@ class Session:
 
         return load(self.config)
 
-    def telling(self, command: str, arguments: Mapping[str, Any]) -> AbstractContextManager[None]:
-        """Tell the receivers of the command's jobs how the block ends."""
-        return told(self, command, arguments)
+    @contextmanager
+    def telling(self, command: str, arguments: Mapping[str, Any]) -> Iterator[None]:
+        """Tell receivers and repositories of the command's jobs how the block ends."""
+        with status_left(self, command, arguments), told(self, command, arguments):
+            yield
 
     def jobs(self, chosen: str | None) -> list[str]:
         """The chosen job, or all jobs; raises `UnknownJob`."""

@@ -123,6 +123,7 @@ def drill(
         session, job, replace(request, database=database, keep=keep), identity=identity
     )
     session.told.outcomes.append(_ended(report))
+    session.told.drills += [each.record for each in report.drilled]
     if as_json:
         print_document("drill-report", _document(report))
     else:

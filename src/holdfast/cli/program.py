@@ -29,6 +29,7 @@ COMMANDS = {
     "snapshot": "holdfast.cli.snapshot:snapshot",
     "check": "holdfast.cli.check:check",
     "status": "holdfast.cli.status:status",
+    "fleet": "holdfast.cli.fleet:fleet",
     "notify": "holdfast.cli.notify:commands",
     "config": "holdfast.cli.config:commands",
     "keys": "holdfast.cli.keys:commands",

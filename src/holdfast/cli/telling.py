@@ -21,13 +21,26 @@ from holdfast.runtime.cleanup import afterwards
 
 if TYPE_CHECKING:
     from holdfast.config.settings import Settings
+    from holdfast.model.backup import Summary
+    from holdfast.model.drill import DrillRecord
     from holdfast.model.notification import Event, Topic
     from holdfast.operations.notify import NotifyContext
     from holdfast.ports.notify import Begun
 
 SILENT = frozenset(
     {
-        *("plan", "list", "show", "du", "check", "status", "restore", "repair", "snapshot"),
+        *(
+            "plan",
+            "list",
+            "show",
+            "du",
+            "check",
+            "status",
+            "fleet",
+            "restore",
+            "repair",
+            "snapshot",
+        ),
         *("drills", "windows"),
         *("config check", "keys identity", "keys signing"),
         *("session begin", "session join", "session heartbeat", "session end", "session abort"),
@@ -85,11 +98,13 @@ def _nothing() -> None:
 class Told:
     """What a command reports about itself while it runs.
 
-    `begun` is called once the job is locked. A job without an outcome here ends as the command
-    does.
+    `begun` is called once the job is locked. `manifests` are the good backups that it made. A job
+    without an outcome here ends as the command does.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
+    manifests: list[Summary] = field(default_factory=list)
+    drills: list[DrillRecord] = field(default_factory=list)
     begun: Callable[[], None] = _nothing
     run_id: str = ""
 

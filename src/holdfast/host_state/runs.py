@@ -1,17 +1,20 @@
-"""The runs of each job: the run history, and the journal of parts that an unfinished run stored."""
+"""The runs of each job: their history, the journal of parts that an unfinished one stored, and the
+status as this host last told it."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 from holdfast.model.backup import BACKUP_NAME, Part
+from holdfast.model.errors import HoldfastError
+from holdfast.model.host_status import STATUS, HostStatus
 from holdfast.model.stored_json import (
     RECORD,
     Limits,
@@ -167,3 +170,54 @@ def _part_in(value: object) -> Part:
     if not isinstance(members, list):
         raise Unreadable("its tables are not a list")
     return typed(Part, found | {"members": [member_from(each, schema) for each in members]})
+
+
+# The status leaves the host also if it cannot be kept here.
+STATUS_SECONDS = 3.0
+
+
+class FileLastStatus:
+    """Obeys `ports.host_state.LastStatus`: `FOLDER/JOB.json`, one line each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def replaced(self, job: str, change: Callable[[HostStatus | None], HostStatus]) -> HostStatus:
+        try:
+            make_state_folder(self._folder)
+            with alone(self._folder, seconds=STATUS_SECONDS):
+                status = change(self._read(job))
+                self._keep(job, status)
+        except HoldfastError as error:
+            # A full disk of this host is something that the others should hear of.
+            events.warning("host_status_not_kept", job=job, error=error.message)
+            return change(self._read(job))
+        return status
+
+    def _keep(self, job: str, status: HostStatus) -> None:
+        replace_private(self._path(job), line_of(status) + b"\n")
+
+    def _read(self, job: str) -> HostStatus | None:
+        """None for one that is missing, or that a newer or faulty version wrote."""
+        try:
+            line = next(lines_of(self._path(job), most_bytes=STATUS.most_bytes), b"")
+            status = typed(HostStatus, parsed(line, STATUS))
+        except (HoldfastError, Unreadable):
+            return None
+        return status if status.job == job else None
+
+    def _path(self, job: str) -> Path:
+        return self._folder / f"{job}.json"
+
+
+TUNING = Path("/var/lib/holdfast-tuning-verdict.json")
+
+
+def tuning_verdict(path: Path = TUNING) -> str:
+    """What the last `tune.yml` found on this host, in a few words; empty if it left nothing."""
+    try:
+        found = parsed(next(lines_of(path, most_bytes=STATUS.most_bytes), b""), STATUS)
+    except (HoldfastError, Unreadable):
+        return ""
+    verdict = found.get("verdict") if isinstance(found, dict) else None
+    return as_text(verdict)[:200] if isinstance(verdict, str) else ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog, Damaged, Survey
 from holdfast.catalog.drill_records import DrillRecords
+from holdfast.catalog.host_statuses import HostStatuses
 from holdfast.model import retention
 from holdfast.model.chain import children_first
 from holdfast.model.errors import (
@@ -202,11 +203,15 @@ def _carried_out(context: PruneContext, hold: Hold, finished: list[str]) -> Prun
 
 
 def _drop_outlived_records(context: PruneContext, survey: Survey, gone: Collection[str]) -> None:
-    """Remove the records of drills after their backups; the store may refuse that."""
+    """Remove the records of drills after their backups, and what hosts told before their last word.
+
+    The store may refuse that.
+    """
     known = {each.backup_id for each in survey.manifests}
     kept = known.union(each.backup_id for each in survey.damaged) - set(gone)
     try:
         DrillRecords(context.repository, context.job.name).drop_outlived(kept)
+        HostStatuses(context.repository).drop_superseded(context.job.name)
     except RepositoryReadOnly as error:
         events.warning("drill_records_not_removed", problem=error.message)
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog, Survey
+from holdfast.catalog.host_statuses import HostStatuses
 from holdfast.catalog.places import (
     BLOBS,
     MARK,
@@ -91,6 +92,7 @@ def repair(context: RepairContext, *, dry_run: bool) -> RepairReport:
             for key in leftover.keys if leftover.fate is Fate.REMOVED else ():
                 context.repository.delete(key)
         unfinished_puts = context.repository.sweep(context.job.name)
+        unfinished_puts += HostStatuses(context.repository).sweep(context.job.name)
     return _report(context, leftovers, unfinished_puts=unfinished_puts, dry_run=False)
 
 

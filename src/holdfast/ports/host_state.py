@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +10,7 @@ from typing import Protocol
 
 from holdfast.model.backup import Buffer, Manifest, Part
 from holdfast.model.drill import DrillRecord
+from holdfast.model.host_status import HostStatus
 from holdfast.model.values import Count, Line, Lines, Moment, Text
 
 
@@ -205,5 +206,16 @@ class VerificationLog(Protocol):
         """Since when each of `keys` is unreferenced: `now` for a key that is new.
 
         All other keys of the job count as referenced from now on.
+        """
+        ...
+
+
+class LastStatus(Protocol):
+    """The status of each job as this host last told it."""
+
+    def replaced(self, job: str, change: Callable[[HostStatus | None], HostStatus]) -> HostStatus:
+        """Remember `change` of the last status, one process at a time; returns it.
+
+        It is returned as well if it could not be remembered.
         """
         ...

@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from holdfast.catalog.drill_records import DrillRecords, Drills
@@ -21,6 +20,7 @@ from holdfast.operations.drill.recovery import DrillRecovery
 from holdfast.operations.drill.rooms import Rooms
 from holdfast.operations.restore.windows import WindowsContext
 from holdfast.wiring import limits
+from holdfast.wiring.fleet import installed_version
 from holdfast.wiring.gauges import gauges_of
 from holdfast.wiring.reading import index_of, repository_of
 from holdfast.wiring.repositories import repository, repository_settings, store_name, unknown_job
@@ -65,7 +65,7 @@ def _host(settings: Settings, job: str) -> DrillHost:
     stores = [each for each in settings.repositories.values() if each.kind == "local"]
     return DrillHost(
         name=socket.gethostname(),
-        version=_version(),
+        version=installed_version(),
         rooms=Rooms(
             folder=asked.folder or settings.state_directory / "drills",
             job=job,
@@ -102,14 +102,6 @@ def windows_context(
         drills=drills_of(settings, job, chosen=chosen).records,
         identities=identities,
     )
-
-
-def _version() -> str:
-    """The version of holdfast; a source tree that nobody installed has none."""
-    try:
-        return version("holdfast")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _user(asked: DrillSettings, manifest: Manifest) -> str:

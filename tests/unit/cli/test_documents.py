@@ -13,7 +13,7 @@ from tests.support.command_line import CommandLine
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs/json.md").read_text()
 # Their keys are names of limits, of tools and of facts of a source.
-FREE_FORM = {"allowed", "facts", "manifest"}
+FREE_FORM = {"allowed", "facts", "manifest", "states"}
 
 CALLS = [
     ("plan", ["plan", "shop"]),
@@ -31,6 +31,7 @@ CALLS = [
     ("repair", ["repair", "--dry-run"]),
     ("check", ["check"]),
     ("status", ["status"]),
+    ("fleet", ["fleet"]),
     ("drill-report", ["drill", "shop"]),
     ("drills", ["drills", "shop"]),
 ]
@@ -62,7 +63,7 @@ def described(schema: str) -> set[str]:
 )
 def test_every_field_is_described(cli: CommandLine, command: str, arguments: list[str]) -> None:
     cli.holdfast("backup", "shop")
-    if command in ("list", "show", "status", "drills"):
+    if command in ("list", "show", "status", "fleet", "drills"):
         assert cli.holdfast("drill", "shop").exit_code == 0
     answer = cli.holdfast(*arguments, "--json")
     assert answer.exit_code == 0

@@ -19,6 +19,7 @@ INSTEAD = {
     "postgresql:///shop_check?host=/run/postgresql": "fake://target",
     "/etc/holdfast/holdfast.yaml": "{folder}/holdfast.yaml",
     "/etc/holdfast/signing.key": "{folder}/signing.key",
+    "/etc/holdfast/fleet.json": "{folder}/fleet.json",
     "/root/restore.key": "{folder}/restore.key",
     # The moment of a backup in memory is the same in every test.
     "26h": "10000d",
@@ -89,10 +90,11 @@ def test_an_example_runs_as_it_stands(host: CommandLine, line: str) -> None:
 
 @pytest.fixture
 def host(cli: CommandLine, line: str) -> CommandLine:
-    """A host with everything in the examples: a backup, its copy, a second repository, keys."""
+    """A host with all that the examples name: a backup, its copy, keys, another repository."""
     second = SECOND.format(folder=cli.folder)
     cli.config.write_text(cli.config.read_text().replace("jobs:", second))
     (cli.folder / "offsite").mkdir()
+    (cli.folder / "fleet.json").write_text('{"schema": "holdfast.expected-hosts/1", "hosts": {}}')
     before = [["backup", "shop"], ["copy", "shop", "--to", "offsite"]]
     if not line.startswith(("holdfast keys identity", "holdfast keys signing")):
         before += [["keys", name, f"{cli.folder}/{file}"] for name, file in KEYS.items()]

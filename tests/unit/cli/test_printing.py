@@ -46,6 +46,7 @@ CALLS = {
     "snapshot": ["farm", "--with", "/bin/true"],
     "check": ["shop"],
     "status": ["answers"],
+    "fleet": ["answers"],
     "config check": ["holdfast.yaml"],
     "keys identity": ["made.key", "answers"],
     "keys signing": ["made.key", "answers"],

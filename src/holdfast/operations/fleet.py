@@ -1,0 +1,187 @@
+"""Leave the status of a job in its repositories, and gather those of all hosts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from holdfast.catalog.host_statuses import HostStatuses
+from holdfast.model.errors import HoldfastError
+from holdfast.model.fleet import Allowed, Row, Told, rows_of
+from holdfast.model.host_status import Due, Happened, HostStatus, after
+from holdfast.operations.append_only import AppendOnly, Leftovers
+from holdfast.ports.host_state import LastStatus
+from holdfast.ports.repository import Repository
+from holdfast.ports.run import Clock
+from holdfast.runtime import events
+from holdfast.runtime.kernel import start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeavingContext:
+    """The dependencies of leaving a status: this host's part of it, and where it goes.
+
+    `dues` returns when each timer of the job starts next, given what began when. `repositories`
+    opens the repositories of the job, by name; each may fail on its own.
+    """
+
+    begun: HostStatus
+    dues: Callable[[HostStatus, Mapping[str, datetime]], tuple[Due, ...]]
+    last: LastStatus
+    repositories: Mapping[str, Callable[[], Repository]]
+    clock: Clock
+
+    def leave(self, happened: Happened, *, seconds: float) -> bool:
+        """Leave the status after one more command in each repository of the job.
+
+        Returns within `seconds`, and whether it ended; never raises an error. A repository that
+        does not answer in time keeps the earlier status, and the log says so.
+        """
+        thread = _begun(partial(_leave, self, happened))
+        thread.join(seconds)
+        if thread.is_alive():
+            _not_left(self, f"no answer within {seconds:g} seconds")
+        return not thread.is_alive()
+
+
+def _begun(work: Callable[[], None]) -> threading.Thread:
+    """A thread that does the work; a daemon, as the process may end although a store hangs."""
+    thread = threading.Thread(target=work, name="host-status", daemon=True)
+    start(thread)
+    return thread
+
+
+def _leave(context: LeavingContext, happened: Happened) -> None:
+    with _told(context):
+        stores = _opened(context)
+        status = _updated(context, happened, list(stores.values()))
+        # Side by side: a mirror that hangs must not keep the status from the others.
+        threads = [
+            _begun(partial(_put, context, store, status, name=name))
+            for name, store in stores.items()
+        ]
+        for thread in threads:
+            thread.join()
+
+
+@contextmanager
+def _told(context: LeavingContext, *, repository: str = "") -> Iterator[None]:
+    """Log every error: in a thread of its own nobody else would tell it."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - a status never fails what it is about
+        cause = error.message if isinstance(error, HoldfastError) else repr(error)
+        _not_left(context, cause, repository=repository)
+
+
+def _opened(context: LeavingContext) -> dict[str, Repository]:
+    found: dict[str, Repository] = {}
+    for name, opened in context.repositories.items():
+        with _told(context, repository=name):
+            # A login that may not delete leaves earlier statuses, which `prune` removes.
+            found[name] = AppendOnly(opened(), Leftovers())
+    return found
+
+
+def _updated(
+    context: LeavingContext, happened: Happened, stores: Sequence[Repository]
+) -> HostStatus:
+    """The next status, remembered on this host; a full disk here must not keep it from leaving."""
+    begun, act = context.begun, happened.act
+
+    def next_one(known: HostStatus | None) -> HostStatus:
+        before = known or _found(begun, stores) or begun
+        dues = context.dues(before, {act.command: act.began})
+        current = replace(
+            before,
+            host=begun.host,
+            version=begun.version,
+            overdue_seconds=begun.overdue_seconds,
+            tuning=begun.tuning,
+            dues=dues,
+        )
+        return after(current, happened, now=context.clock())
+
+    return context.last.replaced(begun.job, next_one)
+
+
+def _found(begun: HostStatus, stores: Sequence[Repository]) -> HostStatus | None:
+    """What this host told before it lost its memory."""
+    for store in stores:
+        try:
+            found = HostStatuses(store).of(begun.job, begun.host)
+        except HoldfastError:
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+def _put(context: LeavingContext, store: Repository, status: HostStatus, *, name: str) -> None:
+    with _told(context, repository=name):
+        HostStatuses(store).commit(replace(status, free_bytes=store.free_bytes()))
+        events.debug("host_status_left", job=status.job, repository=name)
+
+
+def _not_left(context: LeavingContext, error: str, *, repository: str = "") -> None:
+    where = {"repository": repository} if repository else {}
+    events.warning("host_status_not_left", job=context.begun.job, error=error, **where)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """A row for each job of each host, worst first, and the repositories that cannot be read."""
+
+    rows: tuple[Row, ...]
+    unseen: Mapping[str, HoldfastError]
+
+    @property
+    def needs_attention(self) -> bool:
+        return any(each.why for each in self.rows)
+
+
+def fleet(
+    repositories: Mapping[str, Callable[[], Repository]],
+    expected: Iterable[tuple[str, str]] = (),
+    *,
+    max_age: timedelta | None = None,
+    max_drill_age: timedelta | None = None,
+    now: datetime,
+) -> Fleet:
+    """Read what all hosts left in `repositories`; one that cannot be read hides no other.
+
+    Makes one list of each repository, and one read for each job of each host.
+    """
+    told: list[Told] = []
+    unseen: dict[str, HoldfastError] = {}
+    for name, opened in repositories.items():
+        try:
+            told += _told_in(name, opened())
+        except HoldfastError as error:
+            unseen[name] = error
+    # Who seems to be missing may have told its state where nobody could read it.
+    wanted = () if unseen else expected
+    allowed = Allowed(age=max_age, drill_age=max_drill_age)
+    return Fleet(rows=tuple(rows_of(told, wanted, allowed=allowed, now=now)), unseen=unseen)
+
+
+def _told_in(name: str, repository: Repository) -> list[Told]:
+    return [
+        Told(
+            job=each.job,
+            host=each.host,
+            status=each.status,
+            repositories=(name,),
+            problem=each.problem,
+        )
+        for each in HostStatuses(repository).all()
+    ]
+
+
+def forget(repositories: Mapping[str, Callable[[], Repository]], host: str) -> int:
+    """Remove all that a host left in any of the repositories; how many statuses that were."""
+    return sum(HostStatuses(opened()).forget(host) for opened in repositories.values())

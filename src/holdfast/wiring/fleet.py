@@ -1,0 +1,171 @@
+"""Build from the settings what leaves the status of a job, and what reads those of all hosts."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+from holdfast.config.settings import JobSettings, Settings
+from holdfast.host_state.runs import FileLastStatus, tuning_verdict
+from holdfast.host_state.timers import is_waiting, next_by_calendar, unit_name
+from holdfast.model.backup import Summary
+from holdfast.model.drill import DrillRecord
+from holdfast.model.host_status import (
+    BACKUP,
+    DRILL,
+    GRACE,
+    VERIFY,
+    Act,
+    Due,
+    GoodBackup,
+    GoodDrill,
+    Happened,
+    HostStatus,
+    host_key,
+)
+from holdfast.model.redaction import sanitized
+from holdfast.operations.fleet import LeavingContext
+from holdfast.ports.repository import Repository
+from holdfast.runtime.clock import now
+from holdfast.wiring.repositories import repository, repository_settings, store_name
+
+
+def leaving_context(settings: Settings, job: str, *, chosen: str = "") -> LeavingContext:
+    """The context of leaving a status of `job` in all of its repositories, and in the chosen one.
+
+    The job need not be configured: a host may drill the backups of another one.
+    """
+    found = settings.jobs.get(job)
+    own = (found.repository, *found.mirrors) if found else ()
+    names = dict.fromkeys((*own, store_name(settings, job, chosen=chosen)))
+    overdue_after = found.overdue_after if found else None
+    return LeavingContext(
+        begun=HostStatus(
+            host=host_key(socket.gethostname()),
+            job=job,
+            number=0,
+            at=now().replace(microsecond=0),
+            version=installed_version(),
+            overdue_seconds=int(overdue_after.total_seconds()) if overdue_after else None,
+            tuning=tuning_verdict(),
+        ),
+        dues=partial(_dues, _scheduled(settings, found)),
+        last=FileLastStatus(settings.state_directory / "status"),
+        repositories=_repositories(settings, names),
+        clock=now,
+    )
+
+
+def fleet_repositories(
+    settings: Settings, names: Iterable[str]
+) -> dict[str, Callable[[], Repository]]:
+    """What opens each of those repositories; raises `ConfigInvalid` for an unknown name."""
+    return _repositories(settings, dict.fromkeys(names))
+
+
+def _repositories(
+    settings: Settings, names: Mapping[str, object]
+) -> dict[str, Callable[[], Repository]]:
+    return {name: partial(repository, repository_settings(settings, name)) for name in names}
+
+
+def happened(
+    act: Act, manifests: Iterable[Summary] = (), drills: Iterable[DrillRecord] = ()
+) -> Happened:
+    """The end of a command, fit to leave the host, with the good backups and drills of it."""
+    return Happened(
+        act=replace(act, error=sanitized(act.error), hint=sanitized(act.hint)),
+        backups=[
+            GoodBackup(
+                backup=each.backup_id,
+                database=each.server.database[:500],
+                taken_at=each.snapshot_at,
+                plain_bytes=each.plain_bytes,
+                stored_bytes=each.stored_bytes,
+                seconds=each.seconds,
+            )
+            for each in manifests
+        ],
+        drills=[
+            GoodDrill(
+                backup=each.backup,
+                database=each.database[:500],
+                began=each.began,
+                ended=each.ended,
+                restore_seconds=each.seconds.restore,
+                reached=each.reached,
+            )
+            for each in drills
+            if each.passed
+        ],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Timer:
+    """A command with a schedule, and how long a run of it may take for each database and beside."""
+
+    command: str
+    schedule: str
+    each: timedelta
+    beside: timedelta = timedelta(0)
+
+
+def _scheduled(settings: Settings, job: JobSettings | None) -> Sequence[_Timer]:
+    if job is None:
+        return ()
+    verify, drill = job.verify, job.drill
+    stores = (repository_settings(settings, each) for each in (job.repository, *job.mirrors))
+    waits = job.overlap == "wait" or any(each.repository_slots is not None for each in stores)
+    found = (
+        (BACKUP, job.schedule, job.timeout, job.wait_at_most if waits else timedelta(0)),
+        (VERIFY, verify.schedule, timedelta(0), verify.budget + job.timeout),
+        (DRILL, drill.schedule, timedelta(0), drill.budget),
+    )
+    return [
+        _Timer(command=command, schedule=schedule[:500], each=each, beside=beside)
+        for command, schedule, each, beside in found
+        if schedule is not None
+    ]
+
+
+def _dues(
+    timers: Sequence[_Timer], before: HostStatus, began: Mapping[str, datetime]
+) -> tuple[Due, ...]:
+    """When the timers of the job start next.
+
+    Counted from the last begin of the same command: a command that runs on cannot hide another one
+    whose timer is gone.
+    """
+    found = []
+    for timer in timers:
+        next_at = _next(timer, before.due(timer.command), began.get(timer.command))
+        longest = timer.each * max(1, before.databases) + timer.beside
+        found.append(
+            Due(
+                command=timer.command,
+                schedule=timer.schedule,
+                next_at=next_at,
+                latest=next_at + longest + GRACE if next_at is not None else None,
+                timer=is_waiting(unit_name(before.job, timer.command)),
+            )
+        )
+    return tuple(found)
+
+
+def _next(timer: _Timer, known: Due | None, began: datetime | None) -> datetime | None:
+    if began is None and known is not None and known.schedule == timer.schedule:
+        return known.next_at
+    return next_by_calendar(timer.schedule, since=began or now())
+
+
+def installed_version() -> str:
+    """The version of holdfast; a source tree that nobody installed has none."""
+    try:
+        return version("holdfast")
+    except PackageNotFoundError:
+        return "unknown"
