@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import heapq
 import json
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, reduce
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import zstandard
 
@@ -63,9 +65,11 @@ LEVEL = 3
 BLOCKS_KEPT, BLOCKS_TOLD = 100, 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadFile:
-    """A file as it was read, or a range of `size_bytes` from byte `first` on."""
+class ReadFile(NamedTuple):
+    """A file as it was read, or a range of `size_bytes` from byte `first` on.
+
+    A tuple: there are as many as files, and it is made in a fifth of the time of a dataclass.
+    """
 
     size_bytes: int
     modified: int
@@ -145,12 +149,9 @@ class ChecksumResults:
         return [*self.files, *sorted(self.vanished)]
 
     def encode(self) -> str:
-        files = {
-            path: [[each.size_bytes, each.modified, each.crc32c, each.first] for each in pieces]
-            for path, pieces in self.files.items()
-        }
         document = {
-            "files": files,
+            "paths": [path for path, pieces in self.files.items() for _ in pieces],
+            "numbers": _as_text(chain.from_iterable(self.files.values())),
             "folders": self.folders,
             "vanished": sorted(self.vanished),
             "bad": self.bad,
@@ -165,22 +166,15 @@ class ChecksumResults:
     def decode(text: str) -> ChecksumResults:
         """The results in a memo; raises `VerifyFailed` if it is malformed."""
         try:
-            return ChecksumResults._of(parsed(_unpacked(text) or "{}", MANIFEST, of_files=True))
+            document = parsed(_unpacked(text) or "{}", MANIFEST, of_files=True)
+            return ChecksumResults._of(document, _files_in(document))
         except (AttributeError, TypeError, ValueError, zstandard.ZstdError) as error:
             raise VerifyFailed(f"cannot trust the stored checksum results: {error}") from error
 
     @staticmethod
-    def _of(document: dict[str, Any]) -> ChecksumResults:
+    def _of(document: dict[str, Any], files: dict[str, list[ReadFile]]) -> ChecksumResults:
         return ChecksumResults(
-            files={
-                path: [
-                    ReadFile(
-                        size_bytes=size_bytes, modified=int(modified), crc32c=crc32c, first=first
-                    )
-                    for size_bytes, modified, crc32c, first in pieces
-                ]
-                for path, pieces in document.get("files", {}).items()
-            },
+            files=files,
             folders=document.get("folders", []),
             vanished=set(document.get("vanished", [])),
             bad=document.get("bad", {}),
@@ -207,6 +201,43 @@ class ChecksumResults:
         return whole
 
 
+_NUMBERS = 4
+_NUMBER_BYTES = 8
+
+
+def _as_text(files: Iterable[ReadFile]) -> str:
+    """The numbers of all files, as one text: JSON would take a step of Python for each of them."""
+    numbers = list(chain.from_iterable(files))
+    return base64.b64encode(struct.pack(f"<{len(numbers)}q", *numbers)).decode()
+
+
+def _files_in(document: dict[str, Any]) -> dict[str, list[ReadFile]]:
+    """The files in a memo, or in one of an earlier release, which was JSON in all of it.
+
+    Raises `ValueError`, `TypeError` or `AttributeError` if they are malformed.
+    """
+    if "paths" not in document:
+        return {
+            path: [
+                ReadFile(size_bytes=size_bytes, modified=int(modified), crc32c=crc32c, first=first)
+                for size_bytes, modified, crc32c, first in pieces
+            ]
+            for path, pieces in document.get("files", {}).items()
+        }
+    paths, packed = document["paths"], base64.b64decode(document.get("numbers", ""), validate=True)
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise TypeError("its paths are no list of texts")
+    if len(packed) != len(paths) * _NUMBERS * _NUMBER_BYTES:
+        raise ValueError(f"it has {len(packed)} bytes of numbers for {len(paths)} files")
+    numbers = iter(struct.unpack(f"<{len(paths) * _NUMBERS}q", packed))
+    files: dict[str, list[ReadFile]] = {}
+    for path, read in zip(
+        paths, map(ReadFile._make, zip(*[numbers] * _NUMBERS, strict=True)), strict=True
+    ):
+        files.setdefault(path, []).append(read)
+    return files
+
+
 def whole_files(parts: Iterable[Part], vanished: set[str]) -> Iterator[tuple[str, ReadFile]]:
     """Yields every file as a restore makes it; not those that vanished between their ranges."""
     shared: dict[str, list[ReadFile]] = {}
@@ -223,6 +254,8 @@ def whole_files(parts: Iterable[Part], vanished: set[str]) -> Iterator[tuple[str
 
 
 def _joined(pieces: list[ReadFile]) -> ReadFile:
+    if len(pieces) == 1:
+        return pieces[0]
     return reduce(ReadFile.and_then, sorted(pieces, key=lambda each: each.first))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import tarfile
+import zlib
 from dataclasses import dataclass, field
 
 from holdfast.model.backup import Buffer
@@ -19,13 +20,22 @@ _SUM_BYTES = 8
 _REST = bytes(100) + b"ustar\00000" + bytes(64) + 2 * _NOBODY + bytes(167)
 
 
+# Adler-32 starts its sum of bytes, the low half of its result, with 1.
+_ADLER_START, _ADLER_SUM = 1, 0xFFFF
+_REST_SUM = sum(tarfile.REGTYPE + _REST) + _SUM_BYTES * ord(" ")
+
+
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """The whole pages of one relation file in an arena; `segment` counts the GiB before it."""
+    """The whole pages of one relation file in an arena, from byte `start` of it on.
+
+    `first_block` is the number of its first page in the relation.
+    """
 
     path: str
-    segment: int
-    content: memoryview
+    start: int
+    pages: int
+    first_block: int
 
 
 @dataclass(kw_only=True)
@@ -84,6 +94,6 @@ def header(path: str, *, size_bytes: int, modified: int, mode: int) -> bytes:
         size_bytes,
         modified,
     )
-    rest = tarfile.REGTYPE + _REST
-    checksum = sum(head) + sum(rest) + _SUM_BYTES * ord(" ")
-    return head + b"%06o\0 " % checksum + rest
+    # Exact, because these few ASCII characters add up to less than its modulus; `sum` is slow.
+    checksum = (zlib.adler32(head) & _ADLER_SUM) - _ADLER_START + _REST_SUM
+    return head + b"%06o\0 " % checksum + tarfile.REGTYPE + _REST

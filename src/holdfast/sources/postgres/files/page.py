@@ -36,10 +36,17 @@ _HIGH_HALF = np.uint32(0xFFFF0000)
 
 def page_checksums(pages: NDArray[np.uint32], blocks: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """The checksum that each page should carry; each row of `pages` holds a page as 2048 words."""
-    count = len(pages)
-    # First the first 32 words of all pages, then the second: numpy then works on long rows.
-    # Always a copy, as the code below writes to it and the page itself is still to be stored.
-    turned = pages.reshape(count, _ROWS, _LANES).transpose(1, 0, 2).copy()
+    # Always a copy, as `_checksums` writes to it and the page itself is still to be stored.
+    turned = pages.reshape(len(pages), _ROWS, _LANES).transpose(1, 0, 2).copy()
+    return _checksums(turned, blocks)
+
+
+def _checksums(turned: NDArray[np.uint32], blocks: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """The checksums of pages that are `turned`, which is overwritten.
+
+    First come the first 32 words of all pages, then the second: numpy then works on long rows.
+    """
+    count = len(blocks)
     rows = turned.reshape(_ROWS, count * _LANES)
     # The checksum counts as zero in its own computation.
     rows[0, _CHECKSUM::_LANES] &= _HIGH_HALF
@@ -79,23 +86,47 @@ def suspects_among(pieces: Sequence[tuple[Buffer, int]]) -> Iterator[Suspect]:
 
     A page of zeros only is valid: the server has extended the file and not written there yet.
     """
-    rows = [np.frombuffer(content, np.uint32).reshape(-1, WORDS) for content, _ in pieces]
-    if not rows:
-        return
-    pages = np.concatenate(rows) if len(rows) > 1 else rows[0]
-    counts = [len(each) for each in rows]
-    blocks = np.concatenate(
-        [
-            np.arange(first, first + count, dtype=np.uint32)
-            for (_, first), count in zip(pieces, counts, strict=True)
-        ]
-    )
-    carried = pages[:, _CHECKSUM] & _LOW_HALF
-    wrong = np.flatnonzero(carried != page_checksums(pages, blocks))
-    wrong = wrong[pages[wrong].any(axis=1)]
-    numbers = np.repeat(np.arange(len(pieces)), counts) if len(wrong) else wrong
-    for row in wrong:
-        yield Suspect(piece=int(numbers[row]), block=int(blocks[row]), lsn=_lsn(pages[row]))
+    for number, (content, first) in enumerate(pieces):
+        pages = np.frombuffer(content, np.uint32).reshape(-1, WORDS)
+        blocks = np.arange(first, first + len(pages), dtype=np.uint32)
+        wrong = _wrong(pages[:, _CHECKSUM], page_checksums(pages, blocks))
+        for row, page in _not_new(wrong, pages[wrong]):
+            yield Suspect(piece=number, block=int(blocks[row]), lsn=_lsn(page))
+
+
+# Members of a tar begin at multiples of 512 bytes, so that this much is always whole.
+_LINE_BYTES = 4 * _LANES
+
+
+def suspects_within(content: Buffer, found: Sequence[tuple[int, int, int]]) -> Iterator[Suspect]:
+    """As `suspects_among`, of many files in one buffer.
+
+    Each of `found` is the byte where a file begins in it, a multiple of 128, the number of its
+    pages, and the number of the first one.
+    """
+    counts = np.array([pages for _, pages, _ in found])
+    numbers = np.repeat(np.arange(len(found)), counts)
+    within = np.arange(len(numbers)) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = np.array([start // _LINE_BYTES for start, _, _ in found])[numbers] + within * _ROWS
+    blocks = (np.array([first for _, _, first in found])[numbers] + within).astype(np.uint32)
+    lines, rows = np.frombuffer(content, np.uint32).reshape(-1, _LANES), np.arange(_ROWS)
+    turned = lines[starts + rows[:, np.newaxis]]
+    wrong = _wrong(lines[starts, _CHECKSUM], _checksums(turned, blocks))
+    pages = lines[starts[wrong, np.newaxis] + rows].reshape(-1, WORDS)
+    for row, page in _not_new(wrong, pages):
+        yield Suspect(piece=int(numbers[row]), block=int(blocks[row]), lsn=_lsn(page))
+
+
+def _wrong(carried: NDArray[np.uint32], right: NDArray[np.uint32]) -> NDArray[np.intp]:
+    return np.flatnonzero((carried & _LOW_HALF) != right)
+
+
+def _not_new(
+    wrong: NDArray[np.intp], pages: NDArray[np.uint32]
+) -> Iterator[tuple[int, NDArray[np.uint32]]]:
+    """The `wrong` rows, each with its page, without those that hold only zeros."""
+    for found in np.flatnonzero(pages.any(axis=1)):
+        yield int(wrong[found]), pages[found]
 
 
 def claims_from(content: Buffer, lsn: int) -> Iterator[tuple[int, int]]:

@@ -13,7 +13,13 @@ from holdfast.model.errors import VerifyFailed
 from holdfast.model.part_details import ClusterFile
 from holdfast.model.values import Span
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults
-from holdfast.sources.postgres.files.tree import Entries, Entry, Paths, paths
+from holdfast.sources.postgres.files.tree import (
+    PATHS_IN_MEMORY,
+    Entries,
+    Entry,
+    Paths,
+    paths,
+)
 
 # An eighth of a full segment: the overhead of a part is negligible, and workers share evenly.
 RANGE_BYTES = 128 << 20
@@ -95,6 +101,8 @@ class Sizes:
     def after(self, parts: int) -> Sizes:
         """The sizes for the next part after `parts`; they double so that the parts stay few."""
         twice = min(parts // self.parts_of_a_size, MOST_DOUBLED)
+        if not twice:
+            return self
         return Sizes(
             small_bytes=self.small_bytes << twice,
             pack_bytes=self.pack_bytes << twice,
@@ -165,6 +173,7 @@ def around(
     *,
     with_rest: bool,
     sizes: Sizes | None = None,
+    paths_in_memory: int = PATHS_IN_MEMORY,
 ) -> FileLayout:
     """A layout of the same files that keeps the `stored` parts as they are.
 
@@ -172,7 +181,7 @@ def around(
     does not name its files.
     """
     sizes, made = sizes or Sizes(), FileLayout()
-    with paths() as held:
+    with paths(in_memory=paths_in_memory) as held:
         pieces = _keep_packs(stored, made, held)
         known = {entry.path: entry for entry in layout.entries if entry.path in pieces}
         for path, parts in pieces.items():
@@ -234,13 +243,14 @@ def lay_out(
     taken = {_name(file_of(part).path) for part in layout.parts if part.kind is PartKind.FILE}
     names = (f"packs/{number:05}.tar" for number in itertools.count())
     free = (name for name in names if name not in layout.contents)
-    pack = _Pack()
+    pack, now = _Pack(), first.after(len(layout.parts))
     for entry in entries:
-        now, name = first.after(len(layout.parts)), _name(entry.path)
-        if entry.size_bytes < now.small_bytes or name in taken or not _SAFE_NAME.fullmatch(name):
+        is_small = entry.size_bytes < now.small_bytes
+        name = "" if is_small else _name(entry.path)
+        if is_small or name in taken or not _SAFE_NAME.fullmatch(name):
             if pack.is_full(entry, now):
                 layout.add_pack(next(free), pack.entries)
-                pack = _Pack()
+                pack, now = _Pack(), first.after(len(layout.parts))
             pack.add(entry)
             continue
         taken.add(name)
@@ -248,6 +258,7 @@ def lay_out(
         pieces = cut(entry.size_bytes, range_bytes=now.range_bytes)
         for piece in pieces if len(pieces) > 1 else [None]:
             layout.add_file(entry, piece, compress=compress)
+        now = first.after(len(layout.parts))
     if pack.entries:
         layout.add_pack(next(free), pack.entries)
     layout.parts.sort(key=lambda part: (-part.estimated_bytes, part.name))
@@ -262,8 +273,9 @@ class _Pack:
     size_bytes: int = 0
 
     def is_full(self, entry: Entry, sizes: Sizes) -> bool:
+        count = len(self.entries)
         is_large = self.size_bytes + entry.size_bytes > sizes.pack_bytes
-        return bool(self.entries) and (is_large or len(self.entries) >= sizes.pack_files)
+        return (is_large and count > 0) or count >= sizes.pack_files
 
     def add(self, entry: Entry) -> None:
         self.entries.append(entry)

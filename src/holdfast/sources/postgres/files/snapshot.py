@@ -35,6 +35,7 @@ from holdfast.sources.postgres.files.backup_manifest import ManifestFile, Packed
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, whole_files
 from holdfast.sources.postgres.files.cluster import ClusterFacts
 from holdfast.sources.postgres.files.file_reader import Reader, unreadable
+from holdfast.sources.postgres.files.pack_reader import packed
 from holdfast.sources.postgres.files.part_plan import WHOLE, FileLayout, around, range_of
 from holdfast.sources.postgres.files.tree import CONTROL_FILE, Entry, Seen
 from holdfast.sources.postgres.files.wal import require_segment
@@ -130,7 +131,7 @@ class PhysicalSnapshot(Snapshot):
             yield FileStream(reader.file(entry, piece), reader.findings)
         elif part.kind is PartKind.FILE_PACK:
             self._require_open(part)
-            yield FileStream(reader.pack(self.layout.contents[part.name]), reader.findings)
+            yield FileStream(packed(reader, self.layout.contents[part.name]), reader.findings)
         elif part.kind is PartKind.WAL:
             yield FileStream(self._wal(reader, part))
         elif path_of(part) == MANIFEST_FILE:
@@ -255,12 +256,7 @@ class PhysicalSnapshot(Snapshot):
 
     def _copied(self, stored: Sequence[Part]) -> Iterator[ManifestFile]:
         for path, read in whole_files(stored, self.findings.vanished):
-            yield ManifestFile(
-                path=path,
-                size_bytes=read.size_bytes,
-                modified=read.modified,
-                crc32c=read.crc32c,
-            )
+            yield ManifestFile(path, read.size_bytes, read.modified, read.crc32c)
 
     def _closing(self) -> Iterator[ManifestFile]:
         for path in (CONTROL_FILE, LABEL_FILE):

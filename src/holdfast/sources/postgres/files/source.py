@@ -33,8 +33,8 @@ from holdfast.sources.postgres.files.wal import require_segment
 from holdfast.sources.postgres.server import preflight
 from holdfast.sources.postgres.server.login import Login
 
-# The server's file, the repository's file and its folder, and one in reserve.
-FILES_PER_WORKER = 4
+# The server's file and its folder, the repository's file and its folder, and one in reserve.
+FILES_PER_WORKER = 5
 # Open files of the interpreter, two sessions and the logs.
 FILES_BESIDE = 64
 # One holds the backup, the other queries the catalogs.

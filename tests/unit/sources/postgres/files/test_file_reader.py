@@ -23,6 +23,7 @@ from holdfast.sources.postgres.files.file_reader import (
     Reader,
     is_worth_compressing,
 )
+from holdfast.sources.postgres.files.pack_reader import packed
 from holdfast.sources.postgres.files.part_plan import cut
 from holdfast.sources.postgres.files.tree import Entry
 from tests.support.manifests import bare_part
@@ -80,7 +81,7 @@ def test_a_file_that_has_vanished_is_noted_and_leaves_no_trace_in_a_pack(tmp_pat
     found = reader(tmp_path)
     assert whole(found.file(Entry(path="gone", size_bytes=10))) == b""
     entries = [Entry(path="lost", size_bytes=10), Entry(path="there", size_bytes=1)]
-    with tarfile.open(fileobj=io.BytesIO(whole(found.pack(entries)))) as pack:
+    with tarfile.open(fileobj=io.BytesIO(whole(packed(found, entries)))) as pack:
         assert pack.getnames() == ["there"]
     assert found.findings.vanished == {"gone", "lost"}
 
@@ -94,7 +95,7 @@ def test_a_member_that_changes_its_size_under_the_reader_leaves_a_sound_tar(
     (tmp_path / "next").write_bytes(b"next")
     found = reader(tmp_path)
     entries = [Entry(path="1259", size_bytes=BIG), Entry(path="next", size_bytes=4)]
-    chunks, taken = found.pack(entries), bytearray()
+    chunks, taken = packed(found, entries), bytearray()
     for chunk in chunks:
         if not taken:
             os.truncate(path, BIG + change)
@@ -146,7 +147,7 @@ def test_a_pack_says_the_rights_of_its_folders_and_files(tmp_path: Path) -> None
         Entry(path="log", is_folder=True),
         Entry(path="file", size_bytes=1),
     ]
-    with tarfile.open(fileobj=io.BytesIO(whole(reader(tmp_path).pack(entries)))) as pack:
+    with tarfile.open(fileobj=io.BytesIO(whole(packed(reader(tmp_path), entries)))) as pack:
         found = [(each.isdir(), each.mode) for each in pack]
     assert found == [(True, 0o700), (True, 0o755), (False, 0o640)]
 
@@ -201,7 +202,7 @@ def test_a_page_that_wal_may_repair_is_doubtful_until_the_end_is_known(
 ) -> None:
     lsn = (1 << 32) + 5
     found, entry = with_page(tmp_path, lsn), Entry(path="base/5/1259", size_bytes=16384)
-    whole(found.pack([entry]) if is_packed else found.file(entry))
+    whole(packed(found, [entry]) if is_packed else found.file(entry))
     assert (found.findings.bad, found.findings.doubtful) == ({}, {"base/5/1259": [(1, lsn)]})
 
 

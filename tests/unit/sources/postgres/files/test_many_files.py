@@ -38,7 +38,7 @@ def backed_up(count: int) -> Packed:
     """What stays in memory between the listing and the end, and the list that comes last."""
     layout = lay_out(entries(count))
     stored = [kept(layout, part.name) for part in layout.parts]
-    again = around(layout, stored, with_rest=True)
+    again = around(layout, stored, with_rest=True, paths_in_memory=1000)
     assert {part.name for part in again.parts} == {part.name for part in stored}
     files = (
         ManifestFile(

@@ -72,7 +72,7 @@ def test_big_files_are_alone_small_ones_share_and_the_biggest_comes_first() -> N
 
 
 def test_names_that_no_store_would_tell_apart_travel_in_packs() -> None:
-    odd = [replace(BIG, path=path) for path in ("base/5/A", "base/5/a", "base/5/größe")]
+    odd = [BIG._replace(path=path) for path in ("base/5/A", "base/5/a", "base/5/größe")]
     names = [part.name for part in lay_out(odd).parts]
     assert names.count("files/base/5/a") == 1
     assert {part.kind for part in lay_out(odd).parts} == {PartKind.FILE, PartKind.FILE_PACK}
@@ -86,9 +86,9 @@ def test_files_not_worth_compressing_are_stored_unchanged() -> None:
 def test_files_stay_in_the_parts_that_they_are_stored_in_and_new_ones_get_new_names() -> None:
     first = lay_out([FOLDER, *SMALL, BIG], is_worth_compressing=lambda _: False)
     done = [stored(first, part) for part in first.parts]
-    young = [Entry(path="base/5/9", size_bytes=MIB), replace(BIG, path="base/5/8")]
+    young = [Entry(path="base/5/9", size_bytes=MIB), BIG._replace(path="base/5/8")]
     # One was dropped since, and one has grown enough to get its own part.
-    grown = replace(SMALL[1], size_bytes=9 * MIB)
+    grown = SMALL[1]._replace(size_bytes=9 * MIB)
     again = around(lay_out([FOLDER, SMALL[0], grown, BIG, *young]), done, with_rest=True)
     assert sorted(contents(again)) == [
         ("files/base/5/1", ["base/5/1"]),
@@ -108,7 +108,7 @@ def test_without_the_rest_there_is_nothing_but_what_is_stored() -> None:
 
 
 def test_a_big_file_is_shared_out_in_pieces_with_names_that_sort_as_its_bytes() -> None:
-    layout = lay_out([replace(BIG, size_bytes=7 * MIB), FOLDER], sizes=Sizes(range_bytes=3 * MIB))
+    layout = lay_out([BIG._replace(size_bytes=7 * MIB), FOLDER], sizes=Sizes(range_bytes=3 * MIB))
     assert [(part.name, part.estimated_bytes // MIB) for part in layout.parts] == [
         ("files/base/5/1/000000", 3),
         ("files/base/5/1/000003", 3),
@@ -121,7 +121,7 @@ def test_a_big_file_is_shared_out_in_pieces_with_names_that_sort_as_its_bytes() 
 def test_stored_pieces_stay_whatever_became_of_the_file_and_the_others_are_taken() -> None:
     first = lay_out([BIG], sizes=Sizes(range_bytes=3 * MIB), is_worth_compressing=lambda _: False)
     middle, last = first.parts[1], first.parts[2]
-    grown, dropped = lay_out([replace(BIG, size_bytes=20 * MIB)]), lay_out([FOLDER])
+    grown, dropped = lay_out([BIG._replace(size_bytes=20 * MIB)]), lay_out([FOLDER])
     for now in (grown, dropped):
         again = around(now, [stored(first, middle), stored(first, last)], with_rest=True)
         pieces = [part for part in again.parts if part.kind is PartKind.FILE]
@@ -141,14 +141,14 @@ def test_an_uncompressed_pack_stays_uncompressed() -> None:
 
 
 def test_the_more_parts_there_are_the_larger_they_become() -> None:
-    files = [replace(BIG, path=f"base/5/{number}", size_bytes=4 * MIB) for number in range(2000)]
+    files = [BIG._replace(path=f"base/5/{number}", size_bytes=4 * MIB) for number in range(2000)]
     layout = lay_out(files, sizes=Sizes(parts_of_a_size=100, pack_files=50))
     assert len(layout.parts) < 300
     assert sorted(each.path for each in layout.entries) == sorted(each.path for each in files)
 
 
 def test_rights_and_holes_of_a_big_file_are_noted_and_stay_as_noted() -> None:
-    file = replace(BIG, mode=0o640, is_sparse=True)
+    file = BIG._replace(mode=0o640, is_sparse=True)
     first = lay_out([file], sizes=Sizes(range_bytes=3 * MIB))
     noted = [file_of(each) for each in first.parts]
     assert {(each.mode, each.is_sparse) for each in noted} == {(0o640, True)}

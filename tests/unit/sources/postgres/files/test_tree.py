@@ -183,9 +183,11 @@ def test_what_was_listed_comes_back_as_often_as_wanted() -> None:
     assert (len(found), list(Entries([]))) == (5, [])
 
 
-def test_a_set_of_paths_knows_what_was_added() -> None:
-    with paths() as found:
-        found.add(ODD)
+@pytest.mark.parametrize("in_memory", [0, 1, 2, 100])
+def test_a_set_of_paths_knows_what_was_added_in_memory_or_not(in_memory: int) -> None:
+    with paths(in_memory=in_memory) as found:
+        for each in ODD:
+            found.add([each])
         found.add(ODD[:1])
         assert all(path in found for path in ODD)
         assert "base/5/1260" not in found

@@ -1,0 +1,220 @@
+"""Reads many small files into one tar, a buffer of them at a time.
+
+What Python does for each file decides how long a cluster of many tables takes. So a file is one
+open, one read straight to its place in the tar, and one record; folders stay open, and the pages of
+a whole buffer are checked together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
+
+from crc32c import crc32c
+
+from holdfast.model.backup import Buffer
+from holdfast.runtime.cleanup import afterwards
+from holdfast.sources.postgres.files.checksum_results import ReadFile
+from holdfast.sources.postgres.files.file_reader import (
+    Reader,
+    modified_at,
+    still_wrong,
+    unreadable,
+)
+from holdfast.sources.postgres.files.packing import (
+    END,
+    FOLDER_MODE,
+    Arena,
+    Gathered,
+    header,
+    padding_bytes,
+)
+from holdfast.sources.postgres.files.page import (
+    PAGE_BYTES,
+    PAGES_PER_SEGMENT,
+    Suspect,
+    suspects_within,
+)
+from holdfast.sources.postgres.files.tree import Entry, holds_relations, segment_of
+
+# The fixed cost of a check is small against that of its pages, and all of them fit into the cache.
+ARENA_BYTES = 2 << 20
+_FOLDER_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_NONE = -1
+
+
+def packed(reader: Reader, entries: Iterable[Entry]) -> Iterator[Buffer]:
+    """Yields a tar of files and folders, and notes in the findings of `reader` what they hold."""
+    pack = _Pack(reader)
+    with afterwards(pack.close):
+        yield from pack.chunks(entries)
+
+
+class _Pack:
+    """One tar in the making, and the folder that is open at present."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._files = reader.findings.files
+        self._arena = Arena(size_bytes=ARENA_BYTES)
+        self._folder: str | None = None
+        self._descriptor = _NONE
+        self._holds_relations = False
+
+    def close(self) -> None:
+        if self._descriptor != _NONE:
+            descriptor, self._descriptor = self._descriptor, _NONE
+            os.close(descriptor)
+
+    def chunks(self, entries: Iterable[Entry]) -> Iterator[Buffer]:
+        for entry in entries:
+            if entry.is_folder:
+                yield from self._with_folder(entry.path)
+            elif not self._gather(entry.path):
+                yield from self._emptied()
+                if not self._gather(entry.path):
+                    yield from self._streamed(entry)
+        yield from self._added(END)
+        yield from self._emptied()
+
+    def _with_folder(self, path: str) -> Iterator[Buffer]:
+        self._reader.findings.folders.append(path)
+        yield from self._added(header(path, size_bytes=0, modified=0, mode=self._mode(path)))
+
+    def _mode(self, path: str) -> int:
+        """The mode of a folder, or the default if the server has no such folder now."""
+        with suppress(OSError):
+            return (self._reader.data / path).stat().st_mode
+        return FOLDER_MODE
+
+    def _added(self, content: bytes) -> Iterator[Buffer]:
+        if not self._arena.has_room(len(content)):
+            yield from self._emptied()
+        self._arena.add(content)
+
+    def _gather(self, path: str) -> bool:
+        """Read a whole file into the arena; False if it has no room. A vanished file is noted."""
+        try:
+            descriptor = self._opened(path)
+        except FileNotFoundError:
+            self._reader.findings.vanished.add(path)
+            return True
+        with afterwards(os.close, descriptor):
+            status = os.fstat(descriptor)
+            self._reader.require_own(path, status)
+            size_bytes, modified = status.st_size, modified_at(status)
+            head = header(path, size_bytes=size_bytes, modified=modified, mode=status.st_mode)
+            padding = padding_bytes(size_bytes)
+            arena = self._arena
+            if not arena.has_room(len(head) + size_bytes + padding):
+                return False
+            arena.add(head)
+            content = arena.take(size_bytes)
+            self._fill(descriptor, path, content)
+        if padding:
+            arena.add(bytes(padding))
+        self._files[path] = [ReadFile(size_bytes, modified, crc32c(content))]
+        return True
+
+    def _opened(self, path: str) -> int:
+        """A descriptor of the file; by its folder, as the kernel need not follow the whole path."""
+        folder, _, name = path.rpartition("/")
+        reader = self._reader
+        try:
+            if folder != self._folder or self._descriptor == _NONE:
+                self._enter(folder)
+            return os.open(name, reader.flags(path), dir_fd=self._descriptor)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise unreadable(reader.data / path, error) from error
+
+    def _enter(self, folder: str) -> None:
+        self.close()
+        self._descriptor = os.open(self._reader.data / folder, _FOLDER_FLAGS)
+        self._folder = folder
+        self._holds_relations = self._reader.checks_pages and holds_relations(folder)
+
+    def _fill(self, descriptor: int, path: str, content: memoryview) -> None:
+        """Read the file to its end; zeros replace what it lost since its size was asked.
+
+        WAL replay truncates it again.
+        """
+        size_bytes = len(content)
+        done = self._reader.read(descriptor, content, path) if size_bytes else 0
+        while done < size_bytes:
+            read = self._reader.read(descriptor, content[done:], path)
+            if not read:
+                content[done:] = bytes(size_bytes - done)
+                break
+            done += read
+        pages = done // PAGE_BYTES
+        if pages and self._holds_relations:
+            segment = segment_of(path.rpartition("/")[2])
+            if segment >= 0:
+                start = self._arena.used - size_bytes
+                first = segment * PAGES_PER_SEGMENT
+                self._arena.gathered.append(Gathered(path, start, pages, first))
+
+    def _streamed(self, entry: Entry) -> Iterator[Buffer]:
+        """Yields a file that is larger than the arena."""
+        try:
+            descriptor = self._opened(entry.path)
+        except FileNotFoundError:
+            self._reader.findings.vanished.add(entry.path)
+            return
+        with afterwards(os.close, descriptor):
+            status = os.fstat(descriptor)
+            self._reader.require_own(entry.path, status)
+            size_bytes, modified = status.st_size, modified_at(status)
+            yield header(entry.path, size_bytes=size_bytes, modified=modified, mode=status.st_mode)
+            crc = yield from self._fixed(descriptor, entry, size_bytes)
+        yield bytes(padding_bytes(size_bytes))
+        self._files[entry.path] = [ReadFile(size_bytes, modified, crc)]
+
+    def _fixed(
+        self, descriptor: int, entry: Entry, size_bytes: int
+    ) -> Generator[Buffer, None, int]:
+        """Yields exactly `size_bytes`; returns their CRC.
+
+        The header with the size is already sent, so a file that grew is cut and one that shrank is
+        filled. WAL replay corrects both.
+        """
+        crc, done = 0, 0
+        for chunk in self._reader.content(descriptor, entry):
+            whole = memoryview(chunk)[: size_bytes - done]
+            crc = crc32c(whole, crc)
+            done += len(whole)
+            yield whole
+        if done < size_bytes:
+            filling = bytes(size_bytes - done)
+            crc = crc32c(filling, crc)
+            yield filling
+        return crc
+
+    def _emptied(self) -> Iterator[Buffer]:
+        arena = self._arena
+        self._reader.look()
+        if arena.gathered:
+            self._check(arena)
+        if arena.used:
+            yield arena.content
+        arena.clear()
+
+    def _check(self, arena: Arena) -> None:
+        """Verify all pages of the arena at once; a wrong page is read again from its file."""
+        found = arena.gathered
+        self._reader.findings.pages += sum(each.pages for each in found)
+        places = [(each.start, each.pages, each.first_block) for each in found]
+        for one in suspects_within(arena.content, places):
+            path = found[one.piece].path
+            self._reader.note(path, 0, list(self._still_in(path, one)))
+
+    def _still_in(self, path: str, found: Suspect) -> Iterator[Suspect]:
+        try:
+            descriptor = self._reader.opened(path)
+        except FileNotFoundError:
+            return
+        with afterwards(os.close, descriptor):
+            yield from still_wrong(descriptor, found)
