@@ -6,7 +6,6 @@ after its end, because systemd may have killed the helper that releases them oth
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -22,9 +21,7 @@ from pathlib import Path
 from holdfast.model.errors import TasksRefused, ToolMissing
 from holdfast.runtime import process
 from holdfast.runtime.cleanup import afterwards
-
-# The most that an ordinary user may set (fs.pipe-max-size): fewer switches between processes.
-PIPE_BYTES = 1 << 20
+from holdfast.runtime.process import widened
 
 PREFIX = "holdfast-pipes-"
 
@@ -164,13 +161,6 @@ def _let_in(path: Path, uid: int, permissions: int) -> None:
 
 def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
-
-
-def widened(descriptor: int) -> int:
-    """Enlarge the pipe's buffer if the limit of the user's pipes permits it."""
-    with suppress(OSError):
-        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    return descriptor
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import select
@@ -21,6 +22,9 @@ from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.kernel import is_refusal
 
 CHUNK_BYTES = 1 << 20
+# The most that an ordinary user may set (fs.pipe-max-size); by default a pipe has 64 KiB, and both
+# processes wait for each other that often.
+PIPE_BYTES = 1 << 20
 STDERR_LINES_KEPT = 12
 GRACE_SECONDS = 5.0
 _ROOT = Path("/")
@@ -80,7 +84,7 @@ class Child:
 
     def chunks(self, *, size_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
         """The program's output; at its end, raises `ChildFailed` unless the status is 0."""
-        descriptor = _pipe(self._popen.stdout).fileno()
+        descriptor = widened(_pipe(self._popen.stdout).fileno())
         while chunk := os.read(descriptor, size_bytes):
             yield chunk
         self.finish()
@@ -145,6 +149,13 @@ class Child:
             text = line.decode(errors="replace").strip()
             if text:
                 self._tail.append(text)
+
+
+def widened(descriptor: int) -> int:
+    """Enlarge the pipe's buffer if the limit of the user's pipes permits it."""
+    with suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return descriptor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import re
@@ -11,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.errors import ToolMissing
-from holdfast.runtime.process import STDERR_LINES_KEPT, ChildFailed, User, output_of, running
+from holdfast.runtime.process import (
+    PIPE_BYTES,
+    STDERR_LINES_KEPT,
+    ChildFailed,
+    User,
+    output_of,
+    running,
+)
 from tests.support.waiting import until
 
 
@@ -30,6 +38,12 @@ def is_running(pid: int) -> bool:
 def test_what_a_program_prints_arrives_whole() -> None:
     with running(python("print('x' * 3_000_000)")) as child:
         assert sum(len(chunk) for chunk in child.chunks()) == 3_000_001
+
+
+def test_a_program_writes_far_ahead_of_its_reader() -> None:
+    with running(python("print('x' * 3_000_000)")) as child:
+        next(child.chunks())
+        assert fcntl.fcntl(child.stdout, fcntl.F_GETPIPE_SZ) == PIPE_BYTES
 
 
 def test_a_failed_program_says_why_with_its_last_lines_only() -> None:

@@ -163,11 +163,11 @@ class ChecksumResults:
         return PACKED + base64.b64encode(packed).decode()
 
     @staticmethod
-    def decode(text: str) -> ChecksumResults:
+    def decode(text: str, *, with_files: bool = True) -> ChecksumResults:
         """The results in a memo; raises `VerifyFailed` if it is malformed."""
         try:
             document = parsed(_unpacked(text) or "{}", MANIFEST, of_files=True)
-            return ChecksumResults._of(document, _files_in(document))
+            return ChecksumResults._of(document, _files_in(document) if with_files else {})
         except (AttributeError, TypeError, ValueError, zstandard.ZstdError) as error:
             raise VerifyFailed(f"cannot trust the stored checksum results: {error}") from error
 
@@ -190,7 +190,7 @@ class ChecksumResults:
         """The results of several parts as one, without their files: there may be a million."""
         whole = ChecksumResults()
         for part in parts:
-            found = ChecksumResults.decode(part.memo)
+            found = ChecksumResults.decode(part.memo, with_files=False)
             whole.folders += found.folders
             whole.vanished |= found.vanished
             for path, blocks in found.bad.items():

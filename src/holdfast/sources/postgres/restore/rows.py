@@ -22,7 +22,8 @@ from holdfast.model.backup import Member, Part
 from holdfast.model.errors import HoldfastError, RestoreFailed
 from holdfast.model.restore import StoredParts, proving
 from holdfast.runtime.cleanup import Cancellation, afterwards, on_failure
-from holdfast.runtime.named_pipes import READ, Pipes, pipes_for, widened
+from holdfast.runtime.named_pipes import READ, Pipes, pipes_for
+from holdfast.runtime.process import widened
 from holdfast.sources.packing import StreamCutter
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.long_values import with_values
