@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import replace
 
 import pytest
@@ -66,7 +67,28 @@ def test_what_an_earlier_release_has_written_is_read() -> None:
     assert (found.folders, found.vanished, found.bad, found.pages) == (["f"], {"v"}, {"a": [1]}, 2)
 
 
-@pytest.mark.parametrize("text", ["zstd:", "zstd:!", "zstd:AAAA", "zstd:KLUv_Q==", "[]", "{"])
+def test_an_earlier_release_does_not_take_a_part_for_one_without_files() -> None:
+    text = ChecksumResults(files={"a": [READ]}).encode()
+    packed = base64.b64decode(text.removeprefix("zstd:"))
+    assert json.loads(zstandard.decompress(packed))["files"] is None
+
+
+NUMBERS = base64.b64encode(bytes(32)).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("zstd:", "zstd:!", "zstd:AAAA", "zstd:KLUv_Q==", "[]", "{"),
+        '{"paths":["a"]}',
+        '{"paths":["a"],"numbers":null}',
+        '{"paths":["a"],"numbers":"AAAA"}',
+        f'{{"paths":["a","b"],"numbers":"{NUMBERS}"}}',
+        f'{{"paths":[1],"numbers":"{NUMBERS}"}}',
+        f'{{"paths":"a","numbers":"{NUMBERS}"}}',
+        f'{{"paths":["a"],"numbers":"{NUMBERS[:-4]}"}}',
+    ],
+)
 def test_what_nobody_has_written_is_refused(text: str) -> None:
     with pytest.raises(VerifyFailed):
         ChecksumResults.decode(text)

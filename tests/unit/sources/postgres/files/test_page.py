@@ -13,6 +13,7 @@ from holdfast.sources.postgres.files.page import (
     Suspect,
     page_checksums,
     suspects_among,
+    suspects_within,
 )
 
 OLD, NEW = 0x1_0000_0100, 0x1_0000_0300
@@ -72,6 +73,43 @@ def test_pages_of_many_files_are_told_by_file_and_block() -> None:
         Suspect(piece=2, block=8, lsn=OLD),
     ]
     assert list(suspects_among([])) == []
+
+
+# The first page of each file in the buffer below: where it begins, how many there are, its block.
+PLACES = [(512, 2, 0), (512 * 40, 1, 131072), (512 * 70, 3, 131072 * 2)]
+PAGES = [
+    (start + number * PAGE_BYTES, piece, first + number)
+    for piece, (start, count, first) in enumerate(PLACES)
+    for number in range(count)
+]
+
+
+def buffer_of_files() -> bytearray:
+    """Noise with the pages of some files in it."""
+    content = bytearray(np.random.default_rng(7).bytes(512 * 130))
+    for start, _, block in PAGES:
+        content[start : start + PAGE_BYTES] = page(block, seed=block)
+    return content
+
+
+@pytest.mark.parametrize(("start", "piece", "block"), PAGES)
+@pytest.mark.parametrize("byte", [0, 8, 9, 12, 127, 128, 511, 512, 4095, 8191])
+def test_a_flipped_bit_in_a_buffer_of_files_is_told_by_file_and_block(
+    start: int, piece: int, block: int, *, byte: int
+) -> None:
+    content = buffer_of_files()
+    assert list(suspects_within(content, PLACES)) == []
+    content[start + byte] ^= 1 << (block % 8)
+    (found,) = suspects_within(content, PLACES)
+    assert (found.piece, found.block) == (piece, block)
+
+
+def test_new_pages_in_a_buffer_of_files_are_right_and_nothing_in_it_is_altered() -> None:
+    content = buffer_of_files()
+    content[512 : 512 + PAGE_BYTES] = bytes(PAGE_BYTES)
+    before = bytes(content)
+    assert list(suspects_within(content, PLACES)) == []
+    assert content == before
 
 
 def test_a_page_in_the_wrong_place_is_found() -> None:
