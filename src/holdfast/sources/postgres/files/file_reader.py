@@ -17,6 +17,7 @@ from holdfast.model.errors import BackupFailed
 from holdfast.runtime.beneath import Beneath
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, ReadFile
+from holdfast.sources.postgres.files.entries import Entry
 from holdfast.sources.postgres.files.page import (
     PAGE_BYTES,
     PAGES_PER_SEGMENT,
@@ -25,7 +26,6 @@ from holdfast.sources.postgres.files.page import (
     suspects_among,
 )
 from holdfast.sources.postgres.files.part_plan import WHOLE, FileRange
-from holdfast.sources.postgres.files.tree import Entry
 from holdfast.sources.postgres.server.catalog_queries import is_incompressible
 
 CHUNK_BYTES = 1 << 20

@@ -16,6 +16,7 @@ from crc32c import crc32c
 from holdfast.model.backup import Buffer
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.postgres.files.checksum_results import ReadFile
+from holdfast.sources.postgres.files.entries import Entry, holds_relations, segment_of
 from holdfast.sources.postgres.files.file_reader import (
     Reader,
     modified_at,
@@ -36,7 +37,6 @@ from holdfast.sources.postgres.files.page import (
     Suspect,
     suspects_within,
 )
-from holdfast.sources.postgres.files.tree import Entry, holds_relations, segment_of
 
 # The fixed cost of a check is small against that of its pages, and all of them fit into the cache.
 ARENA_BYTES = 2 << 20

@@ -13,13 +13,7 @@ from holdfast.model.errors import VerifyFailed
 from holdfast.model.part_details import ClusterFile
 from holdfast.model.values import Span
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults
-from holdfast.sources.postgres.files.tree import (
-    PATHS_IN_MEMORY,
-    Entries,
-    Entry,
-    Paths,
-    paths,
-)
+from holdfast.sources.postgres.files.entries import PATHS_IN_MEMORY, Entries, Entry, Paths, paths
 
 # An eighth of a full segment: the overhead of a part is negligible, and workers share evenly.
 RANGE_BYTES = 128 << 20

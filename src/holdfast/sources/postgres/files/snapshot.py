@@ -34,10 +34,11 @@ from holdfast.sources.postgres.files import backup_manifest
 from holdfast.sources.postgres.files.backup_manifest import ManifestFile, Packed, WalRange
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, whole_files
 from holdfast.sources.postgres.files.cluster import ClusterFacts
+from holdfast.sources.postgres.files.entries import Entry
 from holdfast.sources.postgres.files.file_reader import Reader, unreadable
 from holdfast.sources.postgres.files.pack_reader import packed
 from holdfast.sources.postgres.files.part_plan import WHOLE, FileLayout, around, range_of
-from holdfast.sources.postgres.files.tree import CONTROL_FILE, Entry, Seen
+from holdfast.sources.postgres.files.tree import CONTROL_FILE, Seen
 from holdfast.sources.postgres.files.wal import require_segment
 
 MAP_FILE, MANIFEST_FILE = "tablespace_map", "backup_manifest"

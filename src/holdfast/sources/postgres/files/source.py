@@ -25,10 +25,11 @@ from holdfast.runtime.files import make_folder, new_file, whole_file, write_all
 from holdfast.sources.keepalive import LOOK_SECONDS, held_session, of_this_process
 from holdfast.sources.postgres.files import cluster, wal
 from holdfast.sources.postgres.files.cluster import ClusterFacts, require_all
+from holdfast.sources.postgres.files.entries import Entry
 from holdfast.sources.postgres.files.file_reader import is_worth_compressing, unreadable
 from holdfast.sources.postgres.files.part_plan import FileLayout, lay_out, range_of
 from holdfast.sources.postgres.files.snapshot import MAP_FILE, PhysicalSnapshot, notes_on
-from holdfast.sources.postgres.files.tree import Entry, Seen
+from holdfast.sources.postgres.files.tree import Seen
 from holdfast.sources.postgres.files.wal import require_segment
 from holdfast.sources.postgres.server import preflight
 from holdfast.sources.postgres.server.login import Login

@@ -14,8 +14,9 @@ import psycopg
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import BackupFailed
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults
+from holdfast.sources.postgres.files.entries import Entry
 from holdfast.sources.postgres.files.page import PAGE_BYTES, PAGES_PER_SEGMENT, claims_from, suspect
-from holdfast.sources.postgres.files.tree import Entry, is_servers_own, is_socket
+from holdfast.sources.postgres.files.tree import is_servers_own, is_socket
 
 BLOCK_BYTES = 512
 

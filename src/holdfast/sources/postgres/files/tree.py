@@ -1,23 +1,16 @@
-"""Walks a data directory for a base backup, and holds its entries in a few bytes each."""
+"""Walks a data directory for a base backup: what is copied, left out or followed."""
 
 from __future__ import annotations
 
 import os
 import re
-import sqlite3
 import stat
-import struct
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
-import zstandard
-
-from holdfast.model.errors import BackupFailed
 from holdfast.model.stored_json import as_text
-from holdfast.runtime.cleanup import afterwards
+from holdfast.sources.postgres.files.entries import DATABASE, RELATION, Entry
 
 CONTROL_FILE = "global/pg_control"
 LINKS = "pg_tblspc"
@@ -68,33 +61,8 @@ _OWN_FILES = {
 }
 _TEMPORARY = re.compile(r"pgsql_tmp.*|pg_internal\.init.*|t\d+_\d+(_[a-z]+)?(\.\d+)?")
 _SOCKET = re.compile(r"\.s\.PGSQL\.\d+(\.lock)?")
-_RELATION = re.compile(r"(\d+)(?:_(fsm|vm|init))?(?:\.(\d+))?")
-_DATABASE = re.compile(r"base/\d+|pg_tblspc/\d+/PG_[^/]+/\d+")
 _OID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _BLOCK_BYTES = 512
-NO_SEGMENT = -1
-
-
-class Entry(NamedTuple):
-    """A file or folder by its path below the data directory; a file also has size and mode.
-
-    A tuple: there may be a million, and it is made in a fifth of the time of a dataclass.
-    """
-
-    path: str
-    size_bytes: int = 0
-    is_folder: bool = False
-    mode: int = 0
-    is_sparse: bool = False
-
-    @property
-    def segment(self) -> int:
-        """The number of the 1-GiB segment if the file is part of a relation, else -1.
-
-        Only pages of relations carry checksums.
-        """
-        folder, _, name = self.path.rpartition("/")
-        return segment_of(name) if holds_relations(folder) else NO_SEGMENT
 
 
 @dataclass(kw_only=True)
@@ -130,7 +98,7 @@ class Tree:
         yield from self._below("", seen or Seen())
 
     def _below(self, folder: str, seen: Seen) -> Iterator[Entry]:
-        unlogged = self._unlogged(folder) if _DATABASE.fullmatch(folder) else set[str]()
+        unlogged = self._unlogged(folder) if DATABASE.fullmatch(folder) else set[str]()
         above = f"{folder}/" if folder else ""
         for item in self._items(folder):
             path = above + item.name
@@ -162,7 +130,7 @@ class Tree:
     def _unlogged(self, folder: str) -> set[str]:
         """The filenodes of unlogged relations, which have an `init` fork; recovery empties them."""
         names = (item.name for item in self._items(folder) if "_init" in item.name)
-        forks = map(_RELATION.fullmatch, names)
+        forks = map(RELATION.fullmatch, names)
         return {fork[1] for fork in forks if fork and fork[2] == "init"}
 
     def _follows(self, path: str, item: os.DirEntry[str], seen: Seen) -> bool:
@@ -211,7 +179,7 @@ class Tree:
 
 def _file(path: str, item: os.DirEntry[str], unlogged: set[str], *, seen: Seen) -> Entry | None:
     """None for a file that vanished, or belongs to an unlogged relation."""
-    relation = _RELATION.fullmatch(item.name) if unlogged else None
+    relation = RELATION.fullmatch(item.name) if unlogged else None
     if relation and relation[1] in unlogged and relation[2] != "init":
         return None
     try:
@@ -253,103 +221,3 @@ def _tell_odd(path: str, item: os.DirEntry[str], seen: Seen) -> None:
         return
     kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
     seen.skipped[path] = f"{kinds.get(stat.S_IFMT(mode), 'a device')}, not a file"
-
-
-def holds_relations(folder: str) -> bool:
-    return folder == "global" or _DATABASE.fullmatch(folder) is not None
-
-
-def segment_of(name: str) -> int:
-    """As `Entry.segment`, of a file in a folder that holds relations."""
-    if name.isascii() and name.isdecimal():
-        return 0
-    relation = _RELATION.fullmatch(name)
-    return int(relation[3] or 0) if relation else NO_SEGMENT
-
-
-LEVEL = 1
-# The one character that no file name contains.
-_END = "\0"
-# Above the 12 bits of a mode.
-_FOLDER, _SPARSE, _MODE = 1 << 12, 1 << 13, (1 << 12) - 1
-
-
-class Entries:
-    """The files and folders of one part, compressed and in order; may be iterated repeatedly."""
-
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        compressor = zstandard.ZstdCompressor(level=LEVEL)
-        self._count = len(entries)
-        self._form = struct.Struct(f"={self._count}q{self._count}H")
-        paths = _END.join([entry.path for entry in entries])
-        sizes = [entry.size_bytes for entry in entries]
-        self._paths = compressor.compress(_bytes(paths))
-        self._numbers = compressor.compress(self._form.pack(*sizes, *map(_kind, entries)))
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Entry]:
-        paths = zstandard.decompress(self._paths).decode(errors="surrogateescape").split(_END)
-        numbers = self._form.unpack(zstandard.decompress(self._numbers))
-        # Without entries, the joined text has still one empty path, which is dropped here.
-        sizes, kinds = numbers[: self._count], numbers[self._count :]
-        for path, size_bytes, kind in zip(paths, sizes, kinds, strict=False):
-            is_folder, is_sparse = bool(kind & _FOLDER), bool(kind & _SPARSE)
-            yield Entry(path, size_bytes, is_folder, kind & _MODE, is_sparse)
-
-
-def _kind(entry: Entry) -> int:
-    return entry.mode | entry.is_folder * _FOLDER | entry.is_sparse * _SPARSE
-
-
-# Above this number of paths, a set would take more memory than a run should.
-PATHS_IN_MEMORY = 100_000
-
-
-class Paths:
-    """A set of paths; a large one is in an anonymous temporary SQLite file, so that memory stays
-    bounded."""
-
-    def __init__(self, *, in_memory: int) -> None:
-        self._most = in_memory
-        self._few = set[str]()
-        self._database: sqlite3.Connection | None = None
-
-    def add(self, paths: Iterable[str]) -> None:
-        self._few.update(paths)
-        if len(self._few) > self._most:
-            if self._database is None:
-                self._database = sqlite3.connect("")
-                self._database.execute("CREATE TABLE path (path BLOB PRIMARY KEY) WITHOUT ROWID")
-            rows = ((_bytes(path),) for path in self._few)
-            self._database.executemany("INSERT OR IGNORE INTO path VALUES (?)", rows)
-            self._few.clear()
-
-    def __contains__(self, path: str) -> bool:
-        if self._database is None or path in self._few:
-            return path in self._few
-        found = self._database.execute("SELECT 1 FROM path WHERE path = ?", (_bytes(path),))
-        return found.fetchone() is not None
-
-    def close(self) -> None:
-        if self._database is not None:
-            self._database.close()
-
-
-@contextmanager
-def paths(*, in_memory: int = PATHS_IN_MEMORY) -> Iterator[Paths]:
-    """An empty set, deleted when the block ends; SQLite errors become `BackupFailed`."""
-    try:
-        found = Paths(in_memory=in_memory)
-        with afterwards(found.close):
-            yield found
-    except sqlite3.Error as error:
-        raise BackupFailed(
-            f"cannot store the list of copied files: {error}",
-            hint="check the free space of the folder for temporary files (SQLITE_TMPDIR, TMPDIR)",
-        ) from error
-
-
-def _bytes(path: str) -> bytes:
-    return path.encode(errors="surrogateescape")

@@ -17,6 +17,7 @@ from holdfast.model.errors import BackupFailed, SessionCorrupt
 from holdfast.model.part_details import ClusterFile
 from holdfast.model.values import Span
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, whole_files
+from holdfast.sources.postgres.files.entries import Entry
 from holdfast.sources.postgres.files.file_reader import (
     CHUNK_BYTES,
     SAMPLED_FILE_BYTES,
@@ -25,7 +26,6 @@ from holdfast.sources.postgres.files.file_reader import (
 )
 from holdfast.sources.postgres.files.pack_reader import packed
 from holdfast.sources.postgres.files.part_plan import cut
-from holdfast.sources.postgres.files.tree import Entry
 from tests.support.manifests import bare_part
 
 BIG = 2 * CHUNK_BYTES

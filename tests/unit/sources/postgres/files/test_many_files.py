@@ -9,8 +9,8 @@ from dataclasses import replace
 from holdfast.model.backup import Part, PartKind
 from holdfast.sources.postgres.files.backup_manifest import ManifestFile, Packed, WalRange, lines
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, ReadFile, whole_files
+from holdfast.sources.postgres.files.entries import Entry
 from holdfast.sources.postgres.files.part_plan import FileLayout, around, lay_out
-from holdfast.sources.postgres.files.tree import Entry
 from tests.support.manifests import bare_part
 
 FEW, MANY = 8_000, 16_000

@@ -13,8 +13,8 @@ import pytest
 from crc32c import crc32c
 
 from holdfast.model.errors import BackupFailed
+from holdfast.sources.postgres.files.entries import Entry
 from holdfast.sources.postgres.files.pack_reader import ARENA_BYTES, packed
-from holdfast.sources.postgres.files.tree import Entry
 from tests.unit.sources.postgres.files.test_file_reader import reader, whole
 from tests.unit.sources.postgres.files.test_page import page
 

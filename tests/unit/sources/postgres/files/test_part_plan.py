@@ -12,6 +12,7 @@ from holdfast.model.errors import VerifyFailed
 from holdfast.model.part_details import ClusterFile, Details
 from holdfast.model.values import Span, gap_in
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, ReadFile
+from holdfast.sources.postgres.files.entries import Entry
 from holdfast.sources.postgres.files.part_plan import (
     FileLayout,
     FileRange,
@@ -22,7 +23,6 @@ from holdfast.sources.postgres.files.part_plan import (
     lay_out,
     range_of,
 )
-from holdfast.sources.postgres.files.tree import Entry
 
 MIB = 1 << 20
 BIG = Entry(path="base/5/1", size_bytes=8 * MIB)

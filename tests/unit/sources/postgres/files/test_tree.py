@@ -9,8 +9,9 @@ import pytest
 
 from holdfast.model.backup import PartKind
 from holdfast.model.part_details import NOTHING
+from holdfast.sources.postgres.files.entries import Entry
 from holdfast.sources.postgres.files.part_plan import Sizes, lay_out
-from holdfast.sources.postgres.files.tree import Entries, Entry, Seen, Tree, paths
+from holdfast.sources.postgres.files.tree import Seen, Tree
 
 VERSION = "PG_17_202406281"
 TAKEN = {
@@ -170,24 +171,3 @@ def test_sparse_files_and_rights_are_seen(data: Path) -> None:
     entries = {entry.path: entry for entry in Tree(data=data, version_folder=VERSION).entries()}
     assert (entries["base/5/9000"].is_sparse, entries["base/5/9000"].mode) == (True, 0o640)
     assert not entries["base/5/1259"].is_sparse
-
-
-ODD = ["base/5/1259", "größe", b"base/\xff\xfe".decode(errors="surrogateescape"), "a\nb\tc '\""]
-
-
-def test_what_was_listed_comes_back_as_often_as_wanted() -> None:
-    listed = [Entry(path="pg_wal", is_folder=True)]
-    listed += [Entry(path=path, size_bytes=5 << 40, mode=0o640, is_sparse=True) for path in ODD]
-    found = Entries(listed)
-    assert list(found) == list(found) == listed
-    assert (len(found), list(Entries([]))) == (5, [])
-
-
-@pytest.mark.parametrize("in_memory", [0, 1, 2, 100])
-def test_a_set_of_paths_knows_what_was_added_in_memory_or_not(in_memory: int) -> None:
-    with paths(in_memory=in_memory) as found:
-        for each in ODD:
-            found.add([each])
-        found.add(ODD[:1])
-        assert all(path in found for path in ODD)
-        assert "base/5/1260" not in found

@@ -1,0 +1,141 @@
+"""Files and folders of a cluster by their paths, held in a few bytes each."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import zstandard
+
+from holdfast.model.errors import BackupFailed
+from holdfast.runtime.cleanup import afterwards
+
+NO_SEGMENT = -1
+RELATION = re.compile(r"(\d+)(?:_(fsm|vm|init))?(?:\.(\d+))?")
+DATABASE = re.compile(r"base/\d+|pg_tblspc/\d+/PG_[^/]+/\d+")
+
+
+class Entry(NamedTuple):
+    """A file or folder by its path below the data directory; a file also has size and mode.
+
+    A tuple: there may be a million, and it is made in a fifth of the time of a dataclass.
+    """
+
+    path: str
+    size_bytes: int = 0
+    is_folder: bool = False
+    mode: int = 0
+    is_sparse: bool = False
+
+    @property
+    def segment(self) -> int:
+        """The number of the 1-GiB segment if the file is part of a relation, else -1.
+
+        Only pages of relations carry checksums.
+        """
+        folder, _, name = self.path.rpartition("/")
+        return segment_of(name) if holds_relations(folder) else NO_SEGMENT
+
+
+def holds_relations(folder: str) -> bool:
+    return folder == "global" or DATABASE.fullmatch(folder) is not None
+
+
+def segment_of(name: str) -> int:
+    """As `Entry.segment`, of a file in a folder that holds relations."""
+    if name.isascii() and name.isdecimal():
+        return 0
+    relation = RELATION.fullmatch(name)
+    return int(relation[3] or 0) if relation else NO_SEGMENT
+
+
+LEVEL = 1
+# The one character that no file name contains.
+_END = "\0"
+# Above the 12 bits of a mode.
+_FOLDER, _SPARSE, _MODE = 1 << 12, 1 << 13, (1 << 12) - 1
+
+
+class Entries:
+    """The files and folders of one part, compressed and in order; may be iterated repeatedly."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        compressor = zstandard.ZstdCompressor(level=LEVEL)
+        self._count = len(entries)
+        self._form = struct.Struct(f"={self._count}q{self._count}H")
+        paths = _END.join([entry.path for entry in entries])
+        sizes = [entry.size_bytes for entry in entries]
+        self._paths = compressor.compress(_bytes(paths))
+        self._numbers = compressor.compress(self._form.pack(*sizes, *map(_kind, entries)))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Entry]:
+        paths = zstandard.decompress(self._paths).decode(errors="surrogateescape").split(_END)
+        numbers = self._form.unpack(zstandard.decompress(self._numbers))
+        # Without entries, the joined text has still one empty path, which is dropped here.
+        sizes, kinds = numbers[: self._count], numbers[self._count :]
+        for path, size_bytes, kind in zip(paths, sizes, kinds, strict=False):
+            is_folder, is_sparse = bool(kind & _FOLDER), bool(kind & _SPARSE)
+            yield Entry(path, size_bytes, is_folder, kind & _MODE, is_sparse)
+
+
+def _kind(entry: Entry) -> int:
+    return entry.mode | entry.is_folder * _FOLDER | entry.is_sparse * _SPARSE
+
+
+# Above this number of paths, a set would take more memory than a run should.
+PATHS_IN_MEMORY = 100_000
+
+
+class Paths:
+    """A set of paths; a large one is in an anonymous temporary SQLite file, so that memory stays
+    bounded."""
+
+    def __init__(self, *, in_memory: int) -> None:
+        self._most = in_memory
+        self._few = set[str]()
+        self._database: sqlite3.Connection | None = None
+
+    def add(self, paths: Iterable[str]) -> None:
+        self._few.update(paths)
+        if len(self._few) > self._most:
+            if self._database is None:
+                self._database = sqlite3.connect("")
+                self._database.execute("CREATE TABLE path (path BLOB PRIMARY KEY) WITHOUT ROWID")
+            rows = ((_bytes(path),) for path in self._few)
+            self._database.executemany("INSERT OR IGNORE INTO path VALUES (?)", rows)
+            self._few.clear()
+
+    def __contains__(self, path: str) -> bool:
+        if self._database is None or path in self._few:
+            return path in self._few
+        found = self._database.execute("SELECT 1 FROM path WHERE path = ?", (_bytes(path),))
+        return found.fetchone() is not None
+
+    def close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+
+
+@contextmanager
+def paths(*, in_memory: int = PATHS_IN_MEMORY) -> Iterator[Paths]:
+    """An empty set, deleted when the block ends; SQLite errors become `BackupFailed`."""
+    try:
+        found = Paths(in_memory=in_memory)
+        with afterwards(found.close):
+            yield found
+    except sqlite3.Error as error:
+        raise BackupFailed(
+            f"cannot store the list of copied files: {error}",
+            hint="check the free space of the folder for temporary files (SQLITE_TMPDIR, TMPDIR)",
+        ) from error
+
+
+def _bytes(path: str) -> bytes:
+    return path.encode(errors="surrogateescape")
