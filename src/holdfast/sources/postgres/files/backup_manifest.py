@@ -102,13 +102,19 @@ def _checksum(crc32c: int) -> str:
     return crc32c.to_bytes(4, sys.byteorder).hex()
 
 
+# Made once: `json.dumps` would make one for every path.
+_AS_JSON = json.JSONEncoder(ensure_ascii=False)
+
+
 def _path(path: str) -> str:
     """The path as JSON, hex-encoded if its bytes are no valid UTF-8."""
     try:
-        path.encode()
+        # Asked first, as it takes no time: nearly all names are ASCII.
+        if not path.isascii():
+            path.encode()
     except UnicodeEncodeError:
         return f'"Encoded-Path": "{path.encode(errors="surrogateescape").hex()}"'
-    return f'"Path": {json.dumps(path, ensure_ascii=False)}'
+    return f'"Path": {_AS_JSON.encode(path)}'
 
 
 LEVEL = 1
