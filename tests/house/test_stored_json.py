@@ -30,7 +30,6 @@ JOINED = {
     "sources/postgres/restore/long_values.py": "counted before each piece",
     "sources/postgres/server/catalog_queries.py": "a sample of a server",
     "sources/postgres/rows/transport.py": "one row of a server",
-    "sources/postgres/files/tree.py": "names of one part, two thousand at the most",
     "sources/postgres/files/file_reader.py": "a sample of a file",
     READER: "pieces of one chunk",
 }
