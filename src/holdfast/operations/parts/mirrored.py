@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from holdfast.ports.repository import Repository, Stored
     from holdfast.ports.run import Hold
 
-# How many chunks a slow store may lag behind the fastest one; a chunk has about a MiB at most.
+# How many chunks a slow store may lag behind the fastest one; a chunk has two MiB at most.
 CHUNKS_BEHIND = 4
 SECONDS_BETWEEN_LOOKS = 0.1
 
