@@ -48,6 +48,32 @@ def test_files_of_all_sizes_and_folders_come_back_with_their_records(tmp_path: P
     assert told == {path: (len(each), crc32c(each)) for path, each in content.items()}
 
 
+def test_what_a_file_has_lost_since_its_size_was_asked_is_zeros_and_nothing_of_another_file(
+    tmp_path: Path,
+) -> None:
+    # The kernel says that each of these files has a page, and gives less.
+    short = Path("/sys/devices/system/cpu/online")
+    content, size_bytes = short.read_bytes(), short.stat().st_size
+    assert len(content) < size_bytes
+    (tmp_path / "short").symlink_to(short)
+    made(tmp_path, noise=b"\xff" * size_bytes)
+    found = replace(reader(tmp_path), links={"short"}, owner=short.stat().st_uid)
+    # An odd number of files fits into a buffer, so that each of them comes after the other one.
+    count = ARENA_BYTES // (512 + size_bytes)
+    entries = [Entry("short"), Entry("noise")] * count
+    pack = whole(packed(found, entries))
+    place = 512
+    for entry in entries:
+        expected = (
+            content.ljust(size_bytes, b"\0") if entry.path == "short" else b"\xff" * size_bytes
+        )
+        assert pack[place : place + size_bytes] == expected
+        place += size_bytes + 512
+    assert count % 2 == 1
+    (read,) = found.findings.files["short"]
+    assert (read.size_bytes, read.crc32c) == (size_bytes, crc32c(content.ljust(size_bytes, b"\0")))
+
+
 @pytest.mark.parametrize("damaged", range(6))
 @pytest.mark.parametrize("byte", [9, 100, 8191])
 def test_a_flipped_bit_is_told_by_file_and_block_whichever_buffer_it_is_in(
