@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from benchmarks.cluster import cluster
 from benchmarks.contenders import (
     BACKUP,
@@ -159,8 +161,7 @@ def of_size(gigabytes: int) -> Dataset:
     """Narrow rows of any size: whether memory grows with the database."""
     backup = Phase(name=BACKUP, contenders=(ours("rows"),))
     key = f"postgres-{gigabytes}gb"
-    return _dataset(
-        key,
-        "bench.postgres-size.sql",
-        Workload(key=key, title=f"PostgreSQL 17, {gigabytes} GB", config=CONFIG, phases=(backup,)),
-    )
+    title = f"PostgreSQL 17, {gigabytes} GB"
+    workload = Workload(key=key, title=title, config=CONFIG, phases=(backup,))
+    dataset = _dataset(key, "bench.postgres-size.sql", workload)
+    return replace(dataset, load=_LOAD.replace("psql", f"psql -v gigabytes={gigabytes}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -75,6 +76,13 @@ def test_every_size_is_used_and_no_script_has_one_that_is_not_known() -> None:
             assert f":{name}" not in Sizes().fill(script).replace("::", "")
 
     assert used == set(WHOLE)
+
+
+def test_no_variable_of_a_script_is_left_for_the_server() -> None:
+    for dataset in (*choice.usual(Sizes()), *choice.others(Sizes())):
+        script = Sizes().fill((HERE / dataset.script).read_text())
+        for name in re.findall(r"(?<!:):([a-z_]+)", re.sub("--.*", "", script)):
+            assert f"-v {name}=" in dataset.load
 
 
 def test_workloads_are_chosen_by_name_and_share_their_data() -> None:
