@@ -23,7 +23,7 @@ from holdfast.sources.mysql.server.connection import Address, Clients, Statement
 from holdfast.sources.mysql.server.definitions import HEAD
 from holdfast.sources.mysql.server.session import Session, session
 from holdfast.sources.mysql.server.sql import quoted, select
-from holdfast.sources.mysql.server.tables import Table, read_tables
+from holdfast.sources.mysql.server.tables import Table, tables_with_columns
 
 OBJECTS = """
     SELECT (SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = %s)
@@ -220,9 +220,8 @@ class RowCounts:
     def _ask(self, _worker: int) -> list[RestoredTable]:
         found: list[RestoredTable] = []
         with session(self._address) as asking:
-            tables = {
-                each.relation.name: each for each in read_tables(asking, self._address.database)
-            }
+            there = tables_with_columns(asking, self._address.database)
+            tables = {each.relation.name: each for each in there}
             while True:
                 try:
                     relation = self._waiting.popleft()

@@ -38,7 +38,7 @@ from holdfast.sources.mysql.server.options import (
 )
 from holdfast.sources.mysql.server.privileges import require_grants, sight
 from holdfast.sources.mysql.server.session import ServerVersion, Session, session
-from holdfast.sources.mysql.server.tables import Table, read_tables
+from holdfast.sources.mysql.server.tables import Table, listed_tables, read_tables
 
 SMALLEST_PACKET_BYTES = 1 << 20
 NAMED = 20
@@ -107,9 +107,11 @@ class MysqlSource(Source):
 
     def plan(self) -> SourcePlan:
         with session(self.address) as asking:
-            version, tables = self._examined(asking)
+            version, _ = self._examined(asking)
+            database = self.address.database
+            tables = wanted(read_tables(asking, database), self.options, database)
             return SourcePlan(
-                server=version.server(self.address.database),
+                server=version.server(database),
                 tables=tuple(_planned(table) for table in tables),
                 consistency=Consistency.SNAPSHOT,
                 notes=(
@@ -120,9 +122,12 @@ class MysqlSource(Source):
             )
 
     def _examined(self, asking: Session) -> tuple[ServerVersion, list[Table]]:
-        """The server and the tables to back up; raises the error that would prevent a backup."""
+        """The server and the tables to back up, without their columns, keys and sizes.
+
+        Raises the error that would prevent a backup.
+        """
         version, database = ServerVersion.of(asking), self.address.database
-        tables = wanted(read_tables(asking, database), self.options, database)
+        tables = wanted(listed_tables(asking, database), self.options, database)
         require_grants(asking, version, database, locks_tables=bool(loose(tables)))
         return version, tables
 
@@ -183,7 +188,7 @@ class MysqlSource(Source):
     ) -> MysqlSnapshot:
         """The snapshot with its parts; definitions are read right after it was taken."""
         database, limits, options = self.address.database, Limits.of(version), self.options
-        found = read_tables(holder, database)
+        found = read_tables(holder, database, sizes="kept")
         tables = wanted(found, options, database)
         if options.ddl == "block" and version.mariadb:
             hold_definitions(holder, tables)
