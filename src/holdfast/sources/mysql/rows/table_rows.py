@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator, Sequence
 
 from holdfast.model.errors import BackupFailed
-from holdfast.sources.mysql.rows import insert_text
 from holdfast.sources.mysql.rows.insert_text import (
     Batch,
     Limits,
@@ -19,8 +18,9 @@ from holdfast.sources.mysql.rows.insert_text import (
     present,
     statement,
 )
+from holdfast.sources.mysql.rows.range_text import AskedRange
 from holdfast.sources.mysql.server.columns import WHOLE_NUMBERS, Column, raw_row, row_text
-from holdfast.sources.mysql.server.connection import COLLATIONS_MIXED, StatementFailed, table_failed
+from holdfast.sources.mysql.server.connection import StatementFailed, table_failed
 from holdfast.sources.mysql.server.session import Row, Session
 from holdfast.sources.mysql.server.sql import quoted, select
 from holdfast.sources.mysql.server.tables import Key, Table
@@ -55,62 +55,46 @@ class TableRows:
             raise table_failed(str(self._table.relation), error) from error
 
     def _ranges(self, key: Key) -> Iterator[Batch]:
-        """Every row once: the ranges have no gaps and no overlaps."""
+        """Every row once: the ranges have no gaps and no overlaps.
+
+        The next range is asked for before the caller gets the last one: the server reads it while
+        the caller compresses.
+        """
         table, limits = self._table, self._limits
         pace, steps = Pace(table, limits), Steps(key)
-        start: Bound | None = None
         at_once = table.data_bytes * TEXT_PER_STORED_BYTE <= limits.statement_bytes
-        while True:
-            end = steps.after(start, pace.rows)
-            if end is None and not at_once:
-                end = self._bound_after(key, start, pace.rows)
-            at_once = False
-            where = f"FORCE INDEX ({quoted(key.index)}) {between(key.columns, start, end)}"
-            rows, value, warned = self._range(where)
-            steps.learn(start, end, rows)
-            if warned and rows > 1:
-                # The server truncated the result: ask for fewer rows, so that none is lost.
-                pace.halve(rows)
-                continue
-            if warned:
-                yield from self._raw(where)
-            elif rows:
-                yield Batch(statement(table, self._whole(value)), rows)
-                pace.learn(rows=rows, size_bytes=len(value or b""))
-            if end is None:
-                return
-            start = end
-
-    def _range(self, where: str) -> tuple[int, bytes | None, int]:
-        """Row count, text and number of warnings of a range; unescaped text where that is safe."""
-        columns, luck = self._table.columns, self._luck
-        if not columns or not luck.try_next():
-            return self._escaped_range(where)
-        text = f"GROUP_CONCAT({insert_text.arguments(columns)} SEPARATOR ',\n')"
-        what = ",".join(("COUNT(*)", text, *insert_text.counts(columns)))
+        start: Bound | None = None
+        end = None if at_once else self._bound_after(key, start, pace.rows)
+        asked = self._asked(key, start, end)
         try:
-            answer, warnings = self._session.fetch(self._select(what, where))
-        except StatementFailed as error:
-            if error.code not in COLLATIONS_MIXED:
-                raise
-            # The escaped text is all bytes, so that no collations are mixed.
-            luck.learn(was_true=False)
-            return self._escaped_range(where)
-        count, value, *counted = answer[0]
-        rows, numbers = int(count or b"0"), [int(each or b"0") for each in counted]
-        if warnings or not rows:
-            return rows, value, warnings
-        if value is None:
-            return self._escaped_range(where)
-        is_true = insert_text.is_true(value, rows=rows, counted=numbers, columns=columns)
-        luck.learn(was_true=is_true)
-        return (rows, value, 0) if is_true else self._escaped_range(where)
+            while True:
+                rows, value, warned = asked.answer()
+                steps.learn(start, end, rows)
+                batch: Batch | None = None
+                is_cut = warned and rows > 1
+                if is_cut:
+                    # The server truncated the result: ask for fewer rows, so that none is lost.
+                    pace.halve(rows)
+                elif warned:
+                    yield from self._raw(asked.where)
+                elif rows:
+                    batch = Batch(statement(table, self._whole(value)), rows)
+                    pace.learn(rows=rows, size_bytes=len(value or b""))
+                is_over = end is None and not is_cut
+                if not is_over:
+                    start = start if is_cut else end
+                    end = steps.after(start, pace.rows) or self._bound_after(key, start, pace.rows)
+                    asked = self._asked(key, start, end)
+                if batch:
+                    yield batch
+                if is_over:
+                    return
+        finally:
+            asked.drop()
 
-    def _escaped_range(self, where: str) -> tuple[int, bytes | None, int]:
-        text = f"GROUP_CONCAT({row_text(self._table.columns)} SEPARATOR ',\n')"
-        answer, warnings = self._session.fetch(self._select(f"COUNT(*), {text}", where))
-        count, value = answer[0]
-        return int(count or b"0"), value, warnings
+    def _asked(self, key: Key, start: Bound | None, end: Bound | None) -> AskedRange:
+        where = f"FORCE INDEX ({quoted(key.index)}) {between(key.columns, start, end)}"
+        return AskedRange(self._session, self._table, where=where, luck=self._luck)
 
     def _whole(self, value: bytes | None) -> bytes:
         if value is None:

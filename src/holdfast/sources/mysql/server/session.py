@@ -92,7 +92,7 @@ class _Connection(pymysql.Connection):
             with socket.socket(fileno=descriptor) as duplicate:
                 duplicate.shutdown(socket.SHUT_RDWR)
 
-    def ask(self, sql: str) -> None:
+    def ask(self, sql: str | bytes) -> None:
         """Send a statement without waiting for its answer."""
         self._execute_command(COMMAND.COM_QUERY, sql)  # type: ignore[attr-defined]  # not in the stubs
 
@@ -216,11 +216,22 @@ class Session:
 
     def fetch(self, sql: str, values: Sequence[str] = ()) -> tuple[list[Row], int]:
         """All rows as bytes, and the number of warnings."""
+        if values:
+            sql = sql % tuple(map(self._connection.escape, values))
+        self.ask(sql)
+        return self.answer()
+
+    def ask(self, sql: str | bytes) -> None:
+        """Send a statement; nothing else may be sent before `answer` returned."""
         try:
-            with self._connection.cursor() as cursor:
-                cursor.execute(sql, tuple(values) or None)
-                rows: list[Row] = list(cursor.fetchall())
-                return rows, int(cursor.warning_count)
+            self._connection.ask(sql)
+        except (pymysql.Error, OSError) as error:
+            raise translated(error) from error
+
+    def answer(self) -> tuple[list[Row], int]:
+        """What `fetch` returns, for the statement that was sent by `ask`."""
+        try:
+            return self._connection.answer()
         except (pymysql.Error, OSError) as error:
             raise translated(error) from error
 

@@ -1,0 +1,83 @@
+"""The text of a range of rows, which the server makes while the caller does something else."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from holdfast.model.errors import HoldfastError
+from holdfast.sources.mysql.rows import insert_text
+from holdfast.sources.mysql.rows.insert_text import Luck
+from holdfast.sources.mysql.server.columns import row_text
+from holdfast.sources.mysql.server.connection import COLLATIONS_MIXED, StatementFailed
+from holdfast.sources.mysql.server.session import Row, Session
+from holdfast.sources.mysql.server.sql import select
+from holdfast.sources.mysql.server.tables import Table
+
+Text = tuple[int, bytes | None, int]
+
+
+class AskedRange:
+    """A range whose rows the session was asked for; until the answer it can do nothing else."""
+
+    def __init__(self, session: Session, table: Table, *, where: str, luck: Luck) -> None:
+        self._session = session
+        self._table = table
+        self._luck = luck
+        self.where = where
+        self._is_bare = bool(table.columns) and luck.try_next()
+        self._is_answered = False
+        session.ask(self._bare() if self._is_bare else self._escaped())
+
+    def answer(self) -> Text:
+        """Row count, text and number of warnings; unescaped text where that is safe."""
+        self._is_answered = True
+        try:
+            rows, warnings = self._session.answer()
+        except StatementFailed as error:
+            if not self._is_bare or error.code not in COLLATIONS_MIXED:
+                raise
+            # The escaped text is all bytes, so that no collations are mixed.
+            self._luck.learn(was_true=False)
+            return self._again()
+        return self._proven(rows[0], warnings) if self._is_bare else _text(rows[0], warnings)
+
+    def drop(self) -> None:
+        """Read an answer that nobody wants any more: the session is free then."""
+        if not self._is_answered:
+            with suppress(HoldfastError):
+                self._session.answer()
+
+    def _proven(self, row: Row, warnings: int) -> Text:
+        """The unescaped text where it needs no escaping, else the escaped one."""
+        count, value, *counted = row
+        rows, numbers = int(count or b"0"), [int(each or b"0") for each in counted]
+        if warnings or not rows:
+            return rows, value, warnings
+        if value is None:
+            return self._again()
+        is_true = insert_text.is_true(
+            value, rows=rows, counted=numbers, columns=self._table.columns
+        )
+        self._luck.learn(was_true=is_true)
+        return (rows, value, 0) if is_true else self._again()
+
+    def _again(self) -> Text:
+        rows, warnings = self._session.fetch(self._escaped())
+        return _text(rows[0], warnings)
+
+    def _bare(self) -> str:
+        columns = self._table.columns
+        text = f"GROUP_CONCAT({insert_text.arguments(columns)} SEPARATOR ',\n')"
+        return self._select(",".join(("COUNT(*)", text, *insert_text.counts(columns))))
+
+    def _escaped(self) -> str:
+        text = f"GROUP_CONCAT({row_text(self._table.columns)} SEPARATOR ',\n')"
+        return self._select(f"COUNT(*), {text}")
+
+    def _select(self, what: str) -> str:
+        return select(what, self._table.relation.name, self.where)
+
+
+def _text(row: Row, warnings: int) -> Text:
+    count, value = row
+    return int(count or b"0"), value, warnings
