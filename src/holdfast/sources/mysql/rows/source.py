@@ -15,7 +15,11 @@ from holdfast.model.units import size
 from holdfast.ports.source import Blobs, Finding, Source, SourcePlan, TablePlan
 from holdfast.runtime.clock import now
 from holdfast.sources.mysql.rows import consistent_snapshot
-from holdfast.sources.mysql.rows.consistent_snapshot import ConsistentSnapshot, wait_until_idle
+from holdfast.sources.mysql.rows.consistent_snapshot import (
+    SAVEPOINT,
+    ConsistentSnapshot,
+    wait_until_idle,
+)
 from holdfast.sources.mysql.rows.insert_text import Limits
 from holdfast.sources.mysql.rows.lock import shortest_lock
 from holdfast.sources.mysql.rows.part_plan import contents
@@ -194,7 +198,11 @@ class MysqlSource(Source):
             hold_definitions(holder, tables)
         taken_names = {each.relation.name for each in tables}
         left_out = sorted({each.relation.name for each in found} - taken_names)
-        definitions = read_definitions(holder, database, tables, options=options, left_out=left_out)
+        definitions = read_definitions(
+            holder, database, tables, options=options, left_out=left_out, helpers=readers
+        )
+        for each in readers:
+            each.run(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
         access = read_access(holder, database, version)
         seen = {name: digest(sql) for name, sql in definitions.tables.items()}
         proven = self._proven(tables)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from holdfast.model.errors import BackupFailed
+from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.mysql.rows.insert_text import (
     Batch,
     Limits,
@@ -45,6 +46,7 @@ class TableRows:
         self._table = table
         self._limits = limits
         self._luck = Luck()
+        self._asked: AskedRange | None = None
 
     def read(self) -> Iterator[Batch]:
         """All rows of the table; raises `BackupFailed` naming the table."""
@@ -55,46 +57,50 @@ class TableRows:
             raise table_failed(str(self._table.relation), error) from error
 
     def _ranges(self, key: Key) -> Iterator[Batch]:
-        """Every row once: the ranges have no gaps and no overlaps.
+        """Every row once: the ranges have no gaps and no overlaps."""
+        with afterwards(self._drop_asked):
+            yield from self._range_by_range(key)
 
-        The next range is asked for before the caller gets the last one: the server reads it while
-        the caller compresses.
-        """
+    def _range_by_range(self, key: Key) -> Iterator[Batch]:
+        """The next range is asked for before the caller gets the last one: the server reads it
+        while the caller compresses."""
         table, limits = self._table, self._limits
         pace, steps = Pace(table, limits), Steps(key)
         at_once = table.data_bytes * TEXT_PER_STORED_BYTE <= limits.statement_bytes
         start: Bound | None = None
         end = None if at_once else self._bound_after(key, start, pace.rows)
-        asked = self._asked(key, start, end)
-        try:
-            while True:
-                rows, value, warned = asked.answer()
-                steps.learn(start, end, rows)
-                batch: Batch | None = None
-                is_cut = warned and rows > 1
-                if is_cut:
-                    # The server truncated the result: ask for fewer rows, so that none is lost.
-                    pace.halve(rows)
-                elif warned:
-                    yield from self._raw(asked.where)
-                elif rows:
-                    batch = Batch(statement(table, self._whole(value)), rows)
-                    pace.learn(rows=rows, size_bytes=len(value or b""))
-                is_over = end is None and not is_cut
-                if not is_over:
-                    start = start if is_cut else end
-                    end = steps.after(start, pace.rows) or self._bound_after(key, start, pace.rows)
-                    asked = self._asked(key, start, end)
-                if batch:
-                    yield batch
-                if is_over:
-                    return
-        finally:
-            asked.drop()
+        asked = self._asked_for(key, start, end)
+        while True:
+            rows, value, warned = asked.answer()
+            steps.learn(start, end, rows)
+            batch: Batch | None = None
+            is_cut = warned and rows > 1
+            if is_cut:
+                # The server truncated the result: ask for fewer rows, so that none is lost.
+                pace.halve(rows)
+            elif warned:
+                yield from self._raw(asked.where)
+            elif rows:
+                batch = Batch(statement(table, self._whole(value)), rows)
+                pace.learn(rows=rows, size_bytes=len(value or b""))
+            is_over = end is None and not is_cut
+            if not is_over:
+                start = start if is_cut else end
+                end = steps.after(start, pace.rows) or self._bound_after(key, start, pace.rows)
+                asked = self._asked_for(key, start, end)
+            if batch:
+                yield batch
+            if is_over:
+                return
 
-    def _asked(self, key: Key, start: Bound | None, end: Bound | None) -> AskedRange:
+    def _asked_for(self, key: Key, start: Bound | None, end: Bound | None) -> AskedRange:
         where = f"FORCE INDEX ({quoted(key.index)}) {between(key.columns, start, end)}"
-        return AskedRange(self._session, self._table, where=where, luck=self._luck)
+        self._asked = AskedRange(self._session, self._table, where=where, luck=self._luck)
+        return self._asked
+
+    def _drop_asked(self) -> None:
+        if self._asked:
+            self._asked.drop()
 
     def _whole(self, value: bytes | None) -> bytes:
         if value is None:

@@ -5,12 +5,14 @@ Secondary indexes can be taken out of a table, to be built over all of its rows 
 
 from __future__ import annotations
 
+import queue
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from holdfast.model.errors import BackupFailed
 from holdfast.runtime.cleanup import afterwards
+from holdfast.runtime.worker_pool import WorkerPool
 from holdfast.sources.mysql.server.connection import StatementFailed
 from holdfast.sources.mysql.server.session import Session
 from holdfast.sources.mysql.server.sql import Item, quoted, unquoted
@@ -60,6 +62,8 @@ _KEY = re.compile(rb"  KEY `(?:[^`]|``)+` ")
 _COUNTED = re.compile(rb"  (`(?:[^`]|``)+`) .*\bAUTO_INCREMENT\b")
 _TEXT = re.compile(rb"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
 _QUOTED = re.compile(_TEXT.pattern + rb"|`(?:[^`]|``)*`", re.DOTALL)
+# Fewer tables gain nothing from another session.
+SHOWN_IN_TURN = 100
 # In a table with one of these, the indexes would come back in another order.
 _HINDERING = (b"  SPATIAL KEY ", b"  VECTOR KEY ")
 
@@ -90,6 +94,29 @@ def shown_by_server(
             hint="holdfast check names the missing grant",
         )
     return values[column], values
+
+
+def tables_shown(sessions: Sequence[Session], names: Sequence[str]) -> dict[str, bytes]:
+    """The definition of each table as the server prints it, read by all `sessions` at once.
+
+    An error ends the sessions.
+    """
+    turns = [names[at : at + SHOWN_IN_TURN] for at in range(0, len(names), SHOWN_IN_TURN)]
+    idle: queue.SimpleQueue[Session] = queue.SimpleQueue()
+    for each in sessions:
+        idle.put(each)
+
+    def show(turn: Sequence[str]) -> dict[str, bytes]:
+        session = idle.get()
+        with afterwards(idle.put, session), as_stored(session):
+            return {name: shown_by_server(session, "TABLE", name, column=1)[0] for name in turn}
+
+    def cut() -> None:
+        for session in sessions:
+            session.cut()
+
+    pool = WorkerPool(len(sessions), abort=cut, tries=1)
+    return {name: sql for shown in pool.map(turns, show) for name, sql in shown.items()}
 
 
 def without_database(sql: bytes, database: str) -> bytes:

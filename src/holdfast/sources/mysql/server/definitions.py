@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from holdfast.model.backup import Relation
 from holdfast.sources.mysql.server import definition_text
 from holdfast.sources.mysql.server.connection import DEFINER_UNKNOWN
-from holdfast.sources.mysql.server.definition_text import as_stored, shown_by_server
+from holdfast.sources.mysql.server.definition_text import (
+    as_stored,
+    shown_by_server,
+    tables_shown,
+)
 from holdfast.sources.mysql.server.options import Options
 from holdfast.sources.mysql.server.session import Session
 from holdfast.sources.mysql.server.sql import (
@@ -68,21 +72,21 @@ def read_definitions(
     *,
     options: Options,
     left_out: Collection[str] = (),
+    helpers: Sequence[Session] = (),
 ) -> Definitions:
     """Everything but rows and grants, as it is now.
 
-    Views that read tables in `left_out` are kept as text, as no server could create them.
+    Views that read tables in `left_out` are kept as text, as no server could create them. Sessions
+    in `helpers`, which must be idle, read some of many tables.
     """
+    names = [table.relation.name for table in tables]
+    shown = tables_shown([session, *helpers], names)
     with as_stored(session):
         character_set, collation = session.text(
             "SELECT default_character_set_name, default_collation_name "
             "FROM information_schema.schemata WHERE schema_name = %s",
             database,
         )[0]
-        shown = {
-            table.relation.name: shown_by_server(session, "TABLE", table.relation.name, column=1)[0]
-            for table in tables
-        }
         sequences = _sequence_names(session, database, options)
         empty, late = _tables(database, tables, shown)
         made = [*(_sequence(session, name) for name in sequences), *empty]

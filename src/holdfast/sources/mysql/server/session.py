@@ -15,6 +15,7 @@ import pymysql
 import pymysql.converters
 from pymysql.constants import COMMAND
 from pymysql.cursors import SSCursor
+from pymysql.protocol import EOFPacketWrapper, OKPacketWrapper
 
 from holdfast.model.backup import Server
 from holdfast.model.errors import DatabaseUnreachable, GrantMissing
@@ -102,10 +103,24 @@ class _Connection(pymysql.Connection):
         return bool(waiting.poll(within_seconds * 1000))
 
     def answer(self) -> tuple[list[Row], int]:
-        """All rows of the answer to `ask`, and the number of warnings."""
-        self._read_query_result()  # type: ignore[attr-defined]  # not in the stubs
-        result = self._result  # type: ignore[attr-defined]  # not in the stubs
-        return list(result.rows or ()), int(result.warning_count)
+        """All rows of the answer to `ask`, and the number of warnings.
+
+        PyMySQL would first parse the description of each column, which nobody here needs.
+        """
+        read: Callable[[], Any] = self._read_packet
+        first = read()
+        if first.is_ok_packet():
+            return [], int(OKPacketWrapper(first).warning_count)
+        if first.is_load_local_packet():
+            self.cut()
+            raise pymysql.InternalError(0, "the server asks for a file of this host")
+        columns = range(first.read_length_encoded_integer())
+        for _ in (*columns, "the end of the descriptions"):
+            read()
+        rows: list[Row] = []
+        while not (packet := read()).is_eof_packet():
+            rows.append(tuple([packet.read_length_coded_string() for _ in columns]))
+        return rows, int(EOFPacketWrapper(packet).warning_count)
 
     def forget_result(self) -> None:
         """Keep PyMySQL from reading the rest of an unfinished result when it is collected."""

@@ -109,7 +109,10 @@ class _Index:
 
 def listed_tables(session: Session, database: str) -> list[Table]:
     """Every base table of `database`, by name, without its columns, keys and sizes."""
-    return [_table(database, *row) for row in session.text(TABLES, database)]
+    return [
+        _table(database, name, kind=kind, engine=engine)
+        for name, kind, engine in session.text(TABLES, database)
+    ]
 
 
 def tables_with_columns(session: Session, database: str) -> list[Table]:
@@ -141,7 +144,7 @@ def read_tables(session: Session, database: str, *, sizes: Sizes = "current") ->
     ]
 
 
-def _table(database: str, name: str, kind: str, engine: str) -> Table:
+def _table(database: str, name: str, *, kind: str, engine: str) -> Table:
     return Table(
         relation=Relation(schema=database, name=name),
         kind=kind,

@@ -1,0 +1,60 @@
+"""The server makes the next range of rows while the caller has the last one."""
+
+from __future__ import annotations
+
+from holdfast.sources.mysql.rows.insert_text import Limits
+from holdfast.sources.mysql.rows.table_rows import TableRows
+from holdfast.sources.mysql.server.connection import Address
+from holdfast.sources.mysql.server.session import Row, ServerVersion, Session
+from holdfast.sources.mysql.server.tables import read_tables
+from tests.support.mysql_server import MysqlServer, numbers
+
+ROWS = 9_000
+
+
+class Watched(Session):
+    """A session that tells whether it waits for an answer."""
+
+    is_asked = False
+
+    def ask(self, sql: str | bytes) -> None:
+        super().ask(sql)
+        self.is_asked = True
+
+    def answer(self) -> tuple[list[Row], int]:
+        self.is_asked = False
+        return super().answer()
+
+
+def opened(server: MysqlServer, key: str) -> tuple[Watched, TableRows]:
+    database = server.database(
+        f"CREATE TABLE t (id {key}, a varchar(1000))",
+        f"INSERT INTO t SELECT seq, REPEAT('a', 1000) FROM {numbers(ROWS)}",
+    )
+    session = Watched.open(Address.parse(server.url(database)))
+    assert isinstance(session, Watched)
+    session.configure(group_concat_max_len=4 << 20)
+    (table,) = read_tables(session, database)
+    return session, TableRows(session, table, Limits.of(ServerVersion.of(session)))
+
+
+def test_each_range_comes_after_the_next_was_asked_for(server: MysqlServer) -> None:
+    for key in ("int PRIMARY KEY", "varchar(20) PRIMARY KEY"):
+        session, rows = opened(server, key)
+        seen = [(session.is_asked, batch.rows) for batch in rows.read()]
+        assert sum(count for _, count in seen) == ROWS
+        assert len(seen) > 5
+        # The last range may turn out to be empty: it is asked for, too.
+        assert all(is_asked for is_asked, _ in seen[:-1])
+        assert not session.is_asked
+        session.close()
+
+
+def test_a_session_is_free_for_others_when_its_rows_are_left_early(server: MysqlServer) -> None:
+    session, rows = opened(server, "int PRIMARY KEY")
+    batches = iter(rows.read())
+    next(batches)
+    assert session.is_asked
+    batches.close()  # type: ignore[attr-defined]  # a generator
+    assert session.value("SELECT 7") == "7"
+    session.close()
