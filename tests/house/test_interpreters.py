@@ -7,6 +7,7 @@ from typing import get_type_hints
 
 from holdfast.model.restore import Proven
 from holdfast.runtime.process import Child
+from holdfast.sources.mysql.restore.row_sessions import RowSessions
 from tests.house.project import called, calls_in, modules
 
 STARTER = "runtime/process.py"
@@ -40,6 +41,10 @@ def calling(*names: str) -> set[str]:
 
 def test_a_child_is_fed_with_proven_bytes_by_its_type() -> None:
     assert get_type_hints(Child.feed)["proven"] is Proven
+
+
+def test_a_session_that_loads_rows_takes_proven_bytes_by_its_type() -> None:
+    assert get_type_hints(RowSessions.load)["proven"] is Proven
 
 
 def test_only_what_proves_a_part_makes_proven_bytes() -> None:

@@ -15,12 +15,13 @@ from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.process import ChildFailed
 from holdfast.runtime.worker_pool import WorkerPool
 from holdfast.sources.failed_objects import ROWS, FailedObjects
+from holdfast.sources.mysql.restore.row_sessions import RowSessions, RowsRefused
 from holdfast.sources.mysql.restore.scripts import (
     PROGRAMS,
     Batch,
     DumpScript,
+    RowScript,
     SchemaBatch,
-    Unpacked,
     stages,
 )
 from holdfast.sources.mysql.server.accounts import mended
@@ -43,9 +44,9 @@ SEQUENCE_KINDS = ("sequence", "sequence-state")
 # Row formats whose keys must be shorter than those of DYNAMIC, the default of servers.
 SHORT_KEYS = ("compact", "redundant")
 # Table is read only: MariaDB may refuse to write compressed tables (innodb_read_only_compressed).
-READ_ONLY = "ERROR 1036 "
+READ_ONLY = ("ERROR 1036 ", "(error 1036)")
 # For a statement above max_allowed_packet the server reports an error or ends the session.
-TOO_LONG = ("ERROR 1153 ", "ERROR 2006 ", "ERROR 2013 ")
+TOO_LONG = ("ERROR 1153 ", "ERROR 2006 ", "ERROR 2013 ", "(error 1153)", "the connection is gone")
 SHORT_NOTE = (
     "tables without a ROW_FORMAT were created with ROW_FORMAT=DYNAMIC: the server's"
     " innodb_default_row_format allows only shorter keys"
@@ -65,12 +66,14 @@ class Loader:
         clients: Clients,
         request: RestoreRequest,
         *,
+        rows: RowSessions,
         stored: StoredParts,
         progress: Progress,
         there: Collection[str] = (),
         row_format: str = "",
     ) -> None:
         self._clients = clients
+        self._rows = rows
         self._is_short = row_format in SHORT_KEYS
         self._there = set(there)
         self._request = request
@@ -113,9 +116,13 @@ class Loader:
 
     def _at_once(self, work: Sequence[Callable[[], None]]) -> None:
         """Run `work` with as many clients as workers; the first failure ends all of them."""
-        # Nothing is retried: a failed client may have loaded some of its script.
-        pool = WorkerPool(self._workers, abort=self._clients.stop, tries=1)
+        # Nothing is retried: what failed may have loaded some of its script.
+        pool = WorkerPool(self._workers, abort=self._stop, tries=1)
         pool.each(work, lambda each: each())
+
+    def _stop(self) -> None:
+        self._clients.stop()
+        self._rows.stop()
 
     def _one(self, part: Part) -> None:
         with self._stored.proven(part) as proven:
@@ -135,25 +142,35 @@ class Loader:
         ]
         if part.members and not wanted:
             return None
-        script = Unpacked(part, proven, wanted) if part.members else Whole(part, proven)
         try:
-            self._clients.run(script.proven)
-        except (ChildFailed, EOFError) as error:
-            said = cause(error) if isinstance(error, ChildFailed) else str(error)
-            relation = script.failed(said)
-            self._met(part, relation, said=said, error=error)
+            self._run(part, proven, wanted)
+        except RowsRefused as error:
+            self._met(part, error.relation, said=error.cause.message, error=error.cause)
             # A pack is one transaction: the others were not loaded either.
-            return relation if part.members else None
+            return error.relation if part.members else None
+        except ChildFailed as error:
+            self._met(part, part.relation, said=cause(error), error=error)
+        except EOFError as error:
+            self._met(part, None, said=str(error), error=error)
         return None
+
+    def _run(self, part: Part, proven: Proven, wanted: Collection[Relation]) -> None:
+        """Load rows by a session, and a dump, which has commands of a client, by that client."""
+        if part.kind is PartKind.DATA and not _is_dump(part):
+            self._rows.load(proven, RowScript(part, wanted if part.members else ()).cut)
+        elif _is_dump(part):
+            self._clients.run(proven.derived(lambda read: DumpScript().changed(read)))
+        else:
+            self._clients.run(proven)
 
     def _met(self, part: Part, relation: Relation | None, *, said: str, error: Exception) -> None:
         what = f"table '{relation}'" if relation else _described(part)
         failure: HoldfastError = RestoreFailed(f"cannot restore {what}: {said}")
-        if said.startswith(READ_ONLY):
+        if _tells(said, READ_ONLY):
             failure.hint = (
                 "SET GLOBAL innodb_read_only_compressed = OFF, or load it on another server"
             )
-        elif said.startswith(TOO_LONG):
+        elif _tells(said, TOO_LONG):
             failure.hint = (
                 "if the server still runs, a statement of the dump is longer than it accepts:"
                 " SET GLOBAL max_allowed_packet = 1073741824, and restore again"
@@ -206,22 +223,16 @@ class Loader:
         self._progress.part_done(part.name)
 
 
+def _tells(said: str, words: tuple[str, ...]) -> bool:
+    return said.startswith(words) or said.endswith(words)
+
+
 def _described(part: Part) -> str:
     return f"table '{part.relation}'" if part.relation else f"'{part.name}'"
 
 
-class Whole:
-    """A part that is loaded as a whole: an error in it concerns all of it."""
-
-    def __init__(self, part: Part, proven: Proven) -> None:
-        is_dump = (
-            isinstance(part.details, MysqlTable | MysqlDump) and part.details.method in PROGRAMS
-        )
-        self.proven = proven.derived(lambda read: DumpScript().changed(read)) if is_dump else proven
-        self._relation = part.relation
-
-    def failed(self, _cause: str, /) -> Relation | None:
-        return self._relation
+def _is_dump(part: Part) -> bool:
+    return isinstance(part.details, MysqlTable | MysqlDump) and part.details.method in PROGRAMS
 
 
 class ObjectLoader:

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.restore import Proven
+from holdfast.sources.mysql.restore.statements import statements
 from holdfast.sources.mysql.server.definition_text import without_database
 from holdfast.sources.mysql.server.sql import Item
 from holdfast.sources.packing import StreamCutter
@@ -36,8 +37,8 @@ _MARKS = tuple(b"\n" + mark for mark in (b"-- Host: ", _MODE, _DELIMITER, _ALTER
 # No line that we change is longer: a name has at most 64 characters, in backquotes.
 _LONGEST_LINE = 1024
 # A pack is loaded in one transaction: otherwise the server syncs its disk once per table.
-BEGIN = b"SET SESSION autocommit = 0;\n"
-END = b"COMMIT;\n"
+BEGIN = b"SET SESSION autocommit = 0"
+END = b"COMMIT"
 # Servers sync their disk for every table that they create, so two clients are twice as fast.
 Batch = Sequence[Item]
 # Where the word stands in a comment or a default, the table is only created later than needed.
@@ -87,31 +88,30 @@ class SchemaBatch:
         return self._batch[number], self._batch[number + 1 :]
 
 
-class Unpacked:
-    """The script of the `wanted` tables of a part, or of all of them; used once."""
+class RowScript:
+    """The statements of a part of rows: of the `wanted` tables, or of all of them."""
 
-    def __init__(self, part: Part, whole: Proven, wanted: Collection[Relation]) -> None:
-        self.proven = whole.derived(self._pieces)
+    def __init__(self, part: Part, wanted: Collection[Relation] = ()) -> None:
+        self._relation = part.relation
         self._members = [each for each in part.members if not wanted or each.relation in wanted]
-        self._head_bytes = part.members[0].offset
-        self._lines = ErrorLocator[Relation]()
+        self._head_bytes = part.members[0].offset if part.members else 0
 
-    def _pieces(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def cut(self, chunks: Iterator[bytes]) -> Iterator[tuple[Relation | None, bytes]]:
+        """Each statement and the table that an error in it is about."""
+        if not self._members:
+            for sql in statements(chunks):
+                yield self._relation, sql
+            return
         cutter = StreamCutter(chunks)
-        yield from self._counted(cutter.take(self._head_bytes))
-        yield self._lines.passes(BEGIN)
+        for sql in statements(map(bytes, cutter.take(self._head_bytes))):
+            yield None, sql
+        yield None, BEGIN
         for member in self._members:
-            self._lines.begins(member.relation)
             cutter.skip_to(member.offset)
-            yield from self._counted(cutter.take(member.plain_bytes))
-        yield END
-
-    def failed(self, cause: str) -> Relation | None:
-        """The table that a client's error is about; None where it names no line of one."""
-        return self._lines.at(cause)
-
-    def _counted(self, pieces: Iterable[memoryview]) -> Iterator[bytes]:
-        return (self._lines.passes(bytes(piece)) for piece in pieces)
+            for sql in statements(map(bytes, cutter.take(member.plain_bytes))):
+                yield member.relation, sql
+        # Some servers notice an equal key only here.
+        yield self._members[-1].relation, END
 
 
 class DumpScript:
@@ -184,11 +184,6 @@ class ErrorLocator(Generic[Thing]):
         """Return `sql` unchanged, and count its lines."""
         self._line += sql.count(b"\n")
         return sql
-
-    def at(self, cause: str) -> Thing | None:
-        """The thing on the line that `cause` names; None where it names none of a thing's lines."""
-        number = self.number_at(cause)
-        return None if number is None else self._things[number]
 
     def number_at(self, cause: str) -> int | None:
         """The index of that thing; None where `cause` names none of a thing's lines."""

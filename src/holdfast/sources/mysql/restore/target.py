@@ -18,6 +18,7 @@ from holdfast.runtime.worker_pool import WorkerPool
 from holdfast.sources.failed_objects import ROWS, hinted
 from holdfast.sources.mysql.restore import preflight
 from holdfast.sources.mysql.restore.load import Loader
+from holdfast.sources.mysql.restore.row_sessions import RowSessions
 from holdfast.sources.mysql.server import content_checksum
 from holdfast.sources.mysql.server.connection import Address, Clients, StatementFailed
 from holdfast.sources.mysql.server.definitions import HEAD
@@ -63,6 +64,7 @@ class MysqlTarget(Target):
                 loading = Loader(
                     clients,
                     request,
+                    rows=RowSessions(self._address),
                     stored=stored,
                     progress=progress,
                     there=there,

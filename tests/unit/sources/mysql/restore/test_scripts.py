@@ -7,14 +7,15 @@ from dataclasses import replace
 import pytest
 
 from holdfast.model.backup import Member, PartKind, Relation
+from holdfast.model.errors import RestoreFailed
 from holdfast.model.restore import Proven
 from holdfast.sources.mysql.restore.scripts import (
     BEGIN,
     END,
     Batch,
     DumpScript,
+    RowScript,
     SchemaBatch,
-    Unpacked,
     stages,
 )
 from holdfast.sources.mysql.server.sql import Item
@@ -64,67 +65,53 @@ def test_bytes_that_are_no_script_pass() -> None:
 
 
 HEAD = b"SET a;\nSET b;\n"
-TABLES = {"one": b"-- one\nINSERT 1,\n2;\n", "two": b"-- two\n", "three": b"-- three\nINSERT 3;\n"}
-TEXT = HEAD + b"".join(TABLES.values())
+TABLES = {"one": b"-- one\nINSERT 1,\n2;\nINSERT 3;\n", "two": b"-- two\n", "three": b"INSERT 4;\n"}
+SENT: dict[str, list[bytes]] = {
+    "one": [b"INSERT 1,\n2", b"INSERT 3"],
+    "two": [],
+    "three": [b"INSERT 4"],
+}
 
 
 def relation(name: str) -> Relation:
     return Relation(schema="shop", name=name)
 
 
-def unpacked(*wanted: str, chunk_bytes: int = 5) -> Unpacked:
+def cut(*wanted: str, chunk_bytes: int = 5) -> list[tuple[Relation | None, bytes]]:
     members, offset = [], len(HEAD)
     for name, sql in TABLES.items():
         members.append(Member(relation=relation(name), rows=1, offset=offset, plain_bytes=len(sql)))
         offset += len(sql)
     packed = replace(part(), relation=None, members=tuple(members))
-    chunks = [TEXT[at : at + chunk_bytes] for at in range(0, len(TEXT), chunk_bytes)]
-    whole = Proven(lambda: iter(chunks))
-    return Unpacked(packed, whole, [relation(name) for name in wanted])
+    text = HEAD + b"".join(TABLES.values())
+    chunks = (text[at : at + chunk_bytes] for at in range(0, len(text), chunk_bytes))
+    return list(RowScript(packed, [relation(name) for name in wanted]).cut(chunks))
 
 
-def test_a_whole_part_passes_unchanged() -> None:
-    script = unpacked()
-    assert b"".join(script.proven) == HEAD + BEGIN + TEXT.removeprefix(HEAD) + END
-
-
-@pytest.mark.parametrize("wanted", [("one",), ("two",), ("three",), ("one", "three")])
-def test_of_the_tables_only_those_that_were_asked_for_pass(
+@pytest.mark.parametrize("wanted", [(), ("one",), ("two",), ("three",), ("one", "three")])
+def test_a_pack_is_one_transaction_of_the_tables_that_were_asked_for(
     wanted: tuple[str, ...],
 ) -> None:
-    script = unpacked(*wanted)
-    assert b"".join(script.proven) == HEAD + BEGIN + b"".join(TABLES[name] for name in wanted) + END
+    rows = [(relation(name), sql) for name in wanted or TABLES for sql in SENT[name]]
+    before = [(None, sql) for sql in (b"SET a", b"SET b", BEGIN)]
+    assert cut(*wanted) == [*before, *rows, (relation((wanted or (*TABLES,))[-1]), END)]
 
 
-@pytest.mark.parametrize(
-    ("wanted", "line", "name"),
-    [
-        ((), 1, None),
-        ((), 2, None),
-        ((), 3, None),
-        ((), 4, "one"),
-        ((), 6, "one"),
-        ((), 7, "two"),
-        ((), 8, "three"),
-        ((), 99, "three"),
-        (("three",), 5, "three"),
-    ],
-)
-def test_a_line_belongs_to_the_table_that_it_was_sent_for(
-    wanted: tuple[str, ...], line: int, name: str | None
-) -> None:
-    script = unpacked(*wanted)
-    for _ in script.proven:
-        pass
-    found = script.failed(f"ERROR 1062 (23000) at line {line}: Duplicate entry 'at line 6'")
-    assert found == (relation(name) if name else None)
+def test_a_statement_that_reaches_into_the_next_table_is_refused() -> None:
+    whole = b"INSERT 1;\n"
+    members = [
+        Member(relation=relation("a"), rows=1, offset=0, plain_bytes=len(whole) - 1),
+        Member(relation=relation("b"), rows=1, offset=len(whole) - 1, plain_bytes=1),
+    ]
+    packed = replace(part(), relation=None, members=tuple(members))
+    with pytest.raises(RestoreFailed, match="it ends within a statement"):
+        list(RowScript(packed).cut(iter([whole])))
 
 
-def test_an_error_without_a_line_is_nobodys() -> None:
-    script = unpacked()
-    for _ in script.proven:
-        pass
-    assert script.failed("ERROR 2002 (HY000): Can't connect") is None
+def test_all_statements_of_a_table_alone_belong_to_it() -> None:
+    alone = part()
+    found = list(RowScript(alone).cut(iter([HEAD, TABLES["one"]])))
+    assert found == [(alone.relation, sql) for sql in (b"SET a", b"SET b", *SENT["one"])]
 
 
 NOTHING = Proven(lambda: iter([]))
