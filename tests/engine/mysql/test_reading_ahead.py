@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from holdfast.model.checksums import Policy, chosen
 from holdfast.sources.mysql.rows.insert_text import Limits
+from holdfast.sources.mysql.rows.snapshot import RowsStream
 from holdfast.sources.mysql.rows.table_rows import TableRows
 from holdfast.sources.mysql.server.connection import Address
+from holdfast.sources.mysql.server.content_checksum import Content
+from holdfast.sources.mysql.server.options import DdlCheck, KeptStill
 from holdfast.sources.mysql.server.session import Row, ServerVersion, Session
 from holdfast.sources.mysql.server.tables import read_tables
 from tests.support.mysql_server import MysqlServer, numbers
@@ -41,7 +45,7 @@ def opened(server: MysqlServer, key: str) -> tuple[Watched, TableRows]:
 def test_each_range_comes_after_the_next_was_asked_for(server: MysqlServer) -> None:
     for key in ("int PRIMARY KEY", "varchar(20) PRIMARY KEY"):
         session, rows = opened(server, key)
-        seen = [(session.is_asked, batch.rows) for batch in rows.read()]
+        seen = [(session.is_asked, batch.rows) for batch in rows.read(then=lambda: None)]
         assert sum(count for _, count in seen) == ROWS
         assert len(seen) > 5
         # The last range may turn out to be empty: it is asked for, too.
@@ -52,9 +56,36 @@ def test_each_range_comes_after_the_next_was_asked_for(server: MysqlServer) -> N
 
 def test_a_session_is_free_for_others_when_its_rows_are_left_early(server: MysqlServer) -> None:
     session, rows = opened(server, "int PRIMARY KEY")
-    batches = iter(rows.read())
+    batches = iter(rows.read(then=lambda: None))
     next(batches)
     assert session.is_asked
-    batches.close()  # type: ignore[attr-defined]  # a generator
+    rows.drop()
     assert session.value("SELECT 7") == "7"
+    session.close()
+
+
+def test_the_next_table_of_a_pack_is_asked_for_before_the_last_rows_of_one(
+    server: MysqlServer,
+) -> None:
+    names = ["a", "b", "c"]
+    made = [f"CREATE TABLE {name} (id int PRIMARY KEY)" for name in names]
+    database = server.database(*made, *(f"INSERT INTO {name} VALUES (1), (2)" for name in names))
+    session = Watched.open(Address.parse(server.url(database)))
+    assert isinstance(session, Watched)
+    tables = read_tables(session, database)
+    cases: list[tuple[Policy, list[bool]]] = [("none", [True, True, False]), ("all", [False] * 3)]
+    for policy, wanted in cases:
+        sizes = {table.relation: table.data_bytes for table in tables}
+        stream = RowsStream(
+            session,
+            tables,
+            Limits.of(ServerVersion.of(session)),
+            guard=DdlCheck({}, KeptStill(session, []), ddl="ignore"),
+            summing=Content(chosen(sizes, policy)),
+        )
+        asked = [session.is_asked for chunk in stream if bytes(chunk).startswith(b"INSERT")]
+        assert asked == wanted
+        assert [(each.relation.name, each.rows) for each in stream.members] == [
+            (name, 2) for name in names
+        ]
     session.close()

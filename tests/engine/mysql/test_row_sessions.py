@@ -50,7 +50,8 @@ def test_a_row_that_the_server_refuses_names_its_table(server: MysqlServer, tmp_
     (data,) = [part for part in parts if part.kind is PartKind.DATA]
     file = tmp_path / data.key
     file.write_bytes(file.read_bytes().replace(b"(2)", b"(1)"))
-    named = rf"cannot restore table '{original}\.t': Duplicate entry '1' .*\(error 1062\)"
+    # Some releases of MariaDB sort the first rows of a table, and notice equal keys at the end.
+    named = rf"cannot restore table '{original}\.t': .*\(error (1062|1180)\)"
     with pytest.raises(RestoreFailed, match=named):
         bring_back(MysqlTarget(server.url(copy)), parts, tmp_path)
     assert copy not in server.databases()

@@ -7,9 +7,10 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import zip_longest
 from typing import Protocol
 
-from holdfast.model.backup import Buffer, Consistency, Member, PartPlan, Server
+from holdfast.model.backup import Buffer, Consistency, Member, PartPlan, Relation, Server
 from holdfast.model.errors import HoldfastError, SnapshotLost
 from holdfast.model.proof import MysqlProof
 from holdfast.ports.source import PartStream, Snapshot
@@ -169,6 +170,8 @@ class RowsStream(PartStream):
         self._summing = summing
         self._written = 0
         self._found: list[Member] = []
+        self._reading: TableRows | None = None
+        self._begun: dict[Relation, TableRows] = {}
         self._script = self._read()
 
     @property
@@ -188,17 +191,18 @@ class RowsStream(PartStream):
         self._script.close()
 
     def _read(self) -> Generator[Buffer, None, None]:
-        yield self._counted(HEADER)
-        for table in self._tables:
-            yield from self._rows_of(table)
+        with afterwards(self._drop_ahead):
+            yield self._counted(HEADER)
+            for table, following in zip_longest(self._tables, self._tables[1:]):
+                yield from self._rows_of(table, following)
         self._guard.after_reading(self._session, self._tables)
         self.rows = sum(member.rows for member in self._found)
 
-    def _rows_of(self, table: Table) -> Generator[Buffer, None, None]:
-        self._guard.before_reading(table)
+    def _rows_of(self, table: Table, following: Table | None) -> Generator[Buffer, None, None]:
+        reader = self._begun.pop(table.relation, None) or self._reader(table)
         begins, rows = self._written, 0
         yield self._counted(mark(table))
-        for batch in TableRows(self._session, table, self._limits).read():
+        for batch in reader.read(then=lambda: self._begin(following, after=table)):
             rows += batch.rows
             yield self._counted(batch.sql)
         size_bytes = self._written - begins
@@ -212,6 +216,22 @@ class RowsStream(PartStream):
                 checksum=checksum,
             )
         )
+
+    def _reader(self, table: Table) -> TableRows:
+        self._guard.before_reading(table)
+        self._reading = TableRows(self._session, table, self._limits)
+        return self._reading
+
+    def _begin(self, following: Table | None, *, after: Table) -> None:
+        """Ask for the rows of the next table, while the last rows of a table are compressed."""
+        if following is not None and not self._summing.asks(after):
+            reader = self._reader(following)
+            reader.begin()
+            self._begun[following.relation] = reader
+
+    def _drop_ahead(self) -> None:
+        if self._reading is not None:
+            self._reading.drop()
 
     def _counted(self, sql: bytes) -> bytes:
         self._written += len(sql)
@@ -246,6 +266,10 @@ class TableChecksums(Protocol):
     @property
     def json_told(self) -> str:
         """JSON columns of the tables read so far whose values come back with other types."""
+        ...
+
+    def asks(self, table: Table) -> bool:
+        """Whether `checksum` may ask the server about the table, and so needs the session."""
         ...
 
     def checksum(

@@ -7,10 +7,9 @@ is read as a single stream.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from holdfast.model.errors import BackupFailed
-from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.mysql.rows.insert_text import (
     Batch,
     Limits,
@@ -46,30 +45,44 @@ class TableRows:
         self._table = table
         self._limits = limits
         self._luck = Luck()
+        self._pace = Pace(table, limits)
         self._asked: AskedRange | None = None
+        self._first: tuple[AskedRange, Bound | None] | None = None
 
-    def read(self) -> Iterator[Batch]:
-        """All rows of the table; raises `BackupFailed` naming the table."""
+    def begin(self) -> None:
+        """Ask for the first rows, where they can be asked for: the session can do nothing else
+        until they are read."""
+        if self._table.key is not None:
+            try:
+                self._begun(self._table.key)
+            except StatementFailed as error:
+                raise table_failed(str(self._table.relation), error) from error
+
+    def drop(self) -> None:
+        """Free the session from a question whose answer nobody wants any more."""
+        if self._asked:
+            self._asked.drop()
+
+    def read(self, *, then: Callable[[], None]) -> Iterator[Batch]:
+        """All rows of the table; raises `BackupFailed` naming the table.
+
+        `then` is called when the session is free again, before the caller gets the last rows.
+        """
         key = self._table.key
         try:
-            yield from self._streamed() if key is None else self._ranges(key)
+            yield from self._streamed(then) if key is None else self._ranges(key, then)
         except StatementFailed as error:
             raise table_failed(str(self._table.relation), error) from error
 
-    def _ranges(self, key: Key) -> Iterator[Batch]:
-        """Every row once: the ranges have no gaps and no overlaps."""
-        with afterwards(self._drop_asked):
-            yield from self._range_by_range(key)
+    def _ranges(self, key: Key, then: Callable[[], None]) -> Iterator[Batch]:
+        """Every row once: the ranges have no gaps and no overlaps.
 
-    def _range_by_range(self, key: Key) -> Iterator[Batch]:
-        """The next range is asked for before the caller gets the last one: the server reads it
-        while the caller compresses."""
-        table, limits = self._table, self._limits
-        pace, steps = Pace(table, limits), Steps(key)
-        at_once = table.data_bytes * TEXT_PER_STORED_BYTE <= limits.statement_bytes
+        The next range is asked for before the caller gets the last one: the server reads it while
+        the caller compresses.
+        """
+        table, pace, steps = self._table, self._pace, Steps(key)
+        asked, end = self._begun(key)
         start: Bound | None = None
-        end = None if at_once else self._bound_after(key, start, pace.rows)
-        asked = self._asked_for(key, start, end)
         while True:
             rows, value, warned = asked.answer()
             steps.learn(start, end, rows)
@@ -84,7 +97,9 @@ class TableRows:
                 batch = Batch(statement(table, self._whole(value)), rows)
                 pace.learn(rows=rows, size_bytes=len(value or b""))
             is_over = end is None and not is_cut
-            if not is_over:
+            if is_over:
+                then()
+            else:
                 start = start if is_cut else end
                 end = steps.after(start, pace.rows) or self._bound_after(key, start, pace.rows)
                 asked = self._asked_for(key, start, end)
@@ -93,14 +108,18 @@ class TableRows:
             if is_over:
                 return
 
+    def _begun(self, key: Key) -> tuple[AskedRange, Bound | None]:
+        """The first range and its end."""
+        if self._first is None:
+            at_once = self._table.data_bytes * TEXT_PER_STORED_BYTE <= self._limits.statement_bytes
+            end = None if at_once else self._bound_after(key, None, self._pace.rows)
+            self._first = self._asked_for(key, None, end), end
+        return self._first
+
     def _asked_for(self, key: Key, start: Bound | None, end: Bound | None) -> AskedRange:
         where = f"FORCE INDEX ({quoted(key.index)}) {between(key.columns, start, end)}"
         self._asked = AskedRange(self._session, self._table, where=where, luck=self._luck)
         return self._asked
-
-    def _drop_asked(self) -> None:
-        if self._asked:
-            self._asked.drop()
 
     def _whole(self, value: bytes | None) -> bytes:
         if value is None:
@@ -127,7 +146,7 @@ class TableRows:
             for row in rows:
                 yield from long_row(self._table, row, self._limits)
 
-    def _streamed(self) -> Iterator[Batch]:
+    def _streamed(self, then: Callable[[], None]) -> Iterator[Batch]:
         """Every row once, in the server's order; a row that is too long comes column by column."""
         gathered: list[bytes] = []
         size_bytes, wanted_bytes = 0, self._limits.statement_bytes
@@ -141,6 +160,7 @@ class TableRows:
                     gathered, size_bytes = [], 0
                 if text is None:
                     yield from long_row(self._table, self._row(columns), self._limits)
+        then()
         yield from self._joined(gathered)
 
     def _joined(self, rows: Sequence[bytes]) -> Iterator[Batch]:

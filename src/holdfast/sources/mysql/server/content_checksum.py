@@ -42,6 +42,11 @@ class Content:
         self._lock = threading.Lock()
         self.strange_json: dict[str, int] = {}
 
+    def asks(self, table: Table) -> bool:
+        return table.relation in self._chosen.tables or any(
+            column.is_json for column in table.columns
+        )
+
     def checksum(
         self, session: Session, table: Table, *, size_bytes: int
     ) -> Generator[bytes, None, str]:
