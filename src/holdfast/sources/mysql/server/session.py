@@ -110,7 +110,7 @@ class _Connection(pymysql.Connection):
         read: Callable[[], Any] = self._read_packet
         first = read()
         if first.is_ok_packet():
-            return [], int(OKPacketWrapper(first).warning_count)
+            return [], self._warnings_at(OKPacketWrapper(first))
         if first.is_load_local_packet():
             self.cut()
             raise pymysql.InternalError(0, "the server asks for a file of this host")
@@ -120,7 +120,12 @@ class _Connection(pymysql.Connection):
         rows: list[Row] = []
         while not (packet := read()).is_eof_packet():
             rows.append(tuple([packet.read_length_coded_string() for _ in columns]))
-        return rows, int(EOFPacketWrapper(packet).warning_count)
+        return rows, self._warnings_at(EOFPacketWrapper(packet))
+
+    def _warnings_at(self, end: OKPacketWrapper | EOFPacketWrapper) -> int:
+        # It says whether a backslash escapes a quote, which later literals depend on.
+        self.server_status = end.server_status
+        return int(end.warning_count)
 
     def forget_result(self) -> None:
         """Keep PyMySQL from reading the rest of an unfinished result when it is collected."""
