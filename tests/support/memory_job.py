@@ -133,7 +133,7 @@ class MemoryJob:
     def status_context(self) -> StatusContext:
         return StatusContext(
             job=self.spec,
-            source=self.source,
+            archiver=self.source.archiver,
             repository=self.repository,
             history=self.history,
             guard=self.guard,

@@ -258,19 +258,35 @@ class Session:
         return console_on(sys.stdout)
 
     def say(self, line: str, style: str = "") -> None:
-        self.console.print(streams.folded(streams.printable(line), sys.stdout), style=style or None)
+        text = streams.folded(streams.printable(line), sys.stdout)
+        self._print([text], style)
+
+    def _print(self, lines: Sequence[str], style: str = "") -> None:
+        from holdfast.cli.tables import is_plain
+
+        if is_plain(sys.stdout):
+            sys.stdout.writelines(f"{line}\n" for line in lines)
+            return
+        for line in lines:
+            self.console.print(line, style=style or None)
 
     def tell(self, facts: Sequence[tuple[str, str]]) -> None:
         """Print one line per fact, its name in front."""
         from holdfast.cli.tables import facts_in
 
-        for line in facts_in(facts, self.console.width if sys.stdout.isatty() else None):
-            self.console.print(line)
+        self._print(facts_in(facts, self.console.width if sys.stdout.isatty() else None))
 
     def show(self, table: Table) -> None:
-        width = self.console.width
+        from holdfast.cli.tables import PIPE_COLUMNS, is_plain
+
+        plain = is_plain(sys.stdout)
+        width = PIPE_COLUMNS if plain else self.console.width
         fitting, hidden = table.fitted(width)
-        self.console.print(fitting.as_rich(width), soft_wrap=False)
+        lines = fitting.as_lines(width) if plain else None
+        if lines is not None:
+            self._print(lines)
+        else:
+            self.console.print(fitting.as_rich(width), soft_wrap=False)
         if hidden:
             self.say(f"not shown at {width} columns: {', '.join(hidden)}", "dim")
 

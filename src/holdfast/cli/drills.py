@@ -37,7 +37,7 @@ def drills(context: typer.Context, job: SomeJob = None, *, as_json: JsonOption =
 
     A record stays at least as long as its backup, and the newest ones of each database longer.
     """
-    from holdfast.wiring.drill import drills_of  # heavy, as in `Session`
+    from holdfast.wiring.reading import drills_of  # heavy, as in `Session`
 
     session = session_of(context)
 

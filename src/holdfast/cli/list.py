@@ -150,7 +150,7 @@ def drills_in(
     session: Session, repository: str, summaries: Sequence[Summary]
 ) -> Mapping[str, DrillRecord]:
     """The newest drill that brought each backup back; empty if no record can be read."""
-    from holdfast.wiring.drill import drills_of
+    from holdfast.wiring.reading import drills_of
 
     found: dict[str, DrillRecord] = {}
     for job in sorted({each.job for each in summaries}):

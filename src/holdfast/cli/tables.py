@@ -5,6 +5,7 @@ rich is loaded when something is shown, not before.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -98,6 +99,23 @@ class Table:
     def _numbered(self) -> list[tuple[int, Column]]:
         return list(enumerate(self.columns))
 
+    def as_lines(self, width: int) -> list[str] | None:
+        """The table as text without colours; None if it needs folding, or a font's widths."""
+        rows = [[each.title for each in self.columns]]
+        rows += [[printable(str(each)) for each in row] for row in self.rows]
+        widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+        is_plain = all(cell.isascii() and "\n" not in cell for row in rows for cell in row)
+        if not is_plain or sum(widths) + GAP * (len(widths) - 1) > width:
+            return None
+        lines = []
+        for row in rows:
+            cells = zip(row, widths, self.columns, strict=True)
+            told = [
+                text.rjust(size) if each.right else text.ljust(size) for text, size, each in cells
+            ]
+            lines.append((" " * GAP).join(told))
+        return lines
+
     def as_rich(self, width: int) -> RichTable:
         from rich.table import Table as Rich
         from rich.text import Text
@@ -122,10 +140,16 @@ class Table:
 
 
 def _width(title: str, cells: Sequence[Cell]) -> int:
+    lines = [line for each in cells for line in printable(str(each)).split("\n")]
+    return max(map(_cells_of, [title, *lines]))
+
+
+def _cells_of(line: str) -> int:
+    if line.isascii():
+        return len(line)
     from rich.cells import cell_len
 
-    lines = (line for each in cells for line in printable(str(each)).split("\n"))
-    return max([cell_len(title), *map(cell_len, lines)])
+    return cell_len(line)
 
 
 def style_of(cell: Cell) -> str:
@@ -197,6 +221,11 @@ def time_of(moment: datetime) -> str:
 
 def encryption_line(recipients: Sequence[str]) -> str:
     return f"age, for {', '.join(recipients)}" if recipients else "none"
+
+
+def is_plain(stream: TextIO) -> bool:
+    """Whether text goes there as it is: rich takes some pipes for terminals, if it is told to."""
+    return not stream.isatty() and not {"FORCE_COLOR", "TTY_COMPATIBLE"} & os.environ.keys()
 
 
 def console_on(stream: TextIO) -> Console:

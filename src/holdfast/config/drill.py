@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from holdfast.config.values import AbsolutePath, Duration, Strict, Text
 from holdfast.model.checked import Mistake, Range
-from holdfast.model.drill import Check
+
+if TYPE_CHECKING:
+    from holdfast.model.drill import Check
 
 BUDGET = timedelta(hours=4)
 
@@ -37,6 +39,8 @@ class CheckSettings(Strict):
 
     @property
     def check(self) -> Check:
+        from holdfast.model.drill import Check  # only for drills
+
         return Check(
             sql=self.sql,
             name=self.name or "",

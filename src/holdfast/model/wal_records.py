@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from crc32c import crc32c
-
 from holdfast.model.backup import Buffer
 from holdfast.model.values import Count, Line
 from holdfast.model.wal import Position
@@ -172,6 +170,8 @@ class Segment:
 
         The no-op has the same length. None if the record's header continues in the next segment.
         """
+        from crc32c import crc32c  # it loads forty modules, and hardly any segment needs it
+
         changed = bytearray(found.record)
         changed[_KIND_AT : _KIND_AT + 2] = bytes((_NOOP, _XLOG))
         crc = crc32c(changed[:_CRC_AT], crc32c(changed[RECORD_HEADER:]))
@@ -204,6 +204,8 @@ class Segment:
         is_whole = len(record) == size_bytes <= _LONGEST
         if not is_whole or (manager, info & _KIND) != (_TABLESPACES, _CREATE):
             return None
+        from crc32c import crc32c
+
         if crc32c(record[:_CRC_AT], crc32c(record[RECORD_HEADER:])) != crc:
             return None
         data = _own_data(record)

@@ -12,10 +12,9 @@ from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.drill_records import DrillRecords, Drills
 from holdfast.model.errors import HoldfastError, RepositoryFull, WalNotArchived
 from holdfast.model.units import counted, size
-from holdfast.operations.backup.hooks import missing
-from holdfast.operations.backup.job import skipped_in_a_row
 from holdfast.operations.wal.list import require_cluster_of_backups
 from holdfast.pipeline.encryption import sealed
+from holdfast.ports.host_state import skipped_in_a_row
 from holdfast.ports.source import Finding, Source
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class StatusContext:
     """The dependencies of a status: the job's backups, its last runs, its lock and its server."""
 
     job: JobSpec
-    source: Source
+    archiver: Callable[[], Archiver | None]
     repository: Repository
     history: RunHistory
     guard: Guard
@@ -121,7 +120,7 @@ def status(context: StatusContext) -> JobStatus:
 def _archiver(context: StatusContext) -> tuple[Archiver | None, str]:
     """The server's archiver, or why it is unknown; only `check` reports a server that is down."""
     try:
-        return context.source.archiver(), ""
+        return context.archiver(), ""
     except HoldfastError as error:
         return None, error.message
 
@@ -166,6 +165,8 @@ def check(context: CheckContext) -> CheckReport:
     looks.at("encryption", lambda: _encryption(context))
     for name, receiver in context.receivers.items():
         looks.at(f"receiver {name}", partial(_receiver, name, receiver))
+    from holdfast.operations.backup.hooks import missing
+
     hooks = context.job.hooks
     looks.at("hooks", lambda: missing((*hooks.before, *hooks.after, *hooks.failed)))
     sources: list[Source] = []

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from holdfast.model.backup import Buffer, Manifest, Part
-from holdfast.model.drill import DrillRecord
-from holdfast.model.host_status import HostStatus
 from holdfast.model.values import Count, Line, Lines, Moment, Text
+
+if TYPE_CHECKING:
+    from holdfast.model.drill import DrillRecord
+    from holdfast.model.host_status import HostStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +123,14 @@ class RunRecord:
     hint: Text = ""
     exit_code: Count = 0
     facts: dict[str, str] = field(default_factory=dict)
+
+
+def skipped_in_a_row(newest_first: Sequence[RunRecord]) -> int:
+    """How many runs, counted back from the newest, were skipped because another one was running."""
+    for count, run in enumerate(newest_first):
+        if run.outcome != "skipped":
+            return count
+    return len(newest_first)
 
 
 class RunHistory(Protocol):

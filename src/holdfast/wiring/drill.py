@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from holdfast.catalog.drill_records import DrillRecords, Drills
 from holdfast.config.drill import DrillSettings
 from holdfast.locking.host_lock import FlockGuard
 from holdfast.model.backup import JOB_NAME, POSTGRES_CLUSTER, Manifest
@@ -22,8 +21,8 @@ from holdfast.operations.restore.windows import WindowsContext
 from holdfast.wiring import limits
 from holdfast.wiring.fleet import installed_version
 from holdfast.wiring.gauges import gauges_of
-from holdfast.wiring.reading import index_of, repository_of
-from holdfast.wiring.repositories import repository, repository_settings, store_name, unknown_job
+from holdfast.wiring.reading import drills_of, index_of, repository_of
+from holdfast.wiring.repositories import repository_settings, store_name, unknown_job
 
 if TYPE_CHECKING:
     from holdfast.config.settings import Settings
@@ -81,12 +80,6 @@ def drill_settings(settings: Settings, job: str) -> DrillSettings:
     """The drill settings of `job`; the defaults for a job that is not configured."""
     found = settings.jobs.get(job)
     return found.drill if found else DrillSettings()
-
-
-def drills_of(settings: Settings, job: str, *, chosen: str = "") -> Drills:
-    """The records of the drills of `job`."""
-    store = repository_settings(settings, store_name(settings, job, chosen=chosen))
-    return DrillRecords(repository(store), job).all()
 
 
 def windows_context(

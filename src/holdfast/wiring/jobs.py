@@ -13,14 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.config.sources import PostgresSettings
-from holdfast.host_state.kept_files import HostFileLists, lasting_secret
-from holdfast.host_state.metrics import cpu_seconds, peak_memory_bytes
 from holdfast.host_state.runs import FileJournal, FileRunHistory
-from holdfast.host_state.verification_log import FileVerificationLog
-from holdfast.limits.budget import refused_tasks
 from holdfast.locking.host_lock import FlockGuard, OwnedGuard, WaitingGuard
-from holdfast.locking.job_lock import LeasedGuard, WritersGuard, slots_of
-from holdfast.locking.lease import Terms
 from holdfast.model.errors import ConfigInvalid
 from holdfast.model.fingerprints import FAST, ONLY_SHA256
 from holdfast.model.retention import Policy
@@ -57,6 +51,7 @@ if TYPE_CHECKING:
     from holdfast.config.repositories import RepositorySettings
     from holdfast.config.settings import JobSettings, Settings
     from holdfast.model.backup import Summary
+    from holdfast.model.wal_archive import Archiver
     from holdfast.operations.backup.plan import PlanContext
     from holdfast.operations.copy.backups import CopyContext
     from holdfast.operations.prune import PruneContext
@@ -130,6 +125,8 @@ class Configured:
     @property
     def verification_log(self) -> VerificationLog:
         """The log of this repository only: other repositories hold other copies of a part."""
+        from holdfast.host_state.verification_log import FileVerificationLog
+
         folder = self.settings.state_directory / "proofs"
         return FileVerificationLog(folder / f"{self.kept_in}.sqlite")
 
@@ -140,6 +137,8 @@ class Configured:
     @property
     def state(self) -> HostState:
         """This host's records of the job: run history, journal, file lists, verification log."""
+        from holdfast.host_state.kept_files import HostFileLists, lasting_secret
+
         folder = self.settings.state_directory
         return HostState(
             history=FileRunHistory(folder / "runs"),
@@ -201,6 +200,9 @@ def backup_context(
     `chunk_bytes` overrides the configured size above which tables are split. `chosen` overrides
     the job's repository. `begun` is called once the job is locked.
     """
+    from holdfast.host_state.metrics import cpu_seconds, peak_memory_bytes
+    from holdfast.limits.budget import refused_tasks
+
     config = configured(settings, name, chosen=chosen)
     job, run_id = config.job, run_id or secrets.token_hex(16)
     here = FlockGuard(settings.state_directory / "locks", clock=now, run_id=run_id)
@@ -258,12 +260,20 @@ def status_context(settings: Settings, name: str, *, chosen: str = "") -> Status
     config = configured(settings, name, chosen=chosen)
     return StatusContext(
         job=config.spec,
-        source=source_of(config.job, SourceOptions(holder=config.sessions)),
+        archiver=_archiver(config),
         repository=repository(config.store),
         history=FileRunHistory(settings.state_directory / "runs"),
         guard=job_guard(config),
         clock=now,
     )
+
+
+def _archiver(config: Configured) -> Callable[[], Archiver | None]:
+    """Asks the job's server how it archives WAL; the drivers of all other servers load slowly."""
+    source = config.job.source
+    if not isinstance(source, PostgresSettings) or source.method != "physical":
+        return lambda: None
+    return source_of(config.job, SourceOptions(holder=config.sessions)).archiver
 
 
 def check_context(settings: Settings, name: str, *, chosen: str = "") -> CheckContext:
@@ -361,6 +371,9 @@ def guard_of(
     It also takes one of the repository's slots if their number is limited. With `overlap: wait` it
     waits for the job.
     """
+    from holdfast.locking.job_lock import LeasedGuard, WritersGuard, slots_of
+    from holdfast.locking.lease import Terms
+
     written = AppendOnly(repository(store, signed=False), leftovers)
     terms = Terms(run_id=run_id, lease_seconds=store.lease_time.total_seconds(), clock=now)
     guard: Guard = LeasedGuard(here, written, terms)

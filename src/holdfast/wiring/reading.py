@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from holdfast.catalog.drill_records import DrillRecords, Drills
 from holdfast.catalog.manifest_index import ManifestIndex
 from holdfast.config.settings import Settings, VerifySettings
 from holdfast.host_state.kept_files import FileFailedStatements
 from holdfast.host_state.verification_log import FileVerificationLog
-from holdfast.operations.verify.backup import BackupReader
 from holdfast.runtime.clock import now
 from holdfast.wiring.keys import believed_keys
 from holdfast.wiring.repositories import (
@@ -20,6 +20,7 @@ from holdfast.wiring.repositories import (
 
 if TYPE_CHECKING:
     from holdfast.model.restore import FailedStatements
+    from holdfast.operations.verify.backup import BackupReader
     from holdfast.pipeline.encryption import Identities
     from holdfast.ports.host_state import VerificationLog
     from holdfast.ports.repository import Repository
@@ -53,6 +54,12 @@ def index_of(settings: Settings, job: str, *, chosen: str = "") -> ManifestIndex
     )
 
 
+def drills_of(settings: Settings, job: str, *, chosen: str = "") -> Drills:
+    """The records of the drills of `job`."""
+    store = repository_settings(settings, store_name(settings, job, chosen=chosen))
+    return DrillRecords(repository(store), job).all()
+
+
 def known_backups(settings: Settings, job: str, *, chosen: str = "") -> list[str]:
     """The ids of the backups of `job`, without a network request and without reading a manifest.
 
@@ -74,6 +81,8 @@ def reader_of(
     chosen: str = "",
 ) -> BackupReader:
     """A reader that verifies backups of `job`."""
+    from holdfast.operations.verify.backup import BackupReader
+
     name = store_name(settings, job, chosen=chosen)
     return BackupReader(
         repository=repository(repository_settings(settings, name)),

@@ -15,7 +15,6 @@ from holdfast.host_state.kept_files import FileClusters
 from holdfast.model.backup import Codec
 from holdfast.model.errors import HoldfastError, UnknownJob, Unsupported
 from holdfast.operations.context import ArchiveContext, JobSpec, RunRules, StoredForm
-from holdfast.operations.wal.snapshot_script import SnapshotRequest
 from holdfast.runtime import clock
 from holdfast.wiring import jobs as wiring, sources
 from holdfast.wiring.repositories import job_settings, repository, repository_settings, store_name
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from holdfast.config.settings import Settings
     from holdfast.model.recovery import ServerStarter
     from holdfast.model.wal_archive import WalStream
+    from holdfast.operations.wal.snapshot_script import SnapshotRequest
     from holdfast.ports.repository import Repository
     from holdfast.ports.sessions import Bracket
 
@@ -139,6 +139,8 @@ def snapshot_request(
     settings: Settings, name: str, *, script: Path, labels: Path | None, label: str
 ) -> SnapshotRequest:
     """The request for a snapshot of job `name`; `labels` defaults to a folder of its own."""
+    from holdfast.operations.wal.snapshot_script import SnapshotRequest
+
     taken = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     return SnapshotRequest(
         job=name,

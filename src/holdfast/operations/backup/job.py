@@ -36,7 +36,7 @@ from holdfast.operations.parts.mirrored import (
     in_each_store,
 )
 from holdfast.operations.retry import Retries
-from holdfast.ports.host_state import RunRecord, Unfinished
+from holdfast.ports.host_state import RunRecord, Unfinished, skipped_in_a_row
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import noted_on
 
@@ -228,14 +228,6 @@ def _alarm(context: BackupContext, error: HoldfastError) -> SkippedTooOften | No
         hint="a run hangs, or `schedule` leaves too little time for it: compare `timeout` and"
         " `schedule`; holdfast status names the host and process of the run",
     )
-
-
-def skipped_in_a_row(newest_first: list[RunRecord]) -> int:
-    """How many runs, counted back from the newest, were skipped because another one was running."""
-    for count, run in enumerate(newest_first):
-        if run.outcome != "skipped":
-            return count
-    return len(newest_first)
 
 
 @contextmanager
