@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +46,8 @@ def invalid(path: Path, problems: Sequence[Problem]) -> ConfigInvalid:
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:
     """The known word that `word` was probably meant to be; empty if none is similar."""
+    from difflib import get_close_matches  # only for mistakes
+
     return get_close_matches(word, sorted(known), n=1, cutoff=0.6)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
 
 from holdfast.config.repositories import LOOPBACK
 from holdfast.config.secret import SecretSource
@@ -87,6 +86,8 @@ class _HttpReceiver(_Receiver):
         super().require_sound()
         if not isinstance(self.url, str):
             return
+        from urllib.parse import urlsplit
+
         try:
             url = urlsplit(self.url)
             is_address = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0

@@ -6,7 +6,6 @@ import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from holdfast.config.encryption import AuthenticationSettings, EncryptionSettings
 from holdfast.config.secret import SecretSource
@@ -32,6 +31,8 @@ def _prefix(value: str) -> str:
 
 
 def _endpoint(value: str) -> str:
+    from urllib.parse import urlsplit  # it loads slowly, and a folder has no address
+
     try:
         url = urlsplit(value)
         is_address = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
@@ -93,6 +94,8 @@ class BucketSettings(Transfers):
 
     def require_sound(self) -> None:
         """Backups travel encrypted unless the file says otherwise."""
+        from urllib.parse import urlsplit
+
         url = urlsplit(self.endpoint)
         if url.scheme == "http" and url.hostname not in LOOPBACK and not self.plain_http:
             raise Mistake(

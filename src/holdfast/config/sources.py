@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from holdfast.config.secret import SecretPath
 from holdfast.config.values import Duration, Size, Strict
 from holdfast.model.checked import After, By, Length, Mistake, Range
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 # YAML has only lists, so accept one; it becomes a tuple, which nothing can change.
 Patterns = tuple[Annotated[str, Length(at_least=1)], ...]
@@ -47,6 +49,8 @@ def _without_password(dsn: str) -> str:
 def _holds_password(dsn: str) -> bool:
     if "://" not in dsn:
         return bool(_CONNINFO_PASSWORD.search(dsn))
+    from urllib.parse import parse_qs  # it loads slowly, and most need none
+
     url = _split(dsn)
     keys = {key.lower() for key in parse_qs(url.query, keep_blank_values=True)}
     return url.password is not None or bool(PASSWORD_KEYS & keys)
@@ -65,6 +69,8 @@ def mysql_url(dsn: str, *, needs_database: bool) -> str:
 
 
 def _split(dsn: str) -> SplitResult:
+    from urllib.parse import urlsplit
+
     try:
         return urlsplit(dsn)
     except ValueError as error:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from holdfast.model.errors import ConfigInvalid, SkippedTooOften
 from holdfast.runtime import events
@@ -215,6 +214,8 @@ class TextfileGauges:
 
 def _file(*names: str) -> str:
     """The name of a file; a quoted name holds no '+', so no two lists of names give the same."""
+    from urllib.parse import quote
+
     return "+".join(quote(name, safe="") for name in names)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote
 
 from holdfast.model.backup import BACKUP_NAME, Part
 from holdfast.model.errors import HoldfastError
@@ -147,6 +146,8 @@ class FileJournal:
                 os.fsync(descriptor)
 
     def _path(self, job: str, database: str) -> Path:
+        from urllib.parse import quote  # only for journals
+
         # A database name may contain anything; a file name may not, and its length is limited.
         return self._folder / job / f"{quote(database, safe='')[:200]}.jsonl"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from holdfast.model.backup import Manifest, Summary
 from holdfast.model.units import counted, size
@@ -31,6 +30,8 @@ class Suspicion:
         alike = [each for each in earlier if _is_alike(each, backup)][: self.of_last]
         if len(alike) < FEWEST:
             return ""
+        from statistics import median  # it loads slowly, and is only for enough backups
+
         usual = median(each.plain_bytes for each in alike)
         if max(usual, backup.plain_bytes) < self.smallest_bytes:
             return ""

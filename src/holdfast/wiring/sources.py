@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from holdfast.config.secret import read_secret
 from holdfast.config.sources import MysqlSettings, PostgresSettings, SourceSettings
@@ -70,6 +69,8 @@ def _scheme(url: str) -> str:
     """The scheme of `url`; a string of libpq keywords, as `dsn` takes it, is PostgreSQL's."""
     if _KEYWORDS.match(url):
         return "postgresql"
+    from urllib.parse import urlsplit  # only for targets
+
     return urlsplit(url).scheme if "://" in url else ""
 
 
