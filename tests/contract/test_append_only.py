@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from holdfast.catalog.catalog import Catalog
+from holdfast.catalog.host_statuses import HostStatuses
+from holdfast.catalog.places import STATUSES
 from holdfast.locking.job_lock import LEASES
 from holdfast.model.errors import RepositoryReadOnly
 from holdfast.ports.repository import Repository
@@ -136,3 +138,24 @@ def test_a_check_is_content_and_says_that_not_all_can_be_removed(shared: Shared)
         (job,) = document["jobs"]
         detail = next(each["detail"] for each in job["findings"] if each["subject"] == "repository")
         assert ("some objects cannot be deleted" in detail) == says
+
+
+def test_statuses_of_a_host_that_may_only_add_are_read_and_tidied_by_another(
+    shared: Shared,
+) -> None:
+    for _ in range(3):
+        code, _, told = ran(shared.writers, "backup", "shop")
+        assert code == 0
+        assert f"{STATUSES}/" not in told
+    assert len(list(shared.store.list(STATUSES))) == 3
+    (reported,) = HostStatuses(shared.store).all()
+    assert reported.status is not None
+    assert reported.status.number == 3
+    code, document, _ = ran(shared.owners, "fleet")
+    assert (code, [each["state"] for each in document["jobs"]]) == (0, ["ok"])
+    assert ran(shared.owners, "prune", "shop")[0] == 0
+    (left,) = shared.store.list(STATUSES)
+    (after,) = HostStatuses(shared.store).all()
+    assert after.status is not None
+    assert after.status.name in left.key
+    assert {each.command for each in after.status.acts} == {"backup", "prune"}

@@ -289,7 +289,6 @@ def _of_status(status: HostStatus) -> Document:
         "timers": {each.command: _of_due(each) for each in status.dues},
         "overdue_after_seconds": status.overdue_seconds,
         "free_bytes": status.free_bytes,
-        "tuning": status.tuning or None,
         "days": [_of_day(each) for each in status.days],
     }
 

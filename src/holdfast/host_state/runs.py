@@ -209,16 +209,3 @@ class FileLastStatus:
 
     def _path(self, job: str) -> Path:
         return self._folder / f"{job}.json"
-
-
-TUNING = Path("/var/lib/holdfast-tuning-verdict.json")
-
-
-def tuning_verdict(path: Path = TUNING) -> str:
-    """What the last `tune.yml` found on this host, in a few words; empty if it left nothing."""
-    try:
-        found = parsed(next(lines_of(path, most_bytes=STATUS.most_bytes), b""), STATUS)
-    except (HoldfastError, Unreadable):
-        return ""
-    verdict = found.get("verdict") if isinstance(found, dict) else None
-    return as_text(verdict)[:200] if isinstance(verdict, str) else ""

@@ -141,7 +141,6 @@ class HostStatus:
     databases: Count = 0
     overdue_seconds: Count | None = None
     free_bytes: Count | None = None
-    tuning: Short = ""
     days: Annotated[tuple[Day, ...], Length(at_most=HISTORY_DAYS)] = ()
 
     @property

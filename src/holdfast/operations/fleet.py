@@ -13,7 +13,6 @@ from holdfast.catalog.host_statuses import HostStatuses
 from holdfast.model.errors import HoldfastError
 from holdfast.model.fleet import Allowed, Row, Told, rows_of
 from holdfast.model.host_status import Due, Happened, HostStatus, after
-from holdfast.operations.append_only import AppendOnly, Leftovers
 from holdfast.ports.host_state import LastStatus
 from holdfast.ports.repository import Repository
 from holdfast.ports.run import Clock
@@ -82,8 +81,7 @@ def _opened(context: LeavingContext) -> dict[str, Repository]:
     found: dict[str, Repository] = {}
     for name, opened in context.repositories.items():
         with _told(context, repository=name):
-            # A login that may not delete leaves earlier statuses, which `prune` removes.
-            found[name] = AppendOnly(opened(), Leftovers())
+            found[name] = opened()
     return found
 
 
@@ -101,7 +99,6 @@ def _updated(
             host=begun.host,
             version=begun.version,
             overdue_seconds=begun.overdue_seconds,
-            tuning=begun.tuning,
             dues=dues,
         )
         return after(current, happened, now=context.clock())

@@ -10,7 +10,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from holdfast.config.settings import JobSettings, Settings
-from holdfast.host_state.runs import FileLastStatus, tuning_verdict
+from holdfast.host_state.runs import FileLastStatus
 from holdfast.host_state.timers import is_waiting, next_by_calendar, unit_name
 from holdfast.model.backup import Summary
 from holdfast.model.drill import DrillRecord
@@ -51,7 +51,6 @@ def leaving_context(settings: Settings, job: str, *, chosen: str = "") -> Leavin
             at=now().replace(microsecond=0),
             version=installed_version(),
             overdue_seconds=int(overdue_after.total_seconds()) if overdue_after else None,
-            tuning=tuning_verdict(),
         ),
         dues=partial(_dues, _scheduled(settings, found)),
         last=FileLastStatus(settings.state_directory / "status"),

@@ -47,7 +47,6 @@ def test_a_status_comes_back_as_it_was_left() -> None:
         dues=(due(), due("drill", next_at=None, timer=None)),
         drilled=good_drill(),
         overdue_seconds=93600,
-        tuning="ok: 42 settings",
     )
     statuses = HostStatuses(MemoryRepository())
     statuses.commit(whole)

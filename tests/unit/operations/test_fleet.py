@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from holdfast.catalog.host_statuses import HostStatuses
-from holdfast.host_state.runs import FileLastStatus, tuning_verdict
+from holdfast.host_state.runs import FileLastStatus
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import RepositoryFull, RepositoryReadOnly, RepositoryUnreachable
 from holdfast.model.host_status import Due, Happened, HostStatus
@@ -150,25 +150,6 @@ def test_a_damaged_memory_counts_as_none(tmp_path: Path, content: bytes) -> None
     store = MemoryRepository()
     context(tmp_path, {"main": lambda: store}).leave(ALL, seconds=60)
     assert [each.number for each in left_in(store)] == [1]
-
-
-@pytest.mark.parametrize(
-    ("content", "verdict"),
-    [
-        (b'{"verdict": "ok: 42 settings"}\n', "ok: 42 settings"),
-        (b'{"verdict": 7}\n', ""),
-        (b"[]\n", ""),
-        (b"nothing", ""),
-        (None, ""),
-    ],
-)
-def test_what_the_last_tuning_found_is_told_where_there_was_one(
-    tmp_path: Path, content: bytes | None, verdict: str
-) -> None:
-    path = tmp_path / "verdict.json"
-    if content is not None:
-        path.write_bytes(content)
-    assert tuning_verdict(path) == verdict
 
 
 def test_a_repository_that_cannot_be_read_hides_no_other_and_makes_nobody_missing() -> None:
