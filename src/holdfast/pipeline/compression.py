@@ -24,6 +24,22 @@ CHUNK_BYTES = 1 << 20
 XZ_MIB = (3, 9, 17, 32, 48, 94, 94, 186, 370, 674)
 
 
+# The level of the quickest look at a sample.
+SAMPLE_LEVEL = 1
+# A sample that compresses to no less than this ratio is not worth compressing.
+SMALLEST_RATIO = 0.97
+# A smaller sample says nothing about a value.
+LEAST_SAMPLE_BYTES = 64 << 10
+
+
+def is_incompressible(sample: Buffer) -> bool:
+    """Whether zstd at its fastest usual level saves almost nothing of `sample`."""
+    if len(sample) < LEAST_SAMPLE_BYTES:
+        return False
+    smaller = zstandard.ZstdCompressor(level=SAMPLE_LEVEL).compress(sample)
+    return len(smaller) > len(sample) * SMALLEST_RATIO
+
+
 class CompressZstd:
     """One zstd frame with a checksum of the content; `threads` extra threads compress it."""
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import TypeVar
 
+from holdfast.model.backup import Buffer
+
 # For a smaller table, the cost of a part of its own exceeds the time to read it.
 SMALL_TABLE_BYTES = 1 << 20
 PACK_BYTES = 16 << 20
@@ -38,7 +40,7 @@ def known_by(names: Sequence[str]) -> str:
 class StreamCutter:
     """Splits a stream from front to back; reads `chunks` only as far as it is asked for."""
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
+    def __init__(self, chunks: Iterable[Buffer]) -> None:
         self._chunks = iter(chunks)
         self._rest = memoryview(b"")
         self.position = 0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from holdfast.catalog.places import blob_key
@@ -30,9 +31,9 @@ from holdfast.operations.parts.read import (
     BlobRecords,
     stored_suffix,
 )
-from holdfast.pipeline.compression import COMPRESSORS
+from holdfast.pipeline.compression import COMPRESSORS, Pass, is_incompressible
 from holdfast.pipeline.encryption import encryption
-from holdfast.pipeline.flow import Fingerprint, Stage, flow
+from holdfast.pipeline.flow import Fingerprint, Size, Stage, flow
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 
@@ -50,6 +51,9 @@ class KnownBlobs:
     by_key: Mapping[str, Blob] = field(default_factory=dict)
     is_all: bool = True
 
+
+# What is looked at to see whether a value compresses.
+SAMPLE_BYTES = 128 << 10
 
 Known = Callable[[], KnownBlobs]
 Read = Callable[[], Iterable[Buffer]]
@@ -105,11 +109,7 @@ class BlobWriter:
         return self._names.sealed_secret() if self._kept else ""
 
     def keep(self, fingerprint: str, size_bytes: int, read: Read) -> None:
-        # Two tables may hold the same value: the second worker waits and finds it stored.
-        with self._turn(fingerprint):
-            if fingerprint not in self._kept:
-                blob = self._blob(fingerprint, size_bytes)
-                self._kept[fingerprint] = self._found(blob) or self._store(blob, fingerprint, read)
+        self._keep(_Value(fingerprint, size_bytes, read))
 
     def take(self, read: Read) -> tuple[str, int]:
         algorithm = self._fingerprints.stored
@@ -121,8 +121,28 @@ class BlobWriter:
                 size_bytes += len(chunk)
                 held.add(chunk)
             fingerprint = told(algorithm, found)
-            self.keep(fingerprint, size_bytes, held.chunks if held.is_whole else read)
+            if held.is_whole:
+                self._keep(_Value(fingerprint, size_bytes, held.chunks, is_proven=True))
+            else:
+                self._keep(_Value(fingerprint, size_bytes, read))
         return fingerprint, size_bytes
+
+    def _keep(self, value: _Value) -> None:
+        # Two tables may hold the same value: the second worker waits and finds it stored.
+        with self._turn(value.fingerprint):
+            if value.fingerprint not in self._kept:
+                self._kept[value.fingerprint] = self._stored_already(value) or self._store(value)
+
+    def _stored_already(self, value: _Value) -> Blob | None:
+        """The stored blob, compressed or, as one that did not become smaller, as it is."""
+        candidates = (self._blob(value, codec) for codec in self._codecs)
+        return next(filter(None, map(self._found, candidates)), None)
+
+    @property
+    def _codecs(self) -> tuple[Codec, ...]:
+        """How a value may be stored. Sealing costs more than compressing: those have one form."""
+        is_either = self._codec is not Codec.NONE and not self._names.recipients
+        return (self._codec, Codec.NONE) if is_either else (self._codec,)
 
     def _reserve(self, size_bytes: int) -> bool:
         with self._lock:
@@ -143,13 +163,13 @@ class BlobWriter:
         with self._lock:
             self._turns.pop(fingerprint, None)
 
-    def _blob(self, fingerprint: str, size_bytes: int) -> Blob:
+    def _blob(self, value: _Value, codec: Codec) -> Blob:
         is_sealed = bool(self._names.recipients)
-        suffix = stored_suffix(self._codec, "age" if is_sealed else "none")
+        suffix = stored_suffix(codec, "age" if is_sealed else "none")
         return Blob(
-            key=blob_key(self._job, self._names.name_of(fingerprint), suffix),
-            plain_fingerprint="" if is_sealed else fingerprint,
-            plain_bytes=size_bytes,
+            key=blob_key(self._job, self._names.name_of(value.fingerprint), suffix),
+            plain_fingerprint="" if is_sealed else value.fingerprint,
+            plain_bytes=value.size_bytes,
             encryption="age" if is_sealed else "none",
         )
 
@@ -217,24 +237,73 @@ class BlobWriter:
             ),
         )
 
-    def _store(self, blob: Blob, fingerprint: str, read: Read) -> Blob:
+    def _store(self, value: _Value) -> Blob:
+        chunks = iter(value.read())
+        begun = list(_sample(chunks))
+        is_noise = len(self._codecs) > 1 and is_incompressible(b"".join(map(_head, begun)))
+        codec = Codec.NONE if is_noise else self._codec
+        blob = self._blob(value, codec)
         try:
-            return self._put(blob, fingerprint, read)
+            return self._put(blob, value, chain(begun, chunks), codec)
         except AlreadyStored:
             # An append-only store still has an unusable object under that key.
             name, dot, suffix = blob.key.partition(".")
             other = f"{name}.{secrets.token_hex(4)}{dot}{suffix}"
-            return self._put(replace(blob, key=other), fingerprint, read)
+            return self._put(replace(blob, key=other), value, value.read(), codec)
 
-    def _put(self, blob: Blob, fingerprint: str, read: Read) -> Blob:
-        plain = Fingerprint(algorithm_of(fingerprint), advance=self._advance)
-        stored = Fingerprint(self._fingerprints.stored)
+    def _put(self, blob: Blob, value: _Value, chunks: Iterable[Buffer], codec: Codec) -> Blob:
+        plain = self._plain(value)
         with encryption(self._names.recipients) as encrypt:
-            stages: list[Stage] = [plain, COMPRESSORS[self._codec](self._level), encrypt, stored]
-            self._repository.put(blob.key, _as_named(flow(read(), stages), plain, fingerprint))
+            changing: list[Stage] = [COMPRESSORS[codec](self._level), encrypt]
+            stored = self._stored(value, changing)
+            stream = flow(chunks, [plain, *changing, stored])
+            self._repository.put(blob.key, _as_named(stream, plain, value.fingerprint))
         self.stored += 1
         events.reached("blob-stored")
-        return _recorded(blob, stored)
+        return replace(
+            blob,
+            stored_bytes=stored.size_bytes,
+            stored_fingerprint=_told(stored, value.fingerprint),
+        )
+
+    def _plain(self, value: _Value) -> Size:
+        """A fingerprint, unless the bytes in memory are those that were named by theirs."""
+        if value.is_proven:
+            return Size(advance=self._advance)
+        return Fingerprint(algorithm_of(value.fingerprint), advance=self._advance)
+
+    def _stored(self, value: _Value, changing: Sequence[Stage]) -> Size:
+        """A fingerprint, unless that of the plain bytes is the same."""
+        is_unaltered = all(isinstance(stage, Pass) for stage in changing)
+        if is_unaltered and algorithm_of(value.fingerprint) == self._fingerprints.stored:
+            return Size()
+        return Fingerprint(self._fingerprints.stored)
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A value to keep; with `is_proven` what `read` returns has this fingerprint, without doubt."""
+
+    fingerprint: str
+    size_bytes: int
+    read: Read
+    is_proven: bool = False
+
+
+def _sample(chunks: Iterator[Buffer]) -> Iterator[bytes]:
+    """The first chunks, of a sample's length together, each owned: the source reuses its buffer."""
+    size_bytes = 0
+    while size_bytes < SAMPLE_BYTES and (chunk := next(chunks, b"")):
+        size_bytes += len(chunk)
+        yield bytes(chunk)
+
+
+def _head(chunk: bytes) -> bytes:
+    return chunk[:SAMPLE_BYTES]
+
+
+def _told(seen: Size, otherwise: str) -> str:
+    return seen.fingerprint if isinstance(seen, Fingerprint) else otherwise
 
 
 def _recorded(blob: Blob, stored: Fingerprint) -> Blob:
@@ -268,11 +337,11 @@ class _Held:
         self._size_bytes = 0
 
 
-def _as_named(chunks: Iterator[Buffer], plain: Fingerprint, fingerprint: str) -> Iterator[Buffer]:
+def _as_named(chunks: Iterator[Buffer], plain: Size, fingerprint: str) -> Iterator[Buffer]:
     """Raise at the end if the content is not that of the name: nothing is stored then."""
     yield from chunks
-    if plain.fingerprint != fingerprint:
+    if (found := _told(plain, fingerprint)) != fingerprint:
         raise BackupFailed(
-            f"cannot store blob '{fingerprint}': its content was read as '{plain.fingerprint}'",
+            f"cannot store blob '{fingerprint}': its content was read as '{found}'",
             hint="run the backup again; if the error returns, check the server's storage",
         )

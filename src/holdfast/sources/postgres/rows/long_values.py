@@ -1,13 +1,14 @@
 """Reads long values: large objects, and long bytea values that become blobs.
 
-If the login may read the pages of large objects, the server copies rows of (object, offset, bytes)
-page by page, so neither side holds a whole object. A restore writes them back with `lo_put`. A
-blob is named by its SHA-256 and read in pieces.
+The server copies rows of (object, offset, bytes): the pages of short objects, if the login may read
+them, and pieces of a MiB of the others. So neither side holds a whole object. A restore writes them
+back with `lo_put`. A long object has a COPY of its own, because it becomes a blob.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,26 +17,40 @@ import psycopg
 from holdfast.model.backup import Buffer
 from holdfast.model.fingerprints import of_sha256, sha256_of
 from holdfast.ports.source import Blobs
+from holdfast.sources.packing import StreamCutter
 from holdfast.sources.postgres.server.catalog_queries import Facts
 from holdfast.sources.postgres.server.sql_text import identifier, literal, qualified
 from holdfast.sources.postgres.server.table_part import TablePart
 
 # LOBLKSIZE of src/include/storage/large_object.h: a quarter of the default block of 8 KiB.
 PAGE_BYTES = 2048
-# Bytes per `lo_get`, for logins that may not read pages: large enough to need few calls, small
-# enough for the server's memory.
-OBJECT_PIECE_BYTES = 1 << 18
+# Bytes per `lo_get`: large enough to need few calls and few writes into the pipe, small enough for
+# the server's memory.
+OBJECT_PIECE_BYTES = 1 << 20
+# For shorter objects the call costs more than their pages do.
+PAGES_OF_SHORT_OBJECT = 16
 OBJECTS_PER_BATCH = 500
 PRIVILEGES = {"SELECT": "SELECT", "UPDATE": "UPDATE"}
 
 _BOUNDS = """
-SELECT min(oid)::bigint FROM (
+SELECT min(oid)::bigint, NULL::bigint, NULL::bigint FROM (
     SELECT oid, ntile(%s) OVER (ORDER BY oid) AS piece FROM pg_largeobject_metadata
 ) AS pieces GROUP BY piece ORDER BY 1
 """
-_LONG_BY_PAGES = """
-SELECT DISTINCT loid::bigint FROM pg_largeobject WHERE pageno >= %s ORDER BY 1
-"""
+# One look into the index per object: a scan would read all pages.
+_LAST = "SELECT l.pageno FROM pg_largeobject l WHERE l.loid = m.oid ORDER BY l.pageno DESC LIMIT 1"
+_SIZED = f"""
+WITH sized AS MATERIALIZED (
+    SELECT m.oid, coalesce(({_LAST}), -1) + 1 AS pages FROM pg_largeobject_metadata m)
+"""  # noqa: S608  # constants only
+_LONG_BY_PAGES = f"{_SIZED} SELECT oid::bigint FROM sized WHERE pages > %s ORDER BY 1"  # noqa: S608  # constants only
+_BOUNDS_BY_PAGES = f"""
+{_SIZED}
+SELECT min(oid)::bigint, count(*), sum(pages)::bigint FROM (
+    SELECT oid, pages, (sum(pages) OVER (ORDER BY oid) - pages) / %s AS piece
+    FROM sized WHERE pages <= %s
+) AS pieces GROUP BY piece ORDER BY 1
+"""  # noqa: S608  # constants only
 # 262144 is INV_READ, 2 is SEEK_END (libpq-fs.h); a descriptor lives until its transaction ends.
 _SIZE = "lo_lseek64(lo_open({oid}, 262144), 0, 2)"
 _LONG_BY_FUNCTIONS = """
@@ -63,6 +78,15 @@ SET client_encoding = 'UTF8';
 SET standard_conforming_strings = on;
 """
 
+# A binary COPY (COPY, "Binary Format"): signature, flags and an empty extension; each row is the
+# number of its fields, here one, or `_END`, and each value follows its length.
+_HEADER_BYTES = 19
+_FIELDS = struct.Struct("!h")
+_LENGTH = struct.Struct("!i")
+_END = -1
+# No object has as many.
+_MOST_PAGES = (1 << 31) - 1
+
 # The largest piece of a value, of any length, that is held in memory.
 PIECE_BYTES = 1 << 20
 VALUES_PER_FETCH = 500
@@ -71,11 +95,16 @@ CURSOR = "holdfast_long_values"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """Objects with OIDs from `first` to below `after` (None: no bound), except `without`."""
+    """Objects with OIDs from `first` to below `after` (None: no bound), except `without`.
+
+    With `knows_pages` the login may read pages, which tell how long an object is; with `by_pages`
+    they are read themselves.
+    """
 
     first: int
     after: int | None
     without: tuple[int, ...]
+    knows_pages: bool
     by_pages: bool
     estimated_bytes: int
 
@@ -90,11 +119,9 @@ class Slice:
         )
 
     def _pieces(self) -> str:
-        size = _SIZE.format(oid="m.oid")
         return (
             f"SELECT m.oid, start, lo_get(m.oid, start, {OBJECT_PIECE_BYTES})"  # noqa: S608  # numbers only
-            " FROM pg_catalog.pg_largeobject_metadata m,"
-            f" LATERAL generate_series(0::bigint, {size} - 1, {OBJECT_PIECE_BYTES}) AS start"
+            f" FROM pg_catalog.pg_largeobject_metadata m, {_starts(knows_pages=self.knows_pages)}"
             f" WHERE {self._condition('m.oid')}"
         )
 
@@ -107,24 +134,47 @@ class Slice:
         return said
 
 
+def _starts(*, knows_pages: bool) -> str:
+    """Where each piece of the object `m` begins, as items of a FROM."""
+    series = f"LATERAL generate_series(0::bigint, {{last}}, {OBJECT_PIECE_BYTES}) AS start"
+    if knows_pages:
+        last = series.format(last=f"last.pageno::bigint * {PAGE_BYTES}")
+        return f"LATERAL ({_LAST}) AS last, {last}"
+    return series.format(last=f"{_SIZE.format(oid='m.oid')} - 1")
+
+
 def long_objects(connection: psycopg.Connection, found: Facts, size_bytes: int) -> list[int]:
     """The OIDs of all objects longer than `size_bytes`, ascending."""
     if found.may_read_pages_of_large_objects:
-        rows = connection.execute(_LONG_BY_PAGES, [size_bytes // PAGE_BYTES])
+        rows = connection.execute(_LONG_BY_PAGES.encode(), [size_bytes // PAGE_BYTES])
     else:
         rows = connection.execute(_LONG_BY_FUNCTIONS, [size_bytes])
     return [int(row[0]) for row in rows]
 
 
 def slices(
-    connection: psycopg.Connection, found: Facts, *, chunk_bytes: int, without: Sequence[int]
+    connection: psycopg.Connection,
+    found: Facts,
+    *,
+    chunk_bytes: int,
+    without: Sequence[int],
+    longest_bytes: int,
 ) -> list[Slice]:
-    """All objects except `without`, in slices of about `chunk_bytes` each."""
+    """All objects except `without`, in slices of about `chunk_bytes` each.
+
+    If any are left out, they are those longer than `longest_bytes`.
+    """
     if not found.has_large_objects:
         return []
-    pieces = max(1, -(-found.large_object_bytes // chunk_bytes))
-    bounds = [int(row[0]) for row in connection.execute(_BOUNDS, [pieces])]
-    ends = [*bounds[1:], None]
+    knows_pages = found.may_read_pages_of_large_objects
+    if knows_pages:
+        most_pages = longest_bytes // PAGE_BYTES if without else _MOST_PAGES
+        values = [max(1, chunk_bytes // PAGE_BYTES), most_pages]
+        bounds = connection.execute(_BOUNDS_BY_PAGES.encode(), values).fetchall()
+    else:
+        pieces = max(1, -(-found.large_object_bytes // chunk_bytes))
+        bounds = connection.execute(_BOUNDS, [pieces]).fetchall()
+    ends = [*(row[0] for row in bounds[1:]), None] if bounds else []
     return [
         Slice(
             first=first,
@@ -132,10 +182,13 @@ def slices(
             without=tuple(
                 oid for oid in without if oid >= first and (after is None or oid < after)
             ),
-            by_pages=found.may_read_pages_of_large_objects,
-            estimated_bytes=found.large_object_bytes // len(bounds),
+            knows_pages=knows_pages,
+            by_pages=knows_pages and pages < count * PAGES_OF_SHORT_OBJECT,
+            estimated_bytes=pages * PAGE_BYTES
+            if knows_pages
+            else found.large_object_bytes // len(bounds),
         )
-        for first, after in zip(bounds, ends, strict=True)
+        for (first, count, pages), after in zip(bounds, ends, strict=True)
     ]
 
 
@@ -204,15 +257,45 @@ def of_table(session: psycopg.Connection, table: TablePart, blobs: Blobs) -> Ite
 
 
 def of_large_objects(
-    session: psycopg.Connection, oids: Sequence[int], blobs: Blobs
+    oids: Sequence[int], blobs: Blobs, read: Callable[[int], Iterator[Buffer]]
 ) -> Iterator[Buffer]:
-    """Store the objects as blobs; yields a line `OID FINGERPRINT BYTES` for each.
+    """Store the objects as blobs, each as `read`; yields a line `OID FINGERPRINT BYTES` for each.
 
     A SHA-256 stands there as its digits alone, as the first release wrote it.
     """
     for oid in oids:
-        fingerprint, size_bytes = blobs.take(partial(_large_object, session, oid))
+        fingerprint, size_bytes = blobs.take(partial(read, oid))
         yield f"{oid} {sha256_of(fingerprint) or fingerprint} {size_bytes}\n".encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LargeObject:
+    """One object; `knows_pages` as in `Slice`."""
+
+    oid: int
+    knows_pages: bool
+
+    def copy_out(self, destination: str) -> str:
+        source = (
+            f"SELECT lo_get(m.oid, start, {OBJECT_PIECE_BYTES})"  # noqa: S608  # numbers only
+            f" FROM pg_catalog.pg_largeobject_metadata m, {_starts(knows_pages=self.knows_pages)}"
+            f" WHERE m.oid = {self.oid} ORDER BY start"
+        )
+        return f"COPY ({source}) TO {destination} (FORMAT binary)"
+
+
+def values_of(chunks: Iterable[Buffer]) -> Iterator[Buffer]:
+    """The bytes of the values in a binary COPY of one column, one after another.
+
+    What is yielded is valid until the next is asked for. Raises `EOFError`.
+    """
+    stream = StreamCutter(chunks)
+    stream.skip_to(_HEADER_BYTES)
+    while _FIELDS.unpack(stream.exactly(_FIELDS.size))[0] != _END:
+        (size_bytes,) = _LENGTH.unpack(stream.exactly(_LENGTH.size))
+        yield from stream.take(size_bytes)
+    # The answer of the server comes after the last row.
+    stream.drain()
 
 
 def _listing(table: TablePart) -> str:
@@ -234,11 +317,6 @@ def _value(
         f" FROM ONLY {qualified(table.relation)} WHERE ctid = %s::tid"
     ).encode()
     return _pieces(session, lambda start: (query, [start + 1, place]))
-
-
-def _large_object(session: psycopg.Connection, oid: int) -> Iterator[Buffer]:
-    query = f"SELECT lo_get({oid}, %s, {PIECE_BYTES})".encode()
-    return _pieces(session, lambda start: (query, [start]))
 
 
 def _pieces(

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import psycopg
 
@@ -109,11 +110,9 @@ class PostgresSource(DatabaseSource):
             if holding is not None and not opening.rejoin:
                 unclaimed.enter_context(afterwards(holding.abort))
             cancellation = Cancellation()
-            exported, schema = self._exported(opening, holding, cancellation)
+            exported, (schema, listing, shape) = self._exported(opening, holding, cancellation)
             sessions = Sessions(held, snapshot=exported.name, seen=exported.seen)
             stack.enter_context(sessions.opened(self.login, count=opening.workers))
-            shape = self._shape(found, keeps_blobs=opening.blobs is not None)
-            listing = self._listing(held, found, shape)
             snapshot = PostgresSnapshot(
                 opening=opening,
                 exported=exported,
@@ -147,14 +146,16 @@ class PostgresSource(DatabaseSource):
 
     def _exported(
         self, opening: Opening, holding: Holding | None, cancellation: Cancellation
-    ) -> tuple[Exported, Schema]:
-        """The snapshot, and a pg_dump under it that has locked all tables.
+    ) -> tuple[Exported, tuple[Schema, Listing, Shape]]:
+        """The snapshot, what it shows, and a pg_dump under it that has locked all tables.
 
-        For a rejoined snapshot pg_dump is not started yet.
+        The tables are listed while pg_dump locks them. For a rejoined snapshot pg_dump is not
+        started yet.
         """
         archive = opening.stack.enter_context(schema_archive())
+        shape = self._shape(opening.found, keeps_blobs=opening.blobs is not None)
 
-        def begin(exported: Exported) -> Schema:
+        def begin(exported: Exported) -> tuple[Schema, Listing, Shape]:
             schema = Schema(
                 self.login,
                 pg_dump=opening.programs.pg_dump,
@@ -166,8 +167,10 @@ class PostgresSource(DatabaseSource):
             # The definitions of a rejoined snapshot may be stored already.
             if not opening.rejoin:
                 opening.stack.enter_context(afterwards(schema.end))
-                schema.begin(opening.held)
-            return schema
+                schema.begin()
+            listing = self._listing(opening.held, opening.found, shape)
+            schema.wait_for_locks(opening.held)
+            return schema, listing, shape
 
         return shared_snapshot.begun_under_snapshot(
             opening.held, self.login, take=lambda: self._taken(opening, holding), begin=begin
@@ -196,7 +199,13 @@ class PostgresSource(DatabaseSource):
         return Listing(
             tables=catalog_queries.sampled(held, catalog_queries.tables(held), found),
             sequences=[each.relation for each in catalog_queries.sequences(held)],
-            slices=long_values.slices(held, found, chunk_bytes=shape.chunk_bytes, without=aside),
+            slices=long_values.slices(
+                held,
+                found,
+                chunk_bytes=shape.chunk_bytes,
+                without=aside,
+                longest_bytes=LONG_OBJECT_BYTES,
+            ),
             creation=database_properties.creation_options(held),
             long_objects=aside,
         )
@@ -333,8 +342,15 @@ class PostgresSnapshot(DatabaseSnapshot):
             raise ValueError("a snapshot without a blob store has no blob parts")
         if part.relation is None:
             oids = self.layout.long_objects[part.name]
-            return long_values.of_large_objects(session, oids, self.opening.blobs)
+            read = partial(self._large_object, session)
+            return long_values.of_large_objects(oids, self.opening.blobs, read)
         return long_values.of_table(session, self.layout.with_blobs[part.name], self.opening.blobs)
+
+    def _large_object(self, session: psycopg.Connection, oid: int) -> Iterator[Buffer]:
+        knows_pages = self.opening.found.may_read_pages_of_large_objects
+        wanted = long_values.LargeObject(oid=oid, knows_pages=knows_pages)
+        with self._reading(session, wanted.copy_out, f"large object {oid}") as stream:
+            yield from long_values.values_of(stream)
 
     @contextmanager
     def _lent(self, subject: str, tables: Sequence[Relation] = ()) -> Iterator[psycopg.Connection]:

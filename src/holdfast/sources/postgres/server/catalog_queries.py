@@ -24,18 +24,16 @@ bool bytea int2 int4 int8 oid float4 float8 numeric text varchar bpchar uuid jso
 date time timestamp timestamptz
 """
 
+# The size is that of rows and long values alone: the server asks the file system for each fork of
+# each file, and `pg_table_size` would make it ask seven times as often.
 # CREATE EXTENSION restores an extension's own tables; only those that it declares as
 # configuration (extconfig) hold rows of the user.
 _TABLES = """
 SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name,
        c.relkind = 'f' AS is_foreign, c.relpersistence = 'u' AS is_unlogged,
-       CASE WHEN c.oid = ANY (%(locked)s) THEN c.relpages * current_setting('block_size')::bigint
-            ELSE coalesce(pg_table_size(c.oid), 0) END AS size_bytes,
-       CASE WHEN c.oid = ANY (%(locked)s) THEN 0
-            ELSE coalesce(pg_table_size(nullif(c.reltoastrelid, 0)), 0) END AS toast_bytes,
+       size.heap_bytes + size.toast_bytes AS size_bytes, size.toast_bytes,
        CASE WHEN am.amname IS DISTINCT FROM 'heap' THEN 0
-            WHEN c.oid = ANY (%(locked)s) THEN c.relpages
-            ELSE pg_relation_size(c.oid) / current_setting('block_size')::int END AS pages,
+            ELSE size.heap_bytes / current_setting('block_size')::int END AS pages,
        ARRAY(SELECT a.attname::text FROM pg_attribute a
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
                AND a.attgenerated = '' AND a.atttypid = 'bytea'::regtype
@@ -71,6 +69,13 @@ LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AN
 LEFT JOIN pg_extension e ON e.oid = d.refobjid
 LEFT JOIN LATERAL unnest(e.extconfig, e.extcondition) AS config (oid, condition)
      ON config.oid = c.oid
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN c.oid = ANY (%(locked)s)
+                THEN c.relpages * current_setting('block_size')::bigint
+                ELSE coalesce(pg_relation_size(c.oid), 0) END AS heap_bytes,
+           CASE WHEN c.oid = ANY (%(locked)s) THEN 0
+                ELSE coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0) END AS toast_bytes
+) AS size
 WHERE c.relkind IN ('r', 'f') AND c.relpersistence <> 't'
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND (e.oid IS NULL OR config.oid IS NOT NULL)

@@ -104,11 +104,8 @@ class Schema:
         self._thread: threading.Thread | None = None
         self._failed: HoldfastError | None = None
 
-    def begin(self, held: psycopg.Connection) -> None:
-        """Start pg_dump in a thread, and return once it has locked all tables.
-
-        So no other session can queue for a lock first. Raises `LockTimedOut` if one did.
-        """
+    def begin(self) -> None:
+        """Start pg_dump in a thread; `wait_for_locks` must follow."""
         subject = f"pre-data of database '{self._found.database}'"
 
         def run() -> None:
@@ -119,6 +116,14 @@ class Schema:
 
         self._thread = threading.Thread(target=run, name="schema")
         start(self._thread)
+
+    def wait_for_locks(self, held: psycopg.Connection) -> None:
+        """Return once the pg_dump that was started has locked all tables.
+
+        So no other session can queue for a lock first. Raises `LockTimedOut` if one did.
+        """
+        if self._thread is None:
+            return
         wait_for_locks(held, self._login, is_running=self._thread.is_alive)
         if self._failed is not None:
             raise self._failed

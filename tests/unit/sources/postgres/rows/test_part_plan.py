@@ -16,7 +16,9 @@ from holdfast.sources.postgres.server.table_part import Pages
 
 MIB = 1 << 20
 SHAPE = Shape(chunk_bytes=100 * MIB)
-SLICE = Slice(first=1, after=None, without=(), by_pages=True, estimated_bytes=5 * MIB)
+SLICE = Slice(
+    first=1, after=None, without=(), knows_pages=True, by_pages=True, estimated_bytes=5 * MIB
+)
 
 
 def facts(
