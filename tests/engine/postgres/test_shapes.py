@@ -173,6 +173,26 @@ def test_long_values_are_kept_once_and_come_back_in_their_places(
     assert checksums(server.conninfo(restored)) == checksums(server.conninfo(database))
 
 
+def test_short_large_objects_are_read_as_pages_and_others_in_pieces(
+    server: PostgresServer, tmp_path: Path, way: Wanted
+) -> None:
+    database, restored = server.database(), server.name()
+    server.run(
+        database,
+        "SELECT lo_from_bytea(n::oid, decode(repeat('0b', n % 5000), 'hex'))"
+        " FROM generate_series(20000, 20200) n",
+    )
+    parts = keep(PostgresSource(dsn=server.conninfo(database), transport=way), tmp_path / "short")
+    (pages,) = server.ask(database, "SELECT count(*) FROM pg_largeobject")
+    assert [part.rows for part in parts if part.name == "large-objects/00001.copy"] == [*pages]
+    server.run(database, "SELECT lo_from_bytea(9, decode(repeat('cd', 25000000), 'hex'))")
+    parts = keep(PostgresSource(dsn=server.conninfo(database), transport=way), tmp_path / "long")
+    pieces = 200 + -(-25_000_000 // (1 << 20))
+    assert [part.rows for part in parts if part.name == "large-objects/00001.copy"] == [pieces]
+    bring_back(PostgresTarget(url=server.conninfo(restored)), parts, tmp_path / "long")
+    assert dump(server.conninfo(restored)) == dump(server.conninfo(database))
+
+
 def test_a_login_that_may_not_read_pages_takes_large_objects_by_their_functions(
     server: PostgresServer, tmp_path: Path, way: Wanted
 ) -> None:

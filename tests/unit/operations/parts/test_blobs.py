@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import sha256, shake_256
 
 import pytest
+from zstandard import ZstdCompressor
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Blob, Buffer, Codec
@@ -112,6 +113,64 @@ def test_while_a_manifest_is_damaged_no_blob_is_dropped() -> None:
     job.repository.flip_bit(f"{first.backup_id}/manifest.json", at=200)
     prune(job.prune_context, dry_run=False)
     assert any("/blobs/" in key for key in job.repository.objects)
+
+
+NOISE = shake_256(b"noise").digest(300_000)
+NAMED = fingerprint_of(NOISE)
+
+
+@dataclass
+class Reads:
+    """How often a value of noise was read."""
+
+    count: int = 0
+
+    def read(self) -> list[bytes]:
+        self.count += 1
+        return [NOISE[:1000], NOISE[1000:]]
+
+
+def test_a_value_that_does_not_compress_is_stored_as_it_is() -> None:
+    repository = MemoryRepository(free_bytes=1 << 30)
+    writer = keeper(repository)
+    writer.keep(NAMED, len(NOISE), Reads().read)
+    (blob,) = writer.kept
+    assert blob.key == f"shop/blobs/{NAMED[7:9]}/blake3-{NAMED[7:]}"
+    assert repository.objects[blob.key] == NOISE
+    assert (blob.stored_bytes, blob.stored_fingerprint) == (len(NOISE), NAMED)
+    assert b"".join(proven_blob(repository, blob)) == NOISE
+
+
+def test_a_value_that_does_not_compress_is_named_by_the_server_and_proven_by_blake3() -> None:
+    repository, by_server = (
+        MemoryRepository(free_bytes=1 << 30),
+        of_sha256(sha256(NOISE).hexdigest()),
+    )
+    writer = keeper(repository)
+    writer.keep(by_server, len(NOISE), Reads().read)
+    (blob,) = writer.kept
+    assert (blob.plain_fingerprint, blob.stored_fingerprint) == (by_server, NAMED)
+
+
+def test_a_value_that_was_compressed_by_an_earlier_release_is_not_stored_again() -> None:
+    repository = MemoryRepository(free_bytes=1 << 30)
+    key = f"shop/blobs/{NAMED[7:9]}/blake3-{NAMED[7:]}.zst"
+    repository.put(key, [ZstdCompressor(level=3).compress(NOISE)])
+    writer = keeper(repository)
+    writer.keep(NAMED, len(NOISE), never)
+    assert [blob.key for blob in writer.kept] == [key]
+    assert writer.stored == 0
+
+
+def test_a_damaged_value_that_does_not_compress_is_replaced() -> None:
+    repository, reads = MemoryRepository(free_bytes=1 << 30), Reads()
+    keeper(repository).keep(NAMED, len(NOISE), reads.read)
+    (key,) = repository.objects
+    repository.flip_bit(key, at=20)
+    again = keeper(repository)
+    again.keep(NAMED, len(NOISE), reads.read)
+    assert (reads.count, again.stored, again.healed) == (2, 1, 1)
+    assert b"".join(proven_blob(repository, again.kept[0])) == NOISE
 
 
 MIB = 1 << 20
