@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import select
 import threading
-import time
 from collections.abc import Iterator
 from io import FileIO
 
@@ -19,7 +18,6 @@ from psycopg.pq.abc import PGconn, PGresult
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import BackupFailed
 from holdfast.ports.source import PartStream
-from holdfast.runtime.named_pipes import capacity_bytes
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import CANCEL_SECONDS
 
@@ -30,9 +28,6 @@ IDLE_POLLS_AFTER_CANCEL = 10
 DESTINATION = "STDOUT"
 BUFFER_BYTES = 1 << 19
 PIPE_BUFFER_BYTES = 1 << 20
-# The server writes 4 KiB at a time, and a reader that waits for each would be woken for each. So an
-# empty pipe is left alone for as long as the fastest server takes to fill it, which it never does.
-FASTEST_SERVER_BYTES_PER_SECOND = 1 << 30
 
 
 class Command:
@@ -194,7 +189,6 @@ class CopyIntoPipe(CopyCommand):
         super().__init__(connection, statement, subject=subject, user=user, aborted=aborted)
         self._pipe = pipe
         self._writer_has_left = False
-        self._gathers_seconds = capacity_bytes(pipe) / FASTEST_SERVER_BYTES_PER_SECOND
 
     def close(self) -> None:
         """Close the pipe, then cancel the COPY.
@@ -236,8 +230,6 @@ class CopyIntoPipe(CopyCommand):
         for descriptor, event in events:
             if descriptor == session:
                 self._pgconn.consume_input()
-            elif event & select.POLLIN:
-                time.sleep(self._gathers_seconds)
-            else:
+            elif not event & select.POLLIN:
                 # From now on poll would report the empty pipe at once, in a busy loop.
                 self._writer_has_left = True
