@@ -244,14 +244,14 @@ class BlobWriter:
         codec = Codec.NONE if is_noise else self._codec
         blob = self._blob(value, codec)
         try:
-            return self._put(blob, value, chain(begun, chunks), codec)
+            return self._put(blob, value, chain(begun, chunks), codec=codec)
         except AlreadyStored:
             # An append-only store still has an unusable object under that key.
             name, dot, suffix = blob.key.partition(".")
             other = f"{name}.{secrets.token_hex(4)}{dot}{suffix}"
-            return self._put(replace(blob, key=other), value, value.read(), codec)
+            return self._put(replace(blob, key=other), value, value.read(), codec=codec)
 
-    def _put(self, blob: Blob, value: _Value, chunks: Iterable[Buffer], codec: Codec) -> Blob:
+    def _put(self, blob: Blob, value: _Value, chunks: Iterable[Buffer], *, codec: Codec) -> Blob:
         plain = self._plain(value)
         with encryption(self._names.recipients) as encrypt:
             changing: list[Stage] = [COMPRESSORS[codec](self._level), encrypt]
