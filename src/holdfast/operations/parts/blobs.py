@@ -240,7 +240,7 @@ class BlobWriter:
     def _store(self, value: _Value) -> Blob:
         chunks = iter(value.read())
         begun = list(_sample(chunks))
-        is_noise = len(self._codecs) > 1 and is_incompressible(b"".join(map(_head, begun)))
+        is_noise = len(self._codecs) > 1 and is_incompressible(_head(begun))
         codec = Codec.NONE if is_noise else self._codec
         blob = self._blob(value, codec)
         try:
@@ -298,8 +298,12 @@ def _sample(chunks: Iterator[Buffer]) -> Iterator[bytes]:
         yield bytes(chunk)
 
 
-def _head(chunk: bytes) -> bytes:
-    return chunk[:SAMPLE_BYTES]
+def _head(begun: Iterable[bytes]) -> bytes:
+    """At most a sample's length of each chunk: few chunks, or short ones."""
+    head = bytearray()
+    for chunk in begun:
+        head += chunk[:SAMPLE_BYTES]
+    return bytes(head)
 
 
 def _told(seen: Size, otherwise: str) -> str:
