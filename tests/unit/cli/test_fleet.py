@@ -35,9 +35,9 @@ class Hosts:
         monkeypatch.setenv("PATH", str(self._bin))
         self.timers(RUNNING)
 
-    def timers(self, state: str) -> None:
-        """Have a stand-in for systemd say that, and that each calendar elapses in an hour."""
-        due = datetime.now(UTC) + timedelta(hours=1)
+    def timers(self, state: str, *, due_in: timedelta = timedelta(hours=1)) -> None:
+        """Have a stand-in for systemd say that, and when each calendar elapses."""
+        due = datetime.now(UTC) + due_in
         self._program("systemctl", f"echo {state}")
         self._program("systemd-analyze", f"echo '    Next elapse: Mon {due:%Y-%m-%d %H:%M:%S} UTC'")
 
@@ -181,6 +181,21 @@ def test_a_timer_that_is_masked_at_the_last_run_is_told_at_once(hosts: Hosts) ->
     assert answer.exit_code == 44
     assert "its backup has a schedule, and its timer does not run" in answer.stdout
     assert "systemctl enable --now holdfast-backup-shop.timer" in answer.stdout
+
+
+def test_a_verify_does_not_put_off_when_the_backup_is_due(hosts: Hosts) -> None:
+    def due() -> str:
+        (job,) = cli.holdfast("fleet", "--json").document["jobs"]
+        return str(job["status"]["timers"]["backup"]["next"])
+
+    cli = hosts.on("db1", "shop")
+    cli.holdfast("backup", "shop")
+    first = due()
+    hosts.timers(RUNNING, due_in=timedelta(days=9))
+    cli.holdfast("verify", "shop")
+    assert due() == first
+    cli.holdfast("backup", "shop")
+    assert due() > first
 
 
 def test_damage_is_told_after_a_verify(hosts: Hosts) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.host_state.timers import next_run
+from holdfast.host_state.timers import is_waiting, next_by_calendar, next_run
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,58 @@ def test_the_answer_is_a_time_or_nothing(
         systemctl.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert next_run("shop") == moment
+
+
+# As systemd 252 prints it on a host in Berlin.
+BERLIN = """\
+    Next elapse: Mon 2025-12-01 02:00:00 CET
+       (in UTC): Mon 2025-12-01 01:00:00 UTC
+       From now: 11 months 29 days ago
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "moment"),
+    [
+        (BERLIN, datetime(2025, 12, 1, 1, tzinfo=UTC)),
+        (
+            "    Next elapse: Mon 2025-12-01 02:00:00 UTC\n",
+            datetime(2025, 12, 1, 2, tzinfo=UTC),
+        ),
+        ("    Next elapse: never\n", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_next_time_of_a_calendar_is_counted_from_a_given_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None, moment: datetime | None
+) -> None:
+    if said is not None:
+        program = tmp_path / "systemd-analyze"
+        asked = '[ "$3 $5" = "--base-time=@1764500000 Mon..Fri 02:00" ] || exit 9'
+        program.write_text(f"#!/bin/sh\n{asked}\necho '{said}'\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    since = datetime.fromtimestamp(1764500000, UTC)
+    assert next_by_calendar("Mon..Fri 02:00", since=since) == moment
+
+
+@pytest.mark.parametrize(
+    ("program", "waiting"),
+    [
+        ("echo active", True),
+        ("echo inactive", False),
+        ("echo failed", False),
+        ("echo activating", None),
+        ("exit 1", None),
+    ],
+)
+def test_a_timer_waits_or_does_not_or_nobody_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, waiting: bool | None
+) -> None:
+    systemctl = tmp_path / "systemctl"
+    asked = '[ "$4" = "holdfast-backup-shop.timer" ] || exit 9'
+    systemctl.write_text(f"#!/bin/sh\n{asked}\n{program}\n")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert is_waiting("holdfast-backup-shop") is waiting
