@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 from holdfast.model.backup import Manifest
 from holdfast.model.drill import DrillRecord
-from holdfast.ports.host_state import RunRecord
+from holdfast.ports.host_state import RunRecord, Verified, WalReach
 
 
 class MemoryGauges:
     """Obeys `ports.host_state.Gauges`."""
+
+    are_shown = True
 
     def __init__(self) -> None:
         self.backups: list[Manifest] = []
@@ -18,6 +20,9 @@ class MemoryGauges:
         self.unsent: dict[str, int] = {}
         self.overdue: dict[str, bool] = {}
         self.runs: list[tuple[RunRecord, int]] = []
+        self.verified: list[Verified] = []
+        self.wal: list[WalReach] = []
+        self.room: dict[str, int] = {}
 
     def show_backup(self, manifest: Manifest) -> None:
         self.backups.append(manifest)
@@ -25,7 +30,9 @@ class MemoryGauges:
     def check(self) -> str:
         return ""
 
-    def show_drill(self, record: DrillRecord, *, exit_code: int) -> None:
+    def show_drill(
+        self, record: DrillRecord, *, exit_code: int, measures_loss: bool = True
+    ) -> None:
         self.drills.append((record, exit_code))
 
     def show_notifications(self, unsent: Mapping[str, int]) -> None:
@@ -36,3 +43,12 @@ class MemoryGauges:
 
     def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None:
         self.runs.append((run, skipped_in_a_row))
+
+    def show_verified(self, verified: Verified) -> None:
+        self.verified.append(verified)
+
+    def show_wal(self, reach: WalReach) -> None:
+        self.wal.append(reach)
+
+    def show_room(self, job: str, free_bytes: int) -> None:
+        self.room[job] = free_bytes

@@ -170,6 +170,7 @@ def _request(
         backup_id=backup,
         not_after=not_after,
         checks=(*(each.check for each in settings.checks), *(Check(sql=sql) for sql in checks)),
+        goals=settings.goals,
         budget=budget or settings.budget,
     )
 
@@ -199,7 +200,10 @@ def _ended(report: DrillReport) -> Ended:
         exit_code=report.exit_code,
         error="; ".join(problems),
         backups=tuple(each.backup for each in records),
-        warnings=(left,) if report.left else (),
+        warnings=(
+            *((left,) if report.left else ()),
+            *(missed for each in report.drilled for missed in each.missed),
+        ),
     )
 
 
@@ -223,6 +227,8 @@ def _show_drill(session: Session, drilled: Drilled) -> None:
     if record.hint and not any(each.blocks for each in record.findings):
         session.say(f"  hint: {record.hint}")
     session.say(f"record: {record.drill_id}")
+    for missed in drilled.missed:
+        session.say(missed, WARN)
     if drilled.kept:
         session.say(f"kept: {drilled.kept}", WARN)
 
@@ -266,7 +272,10 @@ def summary(record: DrillRecord) -> str:
 def _document(report: DrillReport) -> Document:
     return {
         "job": report.job,
-        "drills": [{**of_drill(each.record), "kept": each.kept or None} for each in report.drilled],
+        "drills": [
+            {**of_drill(each.record), "kept": each.kept or None, "missed": list(each.missed)}
+            for each in report.drilled
+        ],
         "left": list(report.left),
         "removed_leftovers": report.swept,
         "exit_code": report.exit_code,

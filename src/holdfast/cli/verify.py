@@ -35,7 +35,9 @@ from holdfast.operations.verify.scrub import (
     reread,
     verify_job,
 )
+from holdfast.operations.verify.shown import show
 from holdfast.pipeline.encryption import Identities
+from holdfast.wiring.gauges import gauges_of
 
 
 class Depth(StrEnum):
@@ -199,7 +201,9 @@ def _verified_job(
     meter = Meter()
     reader = _reader(session, request.job, meter, identities=identities)
     with watched(meter, f"verify {request.job}"):
-        return verify_job(reader, request)
+        report = verify_job(reader, request)
+    show(reader, gauges_of(session.settings, request.job), report)
+    return report
 
 
 def _reader(
@@ -281,6 +285,7 @@ def _reread(
                 budget=budget / len(chosen),
                 workers=session.reading_slots(name),
             )
+        show(reader, gauges_of(session.settings, name), report)
         reports.append(report)
         session.told.ended(name, report.exit_code)
     exit_code = next((report.exit_code for report in reports if report.exit_code), 0)

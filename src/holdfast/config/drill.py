@@ -9,7 +9,7 @@ from holdfast.config.values import AbsolutePath, Duration, Strict, Text
 from holdfast.model.checked import Mistake, Range
 
 if TYPE_CHECKING:
-    from holdfast.model.drill import Check
+    from holdfast.model.drill import Check, Goals
 
 BUDGET = timedelta(hours=4)
 
@@ -54,7 +54,8 @@ class DrillSettings(Strict):
     """How a job's backups are restored to prove them.
 
     `user` runs the throw-away servers where root runs the drill. `folder` holds them; it defaults
-    to `drills` in the state directory.
+    to `drills` in the state directory. `rto` is how long a restore may take, and `rpo` the age of
+    a change that it may lose: a drill that measures more is good, with a warning.
     """
 
     schedule: Text | None = None
@@ -62,4 +63,12 @@ class DrillSettings(Strict):
     memory_limit_mb: Annotated[int, Range(at_least=64)] | None = None
     folder: AbsolutePath | None = None
     user: Text | None = None
+    rto: Duration | None = None
+    rpo: Duration | None = None
     checks: tuple[CheckSettings, ...] = ()
+
+    @property
+    def goals(self) -> Goals:
+        from holdfast.model.drill import Goals  # only for drills
+
+        return Goals(rto=self.rto, rpo=self.rpo)

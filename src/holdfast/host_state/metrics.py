@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +20,14 @@ if TYPE_CHECKING:
 
     from holdfast.model.backup import Manifest, Part
     from holdfast.model.drill import DrillRecord
-    from holdfast.ports.host_state import RunRecord
+    from holdfast.ports.host_state import RunRecord, Verified, WalReach
 
 KIB = 1024
 # The monitor runs as another user.
 PUBLIC_FILE = 0o644
 # No job begins with an underscore.
 DRILL, GOOD_DRILL, NOTIFICATIONS = "_drill", "_good-drill", "_notifications"
+VERIFY, WAL, ROOM = "_verify", "_wal", "_room"
 
 
 def peak_memory_bytes() -> int:
@@ -54,14 +57,37 @@ class _Collected:
         return [self._metric]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """What a job is to keep, as its alerts compare it; None where it says nothing.
+
+    `overdue_after` is the age that its newest backup may reach. A restore may take `rto`, and lose
+    the changes of `rpo`.
+    """
+
+    overdue_after: timedelta | None = None
+    rto: timedelta | None = None
+    rpo: timedelta | None = None
+
+
 class NoGauges:
     """Writes no metrics."""
+
+    are_shown = False
 
     def show_backup(self, manifest: Manifest) -> None: ...
 
     def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None: ...
 
-    def show_drill(self, record: DrillRecord, *, exit_code: int) -> None: ...
+    def show_drill(
+        self, record: DrillRecord, *, exit_code: int, measures_loss: bool = True
+    ) -> None: ...
+
+    def show_verified(self, verified: Verified) -> None: ...
+
+    def show_wal(self, reach: WalReach) -> None: ...
+
+    def show_room(self, job: str, free_bytes: int) -> None: ...
 
     def show_notifications(self, unsent: Mapping[str, int]) -> None: ...
 
@@ -76,15 +102,20 @@ class TextfileGauges:
 
     Each job has a file for its last run, whatever its outcome. Each database has one for its last
     good backup: a failed run must not remove the time of the last good one. In the same way, each
-    database has a file for its last drill and one for its last good drill. `overdue_after` is how
-    old the newest backup of the job may be.
+    database has a file for its last drill and one for its last good drill. `state_directory` is the
+    folder whose free space is shown.
 
     No label is called `job`: Prometheus uses that one for its own jobs, and renames others.
     """
 
-    def __init__(self, folder: Path, *, overdue_after: timedelta | None = None) -> None:
+    are_shown = True
+
+    def __init__(
+        self, folder: Path, *, targets: Targets | None = None, state_directory: Path | None = None
+    ) -> None:
         self._folder = folder
-        self._overdue_after = overdue_after
+        self._targets = targets or Targets()
+        self._state_directory = state_directory
 
     def check(self) -> str:
         """The folder of the metrics; raises `ConfigInvalid` if it cannot be written."""
@@ -124,11 +155,34 @@ class TextfileGauges:
             "run_skipped_in_a_row": skipped_in_a_row,
             "run_overlap_alarm": float(run.exit_code == SkippedTooOften.exit_code),
         }
-        if self._overdue_after is not None:
-            numbers["backup_overdue_after_seconds"] = self._overdue_after.total_seconds()
+        numbers |= _seconds("backup_overdue_after_seconds", self._targets.overdue_after)
+        if self._state_directory is not None:
+            with suppress(OSError):
+                numbers["state_free_bytes"] = _free_bytes(self._state_directory)
         self._write(_file(run.job), numbers, labels={"backup_job": run.job})
 
-    def show_drill(self, record: DrillRecord, *, exit_code: int) -> None:
+    def show_verified(self, verified: Verified) -> None:
+        numbers = {
+            "verify_finished_timestamp_seconds": verified.at.timestamp(),
+            "verify_exit_code": verified.exit_code,
+            "verify_bad_parts": verified.bad,
+            "verify_damaged_backups": verified.damaged_backups,
+        }
+        self._write(_file(VERIFY, verified.job), numbers, labels={"backup_job": verified.job})
+
+    def show_wal(self, reach: WalReach) -> None:
+        numbers = {"wal_checked_timestamp_seconds": reach.at.timestamp(), "wal_gaps": reach.gaps}
+        if reach.archived_at is not None:
+            numbers["wal_archived_timestamp_seconds"] = reach.archived_at.timestamp()
+        self._write(_file(WAL, reach.job), numbers, labels={"backup_job": reach.job})
+
+    def show_room(self, job: str, free_bytes: int) -> None:
+        numbers = {"repository_free_bytes": float(free_bytes)}
+        self._write(_file(ROOM, job), numbers, labels={"backup_job": job})
+
+    def show_drill(
+        self, record: DrillRecord, *, exit_code: int, measures_loss: bool = True
+    ) -> None:
         job, database = record.job, record.database
         labels = {"backup_job": job, "database": database}
         last = {
@@ -136,6 +190,8 @@ class TextfileGauges:
             "drill_ok": float(record.passed),
             "drill_exit_code": exit_code,
             "drill_duration_seconds": (record.ended - record.began).total_seconds(),
+            **_seconds("drill_rto_seconds", self._targets.rto),
+            **_seconds("drill_rpo_seconds", self._targets.rpo),
         }
         self._write(_file(DRILL, job, database), last, labels=labels)
         if not record.passed:
@@ -147,6 +203,8 @@ class TextfileGauges:
         }
         if record.reached is not None:
             good["drill_reached_timestamp_seconds"] = record.reached.timestamp()
+        if measures_loss:
+            good |= _seconds("drill_data_loss_seconds", record.loss)
         self._write(_file(GOOD_DRILL, job, database), good, labels=labels)
 
     def show_notifications(self, unsent: Mapping[str, int]) -> None:
@@ -210,6 +268,16 @@ class TextfileGauges:
         except OSError as error:
             # A monitor raises its own alarm when the metrics are stale; the backup is still good.
             events.warning("metrics_not_written", path=str(path), error=error.strerror)
+
+
+def _seconds(name: str, span: timedelta | None) -> dict[str, float]:
+    """The metric of a target; nothing where the job has none."""
+    return {} if span is None else {name: span.total_seconds()}
+
+
+def _free_bytes(folder: Path) -> float:
+    room = os.statvfs(folder)
+    return float(room.f_bavail * room.f_frsize)
 
 
 def _file(*names: str) -> str:

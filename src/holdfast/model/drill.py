@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from holdfast.model.backup import BACKUP_NAME, JOB_NAME
 from holdfast.model.checked import Length, Range
+from holdfast.model.units import span
 from holdfast.model.values import Count, Line, Moment, Number, Text
 
 MOST_ROWS = 200_000
@@ -173,6 +174,14 @@ class DrillRecord:
         return self.outcome is Outcome.PASSED
 
     @property
+    def loss(self) -> timedelta | None:
+        """The time before the drill whose changes it did not bring back.
+
+        That is the measured data loss (RPO) of a drill that restored all that there was.
+        """
+        return None if self.reached is None else max(timedelta(0), self.began - self.reached)
+
+    @property
     def problem(self) -> str:
         """The first thing that is wrong, in words; empty if the drill passed."""
         if self.passed:
@@ -196,6 +205,27 @@ class DrillRecord:
         named = next((name for name in bad if not name.startswith(CHECK)), "a check of the job")
         proofs = f"{len(bad)} of {len(self.rows)} proofs failed, among them: {named}" if bad else ""
         return f"drill of {self.backup} failed: {next(iter(blocking), '') or proofs or self.error}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goals:
+    """How long a restore may take (RTO), and how old a change it may lose (RPO); None: any."""
+
+    rto: timedelta | None = None
+    rpo: timedelta | None = None
+
+    def missed(self, record: DrillRecord, *, measures_loss: bool = True) -> list[str]:
+        """What a good drill measured beyond these, in words."""
+        found = []
+        took = timedelta(seconds=record.seconds.restore)
+        if record.passed and self.rto is not None and took > self.rto:
+            found.append(f"the restore took {span(took)}, drill.rto allows {span(self.rto)}")
+        loss = record.loss if record.passed and measures_loss else None
+        if self.rpo is not None and loss is not None and loss > self.rpo:
+            found.append(
+                f"changes of {span(loss)} would be lost, drill.rpo allows {span(self.rpo)}"
+            )
+        return [f"drill of {record.backup}: {each}" for each in found]
 
 
 CHECK = "check: "

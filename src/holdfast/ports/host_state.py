@@ -87,14 +87,59 @@ class KnownClusters(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """How a verification of a job ended.
+
+    `bad` are the parts, and files of the WAL, that it found damaged or missing. `damaged_backups`
+    are the backups that are known to be damaged, also from earlier verifications.
+    """
+
+    job: str
+    at: datetime
+    exit_code: int
+    bad: int
+    damaged_backups: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalReach:
+    """How far the archived WAL of a job reached when somebody looked, at `at`.
+
+    `archived_at` is when its newest segment was archived. `gaps` are those after the newest backup.
+    """
+
+    job: str
+    at: datetime
+    archived_at: datetime | None
+    gaps: int
+
+
 class Gauges(Protocol):
     """Publishes metrics about runs and drills for a monitor; never fails them."""
+
+    @property
+    def are_shown(self) -> bool:
+        """Whether anybody gets them; if not, nothing has to be measured for them."""
+        ...
 
     def show_backup(self, manifest: Manifest) -> None: ...
 
     def show_run(self, run: RunRecord, *, skipped_in_a_row: int) -> None: ...
 
-    def show_drill(self, record: DrillRecord, *, exit_code: int) -> None: ...
+    def show_drill(
+        self, record: DrillRecord, *, exit_code: int, measures_loss: bool = True
+    ) -> None:
+        """With `measures_loss` it restored all that there was when it began."""
+        ...
+
+    def show_verified(self, verified: Verified) -> None: ...
+
+    def show_wal(self, reach: WalReach) -> None: ...
+
+    def show_room(self, job: str, free_bytes: int) -> None:
+        """The free space of the job's repository."""
+        ...
 
     def show_notifications(self, unsent: Mapping[str, int]) -> None:
         """How many notifications could not be sent so far, by receiver."""

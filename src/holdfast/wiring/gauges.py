@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.host_state.metrics import NoGauges, TextfileGauges
+from holdfast.host_state.metrics import NoGauges, Targets, TextfileGauges
 
 if TYPE_CHECKING:
     from holdfast.config.settings import Settings
@@ -16,6 +16,11 @@ def gauges_of(settings: Settings, job: str = "") -> Gauges:
     found = settings.jobs.get(job)
     if settings.metrics_directory is None:
         return NoGauges()
+    if found is None:
+        targets = Targets()
+    else:
+        drill = found.drill
+        targets = Targets(overdue_after=found.overdue_after, rto=drill.rto, rpo=drill.rpo)
     return TextfileGauges(
-        settings.metrics_directory, overdue_after=found.overdue_after if found else None
+        settings.metrics_directory, targets=targets, state_directory=settings.state_directory
     )

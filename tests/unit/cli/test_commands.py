@@ -326,6 +326,30 @@ def test_status_ends_with_that_code_where_the_newest_backup_is_too_old_or_damage
     assert cli.holdfast("status").exit_code == 44
 
 
+@pytest.mark.parametrize(
+    ("options", "bad"), [((), 1), (("--level", "ledger"), 1), (("--level", "quick"), 0)]
+)
+def test_what_a_verification_of_a_job_found_is_a_metric(
+    cli: CommandLine, options: tuple[str, ...], bad: int
+) -> None:
+    folder = cli.folder / "metrics"
+    folder.mkdir()
+    cli.config.write_text(f"metrics_directory: {folder}\n{cli.config.read_text()}")
+    cli.holdfast("backup", "shop")
+    path = folder / "holdfast__verify+shop.prom"
+    assert cli.holdfast("verify", "shop/latest").exit_code == 0
+    assert not path.exists(), "one backup tells nothing about its job"
+    assert cli.holdfast("verify", "shop", *options).exit_code == 0
+    assert 'holdfast_verify_bad_parts{backup_job="shop"} 0.0' in path.read_text()
+    assert 'holdfast_verify_damaged_backups{backup_job="shop"} 0.0' in path.read_text()
+    flip_bit(next(cli.repository.rglob("*.copy.*")))
+    # Found by this one, and known from then on, whatever the next one reads.
+    assert cli.holdfast("verify", "shop").exit_code == 31
+    cli.holdfast("verify", "shop", *options)
+    assert f'holdfast_verify_bad_parts{{backup_job="shop"}} {bad}.0' in path.read_text()
+    assert 'holdfast_verify_damaged_backups{backup_job="shop"} 1.0' in path.read_text()
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"x" * (4 << 20)], ids=["empty", "cut", "huge"])
 def test_status_names_a_record_of_a_drill_that_cannot_be_read(
     cli: CommandLine, content: bytes

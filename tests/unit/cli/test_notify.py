@@ -86,6 +86,25 @@ def test_a_failed_drill_is_told_with_the_row_that_failed(
     assert {each["command"] for each in listener.documents} == {"backup", "drill"}
 
 
+def test_a_good_drill_that_misses_a_goal_of_the_job_is_told_as_a_warning(
+    cli: CommandLine, listener: Listener
+) -> None:
+    """The backup of the fake server is as old as its clock."""
+    configure(cli, webhook(listener), job="    drill: {rto: 8h, rpo: 15m}\n")
+    cli.holdfast("backup", "shop")
+    answer = cli.holdfast("drill", "shop", "--json")
+    assert answer.exit_code == 0
+    (missed,) = answer.document["drills"][0]["missed"]
+    assert missed.endswith("would be lost, drill.rpo allows 15m")
+    (told,) = listener.documents
+    assert (told["event"], told["command"], told["warnings"]) == ("warning", "drill", [missed])
+    # What was asked for by name is older on purpose.
+    name = answer.document["drills"][0]["backup"]
+    again = cli.holdfast("drill", "shop", "--backup", name, "--json")
+    assert again.document["drills"][0]["missed"] == []
+    assert missed in " ".join(cli.holdfast("drill", "shop").stdout.split())
+
+
 def test_a_warning_of_a_hook_is_told_as_a_warning(cli: CommandLine, listener: Listener) -> None:
     configure(cli, webhook(listener), job='    hooks: {after: [["/bin/false"]]}\n')
     assert cli.holdfast("backup", "shop").exit_code == 0

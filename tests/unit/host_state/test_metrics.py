@@ -4,9 +4,9 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from holdfast.host_state.metrics import TextfileGauges
+from holdfast.host_state.metrics import Targets, TextfileGauges
 from holdfast.model.drill import DrillRecord, DrillSeconds, Outcome
-from holdfast.ports.host_state import RunRecord
+from holdfast.ports.host_state import RunRecord, Verified, WalReach
 from tests.fakes.clock import START
 from tests.support.manifests import manifest
 
@@ -90,11 +90,57 @@ def test_a_failed_drill_is_shown_and_what_the_last_good_one_measured_stays(tmp_p
         f"holdfast_drill_restore_seconds{labels}": 42,
         f"holdfast_drill_reached_timestamp_seconds{labels}": began,
         f"holdfast_drill_plain_bytes{labels}": 0,
+        f"holdfast_drill_data_loss_seconds{labels}": 0,
+    }
+
+
+def test_what_a_job_allows_stands_beside_what_its_drills_measured(tmp_path: Path) -> None:
+    gauges = TextfileGauges(
+        tmp_path, targets=Targets(rto=timedelta(hours=2), rpo=timedelta(minutes=15))
+    )
+    gauges.show_drill(drill(passed=True, at=20), exit_code=0)
+    labels = '{backup_job="shop",database="orders"}'
+    last = samples(tmp_path / "holdfast__drill+shop+orders.prom")
+    assert last[f"holdfast_drill_rto_seconds{labels}"] == 7200
+    assert last[f"holdfast_drill_rpo_seconds{labels}"] == 900
+    good = tmp_path / "holdfast__good-drill+shop+orders.prom"
+    loss = f"holdfast_drill_data_loss_seconds{labels}"
+    assert samples(good)[loss] == 20 * 60
+    # A drill of an older moment measures no loss.
+    gauges.show_drill(drill(passed=True, at=20), exit_code=0, measures_loss=False)
+    assert loss not in samples(good)
+
+
+def test_verification_wal_and_room_have_files_that_a_failed_run_leaves(tmp_path: Path) -> None:
+    gauges = TextfileGauges(tmp_path, state_directory=tmp_path)
+    gauges.show_verified(Verified(job="shop", at=START, exit_code=31, bad=3, damaged_backups=2))
+    archived = START - timedelta(hours=1)
+    gauges.show_wal(WalReach(job="shop", at=START, archived_at=archived, gaps=1))
+    gauges.show_room("shop", 5)
+    gauges.show_run(run(exit_code=24), skipped_in_a_row=0)
+    found: dict[str, float] = {}
+    for path in tmp_path.iterdir():
+        found |= samples(path)
+    at = START.timestamp()
+    assert found['holdfast_state_free_bytes{backup_job="shop"}'] > 0
+    assert {
+        name: value
+        for name, value in found.items()
+        if name.startswith(("holdfast_verify", "holdfast_wal", "holdfast_repository"))
+    } == {
+        'holdfast_verify_finished_timestamp_seconds{backup_job="shop"}': at,
+        'holdfast_verify_exit_code{backup_job="shop"}': 31,
+        'holdfast_verify_bad_parts{backup_job="shop"}': 3,
+        'holdfast_verify_damaged_backups{backup_job="shop"}': 2,
+        'holdfast_wal_checked_timestamp_seconds{backup_job="shop"}': at,
+        'holdfast_wal_archived_timestamp_seconds{backup_job="shop"}': at - 3600,
+        'holdfast_wal_gaps{backup_job="shop"}': 1,
+        'holdfast_repository_free_bytes{backup_job="shop"}': 5,
     }
 
 
 def test_a_job_says_how_old_its_newest_backup_may_be(tmp_path: Path) -> None:
-    gauges = TextfileGauges(tmp_path, overdue_after=timedelta(hours=26))
+    gauges = TextfileGauges(tmp_path, targets=Targets(overdue_after=timedelta(hours=26)))
     gauges.show_run(run(exit_code=0), skipped_in_a_row=0)
     of_run = samples(tmp_path / "holdfast_shop.prom")
     assert of_run['holdfast_backup_overdue_after_seconds{backup_job="shop"}'] == 26 * 3600

@@ -13,6 +13,7 @@ from holdfast.model.drill import (
     DrillFinding,
     DrillRecord,
     DrillSeconds,
+    Goals,
     Outcome,
     ProofRow,
     compared,
@@ -132,3 +133,30 @@ def test_what_is_told_of_a_failed_drill_holds_neither_statements_nor_values() ->
     failed = replace(RECORD, outcome=Outcome.FAILED, error="cannot load 'orders'")
     assert failed.told_problem == f"{start}cannot load 'orders'"
     assert RECORD.told_problem == ""
+
+
+@pytest.mark.parametrize(
+    ("goals", "missed"),
+    [
+        (Goals(), []),
+        (Goals(rto=timedelta(minutes=2), rpo=timedelta(hours=1)), []),
+        (Goals(rto=timedelta(seconds=119)), ["the restore took 2m, drill.rto allows 1m 59s"]),
+        (
+            Goals(rpo=timedelta(minutes=59)),
+            ["changes of 1h would be lost, drill.rpo allows 59m"],
+        ),
+    ],
+)
+def test_a_good_drill_says_which_goals_it_missed(goals: Goals, missed: list[str]) -> None:
+    record = replace(RECORD, seconds=DrillSeconds(load=120), reached=AT - timedelta(hours=1))
+    assert goals.missed(record) == [f"drill of {RECORD.backup}: {each}" for each in missed]
+    assert goals.missed(replace(record, outcome=Outcome.FAILED)) == []
+
+
+def test_a_drill_of_an_older_moment_loses_nothing_unintended() -> None:
+    record = replace(RECORD, reached=AT - timedelta(hours=1))
+    goals = Goals(rpo=timedelta(minutes=1))
+    assert goals.missed(record, measures_loss=False) == []
+    assert goals.missed(replace(record, reached=None)) == []
+    # The clock of the source may be ahead of this host's.
+    assert replace(record, reached=AT + timedelta(hours=1)).loss == timedelta(0)

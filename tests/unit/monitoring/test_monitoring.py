@@ -13,7 +13,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from holdfast.host_state.metrics import TextfileGauges
 from holdfast.model.errors import NotificationFailed
+from holdfast.ports.host_state import WalReach
+from tests.fakes.clock import START
 from tests.support.command_line import CommandLine
 from tests.support.receivers import closed_port
 
@@ -36,11 +39,14 @@ def exported(
     cli, folder = CommandLine(tmp_path, monkeypatch, capsys), tmp_path / "metrics"
     folder.mkdir()
     receiver = f"{{kind: webhook, url: 'http://127.0.0.1:{closed_port()}/', on: [success]}}"
-    cli.configure("overdue_after: 26h")
+    cli.configure("overdue_after: 26h\n    drill: {rto: 2h, rpo: 15m}")
     text = f"metrics_directory: {folder}\nnotify: {{ops: {receiver}}}\n{cli.config.read_text()}"
     cli.config.write_text(text)
     assert cli.holdfast("backup", "shop").exit_code == 0
+    assert cli.holdfast("verify", "shop").exit_code == 0
     assert cli.holdfast("drill", "shop").exit_code == 0
+    # Only a cluster has WAL.
+    TextfileGauges(folder).show_wal(WalReach(job="shop", at=START, archived_at=START, gaps=0))
     # It tells nobody, as nobody can be reached; it also looks for overdue jobs.
     assert cli.holdfast("notify", "send").exit_code == NotificationFailed.exit_code
     found: Exported = {}

@@ -36,6 +36,7 @@ from holdfast.operations.parts.mirrored import (
     in_each_store,
 )
 from holdfast.operations.retry import Retries
+from holdfast.operations.wal.reach import wal_reach
 from holdfast.ports.host_state import RunRecord, Unfinished, skipped_in_a_row
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import noted_on
@@ -141,6 +142,7 @@ def backup(context: BackupContext, choice: BackupChoice | None = None) -> RunRep
                 events.reached("backup-swept")
                 _take_each(everywhere, sources, run, choice=choice, hold=hold)
                 _compare_sizes(context, run)
+                _show_stores(context, run)
                 run.without = failed_stores(everywhere.repository)
     return run.report(context.job.name)
 
@@ -210,6 +212,23 @@ def _compare_sizes(context: BackupContext, run: _Run) -> None:
             events.warning("backup_suspicious", backup=made.backup_id, because=why)
             run.warnings.append(f"backup {made.backup_id} is suspicious: {why}")
             run.suspicious.append(made.backup_id)
+
+
+def _show_stores(context: BackupContext, run: _Run) -> None:
+    """Publish the free space and the archived WAL after a backup; never fails the run."""
+    repository, gauges = context.repository, context.state.gauges
+    if not gauges.are_shown:
+        return
+    try:
+        free = repository.free_bytes()
+        if free is not None:
+            gauges.show_room(context.job.name, free)
+        for made in run.manifests:
+            reach = wal_reach(repository, made, at=context.host.clock())
+            if reach is not None:
+                gauges.show_wal(reach)
+    except HoldfastError as error:
+        events.warning("metrics_not_measured", job=context.job.name, problem=error.message)
 
 
 def _name_id(run_id: str, database: str) -> str:

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from holdfast.catalog.catalog import LATEST
 from holdfast.catalog.drill_records import DrillRecords
 from holdfast.model.drill import (
     Check,
     DrillFinding,
     DrillRecord,
     DrillSeconds,
+    Goals,
     Outcome,
     ProofRow,
     compared,
@@ -99,8 +101,14 @@ class DrillRequest:
     database: str = ""
     not_after: datetime | None = None
     checks: Sequence[Check] = ()
+    goals: Goals = field(default_factory=Goals)
     budget: timedelta = timedelta(hours=4)
     keep: bool = False
+
+    @property
+    def names_no_backup(self) -> bool:
+        """Whether the newest backup is drilled."""
+        return not self.backup_id or self.backup_id.endswith(f"/{LATEST}")
 
 
 @dataclass
@@ -123,11 +131,15 @@ class _Course:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drilled:
-    """A finished drill: its record, how to reach a server that was kept, and its exit code."""
+    """A finished drill: its record, how to reach a server that was kept, and its exit code.
+
+    `missed` are the goals that it did not reach, in words.
+    """
 
     record: DrillRecord
     exit_code: int
     kept: str = ""
+    missed: tuple[str, ...] = ()
 
 
 def drill_backup(
@@ -154,10 +166,14 @@ def drill_backup(
     if record.passed:
         context.reader.verification_log.restored(manifest.backup_id, at=record.ended)
     exit_code = _code_of(course)
-    context.gauges.show_drill(record, exit_code=exit_code)
+    is_newest = request.not_after is None and request.names_no_backup
+    context.gauges.show_drill(record, exit_code=exit_code, measures_loss=is_newest)
+    missed = request.goals.missed(record, measures_loss=is_newest)
+    for each in missed:
+        events.warning("drill_goal_missed", drill=record.drill_id, because=each)
     told = events.info if record.passed else events.error
     told("drill_done", drill=record.drill_id, outcome=record.outcome, problem=record.problem)
-    return Drilled(record=record, exit_code=exit_code, kept=course.kept)
+    return Drilled(record=record, exit_code=exit_code, kept=course.kept, missed=tuple(missed))
 
 
 def _code_of(course: _Course) -> int:

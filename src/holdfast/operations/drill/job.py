@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from holdfast.catalog.catalog import LATEST, Catalog
+from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.drill_records import DrillRecords
 from holdfast.model.drill import DrillRecord, least_recently_drilled
 from holdfast.model.errors import BackupNotFound, CheckRefused, RunInFlight
@@ -105,7 +105,7 @@ def _chosen(
 ) -> list[Manifest]:
     """The backups to drill, in this order; raises `BackupNotFound`."""
     catalog = Catalog(context.reader.repository)
-    if request.backup_id and not request.backup_id.endswith(f"/{LATEST}"):
+    if not request.names_no_backup:
         return [catalog.find(request.backup_id)]
     newest: dict[str, Manifest] = {}
     for manifest in catalog.survey(context.job).manifests:

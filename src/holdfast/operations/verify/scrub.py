@@ -53,6 +53,11 @@ class RereadReport:
     unopened: int = 0
 
     @property
+    def found_bad(self) -> list[str]:
+        """For each bad part its backup, empty for a file of the WAL."""
+        return [backup_id for backup_id, _ in self.bad]
+
+    @property
     def exit_code(self) -> int:
         damaged = any(each.is_backup for each in self.damaged)
         return VerifyFailed.exit_code if self.bad or damaged else 0
@@ -161,6 +166,11 @@ class JobReport:
     reports: tuple[VerifyReport, ...]
     left: tuple[str, ...]
     damaged: tuple[Damaged, ...]
+
+    @property
+    def found_bad(self) -> list[str]:
+        """For each bad part its backup."""
+        return [each.manifest.backup_id for each in self.reports for _ in each.bad]
 
     @property
     def exit_code(self) -> int:

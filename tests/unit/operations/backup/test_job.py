@@ -21,6 +21,7 @@ from holdfast.model.errors import (
     Interrupted,
     LeaseLost,
     RepositoryFull,
+    RepositoryUnreachable,
     RunInFlight,
     SessionCorrupt,
     SnapshotLost,
@@ -357,3 +358,38 @@ def test_a_resumed_run_ends_all_sessions_but_the_one_that_it_joins() -> None:
     with pytest.raises(SnapshotLost):
         backup(job.context, BackupChoice(resume=True))
     assert holder.left() == [unfinished.snapshot]
+
+
+def test_the_room_of_the_repository_is_shown_and_a_store_that_cannot_tell_fails_no_run() -> None:
+    class Away(MemoryRepository):
+        def free_bytes(self) -> int:
+            # Planning asked already.
+            if self.objects:
+                raise RepositoryUnreachable("cannot read the free space of 'main': timed out")
+            return 1 << 30
+
+    job = MemoryJob()
+    backup(job.context)
+    assert job.gauges.room == {"shop": 1 << 30}
+    job.repository = Away()
+    job.gauges.room.clear()
+    backup(job.context)
+    assert job.gauges.room == {}
+    assert [run.outcome for run, _ in job.gauges.runs] == ["ok", "ok"]
+
+
+def test_where_nobody_gets_metrics_nothing_is_measured_for_them() -> None:
+    class Counting(MemoryRepository):
+        asked = 0
+
+        def free_bytes(self) -> int:
+            Counting.asked += 1
+            return 1 << 30
+
+    job = MemoryJob()
+    job.repository = Counting()
+    backup(job.context)
+    shown = Counting.asked
+    job.gauges.are_shown = False
+    backup(job.context)
+    assert Counting.asked == 2 * shown - 1
