@@ -18,6 +18,7 @@ from holdfast.config.document import (
     nearest,
     parse,
 )
+from holdfast.config.notify import require_files
 from holdfast.config.repositories import BucketSettings
 from holdfast.config.settings import JobSettings, Settings
 from holdfast.config.values import shown
@@ -72,6 +73,10 @@ def check_file(path: Path) -> CheckedFile:
     for store in settings.repositories.values():
         if isinstance(store, BucketSettings):
             store.authorities()
+    for notify in (settings.notify, *(job.notify for job in settings.jobs.values())):
+        for name, receiver in notify.items():
+            if receiver is not False:
+                require_files(receiver, name)
     if shutil.which(SYSTEMD_ANALYZE) is None:
         note = f"schedules were not checked: this host has no {SYSTEMD_ANALYZE}"
         return CheckedFile(path=path, settings=settings, notes=(note,))

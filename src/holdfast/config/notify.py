@@ -6,9 +6,10 @@ from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
 from holdfast.config.repositories import LOOPBACK
-from holdfast.config.secret import SecretSource
+from holdfast.config.secret import NotPrivate, SecretPlace, require_private
 from holdfast.config.values import AbsolutePath, Duration, Name, Strict, Text, shown
 from holdfast.model.checked import Before, By, Length, Mistake, Range
+from holdfast.model.errors import ConfigInvalid
 from holdfast.model.notification import Topic
 
 TIMEOUT = timedelta(seconds=10)
@@ -33,7 +34,8 @@ def _topics(value: Any) -> Any:
     return frozenset(value) if isinstance(value, list) else value
 
 
-Address = Annotated[Text | SecretSource, Before(_address)]
+# A file that is missing or not private must fail no backup: it is told when a message is sent.
+Address = Annotated[Text | SecretPlace, Before(_address)]
 On = Annotated[frozenset[Topic], Before(_topics)]
 
 
@@ -116,7 +118,7 @@ class WebhookSettings(_HttpReceiver):
     """A program that receives our JSON document; it is signed if there is a `secret`."""
 
     kind: Literal["webhook"]
-    secret: SecretSource | None = None
+    secret: SecretPlace | None = None
 
 
 class AppriseSettings(_Receiver):
@@ -134,6 +136,21 @@ class AppriseSettings(_Receiver):
                 " HTTP service use kind: webhook",
             )
         return super().rewritten(data)
+
+
+def require_files(receiver: PingSettings | WebhookSettings | AppriseSettings, name: str) -> None:
+    """Raise `ConfigInvalid` for a file with a secret that is missing, or that others can read."""
+    places = {"url": receiver.url}
+    if isinstance(receiver, WebhookSettings) and receiver.secret is not None:
+        places["secret"] = receiver.secret
+    for key, place in places.items():
+        if isinstance(place, SecretPlace) and place.file is not None:
+            try:
+                require_private(place.file)
+            except NotPrivate as error:
+                raise ConfigInvalid(
+                    f"cannot use {key} of receiver '{name}': {error.what}", hint=error.hint
+                ) from error
 
 
 ReceiverSettings = Annotated[PingSettings | WebhookSettings | AppriseSettings, By("kind")]

@@ -21,7 +21,7 @@ GROUP = "holdfast"
 FORBIDDEN_BITS = 0o037
 _CREDENTIAL = re.compile(r"^[A-Za-z0-9._-]+$")
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
-_HINT = "password_file names a file that holds nothing but the password"
+_HINT = "the file must hold nothing but the secret"
 
 
 class Secret:
@@ -134,11 +134,14 @@ def _private_file(path: Path) -> Path:
 SecretPath = Annotated[AbsolutePath, After(_private_file)]
 
 
-class SecretSource(Strict):
-    """The place of a secret: a systemd credential, a private file or an environment variable."""
+class SecretPlace(Strict):
+    """The place of a secret: a systemd credential, a private file or an environment variable.
+
+    The file is looked at when the secret is needed.
+    """
 
     credential: Annotated[str, Matching(_CREDENTIAL)] | None = None
-    file: SecretPath | None = None
+    file: AbsolutePath | None = None
     environment: Text | None = None
 
     def require_sound(self) -> None:
@@ -150,8 +153,14 @@ class SecretSource(Strict):
             )
 
 
+class SecretSource(SecretPlace):
+    """The place of a secret without which the configuration cannot be used."""
+
+    file: SecretPath | None = None
+
+
 def secret_of(
-    source: SecretSource | None, what: str, *, environment: Mapping[str, str] = os.environ
+    source: SecretPlace | None, what: str, *, environment: Mapping[str, str] = os.environ
 ) -> Secret | None:
     """The whole secret without trailing newlines; None without a source. `what` is its setting.
 
@@ -171,7 +180,7 @@ def secret_of(
 
 
 def _in_file(
-    source: SecretSource, what: str, environment: Mapping[str, str]
+    source: SecretPlace, what: str, environment: Mapping[str, str]
 ) -> tuple[str, str, str]:
     try:
         path, hint = _path(source, what, environment)
@@ -190,7 +199,7 @@ def _in_file(
         ) from error
 
 
-def _path(source: SecretSource, what: str, environment: Mapping[str, str]) -> tuple[Path, str]:
+def _path(source: SecretPlace, what: str, environment: Mapping[str, str]) -> tuple[Path, str]:
     if source.file:
         require_private(source.file)
         return source.file, "write the secret into it, and nothing else"

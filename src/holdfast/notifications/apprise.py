@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from holdfast.model.errors import NotificationFailed
 from holdfast.model.notification import Event, Topic
@@ -116,7 +117,9 @@ def _cause(result: AppriseResult, url: str) -> str:
             told = message
     cause = sanitized(f"{told}{behind}")
     host = re.sub(r"^\w+://(?:[^/?@]*@)?", "", url).partition("/")[0].partition("?")[0]
-    for piece in re.split(r"[:/?&=@]+", url):
+    # A server is given the pieces without their percent signs, and may quote them.
+    raw = re.split(r"[:/?&=@]+", url)
+    for piece in sorted({*raw, *map(unquote, raw)}, key=len, reverse=True):
         if len(piece) >= SHORTEST_SECRET and piece not in host:
             cause = cause.replace(piece, GONE)
     return cause

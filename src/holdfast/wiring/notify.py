@@ -11,7 +11,7 @@ from holdfast.config.notify import (
     ReceiverSettings,
     WebhookSettings,
 )
-from holdfast.config.secret import SecretSource, secret_of
+from holdfast.config.secret import SecretPlace, secret_of
 from holdfast.host_state.outbox import FileOutbox
 from holdfast.model.notification import Rule
 from holdfast.operations.notify import NotifyContext
@@ -104,7 +104,7 @@ def _door(settings: PingSettings | WebhookSettings) -> Door:
     )
 
 
-def _value(source: str | SecretSource, what: str) -> Callable[[], str]:
+def _value(source: str | SecretPlace, what: str) -> Callable[[], str]:
     """The text itself, or the secret at the moment that it is needed."""
 
     def value() -> str:

@@ -232,6 +232,24 @@ def test_a_secret_that_is_missing_fails_the_test_and_no_run(
     assert "NOT_SET" in answer.document["messages"][0]["problem"]
 
 
+def test_a_file_with_a_secret_that_is_gone_fails_no_run_and_is_told(
+    cli: CommandLine, listener: Listener
+) -> None:
+    gone = cli.folder / "gone"
+    more = f', on: [success]}}, lost: {{kind: ping, url: {{file: "{gone}"}}, on: [success]'
+    configure(cli, webhook(listener, more), metrics=True)
+    answer = cli.holdfast("--log-format", "json", "backup", "shop")
+    assert answer.exit_code == 0
+    assert [each["event"] for each in listener.documents] == ["success"]
+    assert f"cannot use url of receiver 'lost': cannot read '{gone}'" in answer.stderr
+    metrics = (cli.folder / "metrics/holdfast__notifications.prom").read_text()
+    assert 'holdfast_notification_failures_total{receiver="lost"} 1.0' in metrics
+    found = cli.holdfast("check", "shop", "--json").document["jobs"][0]["findings"]
+    problems = {each["subject"]: each["problem"] for each in found}
+    assert str(gone) in problems["receiver lost"]
+    assert problems["receiver ops"] == ""
+
+
 def test_nothing_that_is_sent_or_logged_holds_a_secret(
     cli: CommandLine, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:

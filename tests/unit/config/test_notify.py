@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.config.load import load
+from holdfast.config.load import check_file, load
 from holdfast.config.notify import PingSettings, WebhookSettings
+from holdfast.model.errors import ConfigInvalid
 from holdfast.model.notification import Topic
 from holdfast.wiring.notify import rules_of, settings_of
 from tests.support.configs import JOB, refused, written
@@ -81,11 +82,28 @@ def test_what_is_no_receiver_is_explained_where_it_stands(
     assert hint in hinted + told
 
 
+@pytest.mark.parametrize("fault", ["open", "missing", "folder"])
+def test_a_secret_file_that_cannot_be_used_stops_no_run_and_is_told_by_a_check(
+    tmp_path: Path, fault: str
+) -> None:
+    secret = tmp_path / "url"
+    if fault == "folder":
+        secret.mkdir()
+    elif fault == "open":
+        secret.write_text(URL)
+        secret.chmod(0o644)
+    receiver = f'kind: webhook, url: "{URL}", secret: {{file: {secret}}}'
+    path = written(tmp_path, notify(f"{{ops: {{{receiver}}}}}"))
+    load(path)
+    with pytest.raises(ConfigInvalid) as caught:
+        check_file(path)
+    assert caught.value.message.startswith("cannot use secret of receiver 'ops': ")
+    assert caught.value.hint
+
+
 def test_a_url_that_is_a_secret_may_stand_in_a_file(tmp_path: Path) -> None:
     secret = tmp_path / "url"
     secret.write_text(URL)
-    secret.chmod(0o644)
-    told, _ = refused(tmp_path, notify(f"{{ops: {{kind: ping, url: {{file: {secret}}}}}}}"))
-    assert "accessible to others" in told
     secret.chmod(0o600)
-    load(written(tmp_path, notify(f"{{ops: {{kind: ping, url: {{file: {secret}}}}}}}")))
+    path = written(tmp_path, notify(f"{{ops: {{kind: ping, url: {{file: {secret}}}}}}}"))
+    assert check_file(path).settings == load(path)

@@ -148,6 +148,15 @@ def test_a_url_that_no_service_has_is_told_without_it() -> None:
     assert refused("hunter2://hunter2/x") == "cannot notify 'mail': Apprise cannot use its URL"
 
 
+def test_a_server_that_quotes_the_password_does_not_bring_it_into_the_message(
+    mailbox: tuple[Mailbox, int],
+) -> None:
+    box, port = mailbox
+    box.answer = "550 hunter2@hunter2/x is wrong"
+    told = refused(f"{mailto(port)}&user=eve&pass=hunter2%40hunter2%2Fx")
+    assert told.startswith("cannot notify 'mail': ")
+
+
 def test_a_redirect_is_not_followed_to_another_server() -> None:
     with listening() as first, listening() as other:
         first.always(status(307, Location=other.url("/taken")))
