@@ -80,14 +80,14 @@ class AppriseReceiver(Receiver):
         log.setLevel(logging.DEBUG)
         service = Apprise(asset=_asset())
         if not service.add(url):
-            raise self._failed("Apprise cannot use its URL")
+            hint = "compare its scheme and parts with Apprise's page of that service"
+            raise self._failed("Apprise cannot use its URL", hint=hint)
         return service
 
-    def _failed(self, cause: str) -> NotificationFailed:
-        return NotificationFailed(
-            f"cannot notify '{self.name}': {cause}",
-            hint="holdfast notify test sends a message to each receiver",
-        )
+    def _failed(
+        self, cause: str, *, hint: str = "holdfast notify test sends a message to each receiver"
+    ) -> NotificationFailed:
+        return NotificationFailed(f"cannot notify '{self.name}': {cause}", hint=hint)
 
 
 def _asset() -> AppriseAsset:

@@ -108,6 +108,7 @@ class Deliveries:
     def __init__(self, context: NotifyContext) -> None:
         self._context = context
         self._unkept: list[Message] = []
+        self._unkept_seconds = 0.0
         self._threads: list[_Sending] = []
         self._last: dict[Receiver, _Sending] = {}
 
@@ -118,14 +119,21 @@ class Deliveries:
         for receiver, messages in self._waiting(unkept).items():
             thread = _Sending(receiver, messages, self._claimed, after=self._last.get(receiver))
             longest = max(longest, receiver.timeout_seconds * len(messages))
+            ends = [each for each in unkept if each in messages and not each.is_start]
+            self._unkept_seconds = max(self._unkept_seconds, receiver.timeout_seconds * len(ends))
             self._threads.append(thread)
             self._last[receiver] = thread
             start(thread)
         return longest
 
     def end(self, *, seconds: float) -> list[Delivery]:
-        """Wait at most that long; what is not sent by then stays in the outbox."""
-        done = _ended(self._threads, seconds=seconds)
+        """Wait at most that long; what is not sent by then stays in the outbox.
+
+        What the outbox could not keep is waited for as long as its receiver may take: nobody could
+        send it later.
+        """
+        seconds = max(seconds, self._unkept_seconds)
+        done = _ended(self._threads, seconds=seconds, unkept=self._unkept)
         for each in done:
             _tell(self._context, each)
         return done
@@ -203,7 +211,9 @@ class _Sending(threading.Thread):
                 return
 
 
-def _ended(threads: Sequence[_Sending], *, seconds: float) -> list[Delivery]:
+def _ended(
+    threads: Sequence[_Sending], *, seconds: float, unkept: Sequence[Message] = ()
+) -> list[Delivery]:
     """What the threads have sent, and what hangs after `seconds`."""
     ends = time.monotonic() + seconds
     found: list[Delivery] = []
@@ -212,7 +222,10 @@ def _ended(threads: Sequence[_Sending], *, seconds: float) -> list[Delivery]:
         hanging = thread.sending if thread.is_alive() else None
         found += thread.done
         if hanging is not None:
-            waited = f"cannot notify '{hanging.receiver}': no answer yet; it is sent again later"
+            then = (
+                "it could not be kept for later" if hanging in unkept else "it is sent again later"
+            )
+            waited = f"cannot notify '{hanging.receiver}': no answer yet; {then}"
             kind = thread.receiver.kind
             found.append(Delivery(message=hanging, kind=kind, problem=waited, seconds=seconds))
     return found

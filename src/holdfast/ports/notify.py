@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from holdfast.model.notification import Event
+from holdfast.model.notification import Event, Topic
 from holdfast.model.values import Line, Moment
 from holdfast.ports.port import Port
 
@@ -42,6 +42,10 @@ class Message:
 
     receiver: Line
     event: Event
+
+    @property
+    def is_start(self) -> bool:
+        return self.event.topic is Topic.START
 
     @property
     def name(self) -> str:

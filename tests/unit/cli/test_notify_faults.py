@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -19,6 +21,7 @@ from holdfast.model.errors import (
     RepositoryFull,
     RepositoryReadOnly,
 )
+from holdfast.operations import notify as operation
 from holdfast.operations.notify import GRACE_SECONDS, Deliveries, Delivery
 from holdfast.ports.notify import Begun
 from tests.support.command_line import CommandLine
@@ -279,6 +282,35 @@ def test_a_full_state_directory_still_tells(
     configure(cli, webhook(listener, ", on: [success]"))
     assert cli.holdfast("backup", "shop").exit_code == 0
     assert [each["event"] for each in listener.documents] == ["success"]
+
+
+def test_what_a_full_disk_could_not_keep_is_waited_for(
+    cli: CommandLine, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could send it later, so the second that a run waits for others is not its limit."""
+
+    def full(*_: object) -> None:
+        raise RepositoryFull("cannot use state directory file: no space left")
+
+    def late(request: BaseHTTPRequestHandler) -> None:
+        threading.Event().wait(0.3)
+        status(200)(request)
+
+    monkeypatch.setattr(operation, "GRACE_SECONDS", 0.0)
+    configure(cli, webhook(listener, ", on: [start, failure], timeout: 1s"))
+    cli.source.refuse_with = DatabaseUnreachable("cannot reach 'shop': connection refused")
+    monkeypatch.setattr(FileOutbox, "add", full)
+    listener.always(late)
+    answer = cli.holdfast("--log-format", "json", "backup", "shop")
+    assert answer.exit_code == 20
+    assert [each["event"] for each in listener.documents][-1] == "failure"
+    assert "no answer yet" not in answer.stderr
+    # Even then its timeout is the end of it.
+    listener.always(listener.hang)
+    answer = cli.holdfast("--log-format", "json", "backup", "shop")
+    assert answer.exit_code == 20
+    assert "it is sent again later" not in answer.stderr
+    assert "no answer within 1 s" in answer.stderr or "could not be kept" in answer.stderr
 
 
 def test_an_overdue_job_is_told_once_and_status_shows_it(
