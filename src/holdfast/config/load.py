@@ -73,10 +73,12 @@ def check_file(path: Path) -> CheckedFile:
     for store in settings.repositories.values():
         if isinstance(store, BucketSettings):
             store.authorities()
-    for notify in (settings.notify, *(job.notify for job in settings.jobs.values())):
-        for name, receiver in notify.items():
-            if receiver is not False:
-                require_files(receiver, name)
+    for name, receiver in settings.notify.items():
+        require_files(receiver, name)
+    for job in settings.jobs.values():
+        for name, own in job.notify.items():
+            if own is not False:
+                require_files(own, name)
     if shutil.which(SYSTEMD_ANALYZE) is None:
         note = f"schedules were not checked: this host has no {SYSTEMD_ANALYZE}"
         return CheckedFile(path=path, settings=settings, notes=(note,))
