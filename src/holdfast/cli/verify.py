@@ -33,9 +33,9 @@ from holdfast.operations.verify.scrub import (
     JobRequest,
     RereadReport,
     reread,
+    show,
     verify_job,
 )
-from holdfast.operations.verify.shown import show
 from holdfast.pipeline.encryption import Identities
 from holdfast.wiring.gauges import gauges_of
 

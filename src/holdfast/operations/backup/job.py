@@ -36,7 +36,7 @@ from holdfast.operations.parts.mirrored import (
     in_each_store,
 )
 from holdfast.operations.retry import Retries
-from holdfast.operations.wal.reach import wal_reach
+from holdfast.operations.wal.list import wal_reach
 from holdfast.ports.host_state import RunRecord, Unfinished, skipped_in_a_row
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import noted_on

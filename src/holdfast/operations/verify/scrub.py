@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from holdfast.catalog.catalog import Catalog, Damaged
+from holdfast.catalog.catalog import LATEST, Catalog, Damaged
 from holdfast.model.backup import BadPart, Manifest
-from holdfast.model.errors import BackupNotFound, VerifyFailed
+from holdfast.model.errors import BackupNotFound, HoldfastError, VerifyFailed
 from holdfast.model.part_gaps import gaps
 from holdfast.operations.backup.earlier import broken_chains
 from holdfast.operations.verify.backup import (
@@ -27,7 +27,9 @@ from holdfast.operations.verify.backup import (
 )
 from holdfast.operations.verify.proofs import Known, known_of, proven_at
 from holdfast.operations.verify.wal import WalFile, WalRead, WalReader
-from holdfast.operations.wal.list import missing_wal
+from holdfast.operations.wal.list import missing_wal, wal_reach
+from holdfast.ports.host_state import Gauges, Verified
+from holdfast.runtime import events
 from holdfast.runtime.worker_pool import WorkerPool
 
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -232,3 +234,30 @@ def _verified(reader: BackupReader, request: JobRequest, manifest: Manifest) -> 
     if request.level == "quick":
         return quick(reader.repository, manifest.backup_id)
     return verify(reader, manifest.backup_id, workers=request.workers)
+
+
+def show(reader: BackupReader, gauges: Gauges, report: JobReport | RereadReport) -> None:
+    """Publish the metrics of a verification; never fails it, and reads nothing for no monitor."""
+    if not gauges.are_shown:
+        return
+    try:
+        known = reader.verification_log.damaged(report.job)
+        gauges.show_verified(
+            Verified(
+                job=report.job,
+                at=reader.clock(),
+                exit_code=report.exit_code,
+                bad=len(report.found_bad),
+                damaged_backups=len(known.union(report.found_bad, _damaged(report)) - {""}),
+            )
+        )
+        newest = Catalog(reader.repository).find(f"{report.job}/{LATEST}")
+        reach = wal_reach(reader.repository, newest, at=reader.clock())
+        if reach is not None:
+            gauges.show_wal(reach)
+    except HoldfastError as error:
+        events.warning("metrics_not_measured", job=report.job, problem=error.message)
+
+
+def _damaged(report: JobReport | RereadReport) -> Iterable[str]:
+    return (each.backup_id for each in report.damaged if each.is_backup)

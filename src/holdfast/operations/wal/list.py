@@ -18,8 +18,11 @@ from holdfast.model.errors import BackupNotFound, ClusterChanged, ManifestInvali
 from holdfast.model.part_gaps import path_of
 from holdfast.model.timelines import ClusterWal, Stretch, Timeline, missing, runs
 from holdfast.model.wal import WalKind, WalName
+from holdfast.ports.host_state import WalReach
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from holdfast.model.wal_archive import Held, Switch
     from holdfast.operations.context import ArchiveContext, JobSpec
     from holdfast.ports.repository import Repository
@@ -73,6 +76,32 @@ def lacking(wal: ClusterWal, needed: Sequence[Stretch], manifest: Manifest) -> I
     for number, line in wal.timelines.items():
         there[number] += runs(line.segments)
     return missing(needed, there)
+
+
+def wal_reach(repository: Repository, newest: Manifest, *, at: datetime) -> WalReach | None:
+    """The WAL after `newest`, the newest backup of its job; None if none of its cluster is there.
+
+    Reads one listing and a few records.
+    """
+    own = newest.proof.wal
+    if own is None:
+        return None
+    archive = WalArchive(repository, newest.job)
+    held = [each for each in archive.held() if each.cluster == newest.proof.cluster]
+    for wal in by_cluster(archive, held):
+        gaps = [*lacking(wal, wal.needed_after(own.timeline, own.start), newest)]
+        archived_at = _archived_at(archive, wal)
+        return WalReach(job=newest.job, at=at, archived_at=archived_at, gaps=len(gaps))
+    return None
+
+
+def _archived_at(archive: WalArchive, wal: ClusterWal) -> datetime | None:
+    """When the newest segment of the newest timeline was archived; None if no record tells."""
+    for number in sorted(wal.timelines, reverse=True):
+        for segment in sorted(wal.timelines[number].segments, reverse=True)[:MOST_LOOKED_AT]:
+            with suppress(ManifestInvalid, ObjectMissing):
+                return archive.find(wal.cluster, wal.name(number, segment)).archived_at
+    return None
 
 
 def _cluster(archive: WalArchive, cluster: str, files: list[Held]) -> ClusterWal:

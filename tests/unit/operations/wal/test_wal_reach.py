@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from holdfast.model.backup import Manifest
-from holdfast.operations.wal.reach import wal_reach
+from holdfast.operations.wal.list import wal_reach
 from holdfast.ports.host_state import WalReach
 from tests.fakes.clock import START
 from tests.support.manifests import manifest
