@@ -24,7 +24,8 @@ SLACK_SECONDS = 20
 PROGRAM = """
 import dataclasses, functools, os, pathlib, sys, threading, time
 from tests.fakes.source import FakeSource, table
-from holdfast.wiring import jobs, sources as wiring_sources
+from holdfast.locking import lease
+from holdfast.wiring import sources as wiring_sources
 from holdfast.cli.main import main
 from holdfast.config.sources import PostgresSettings
 from holdfast.locking.host_lock import this_process
@@ -38,7 +39,7 @@ class Gate(threading.Event):
         return True
 
 me = dataclasses.replace(this_process(), boot_id=host, host=host)
-jobs.Terms = functools.partial(jobs.Terms, me=me)
+lease.Terms = functools.partial(lease.Terms, me=me)
 orders = dataclasses.replace(table("orders", "1,ann", "2,bob"), waits_for=Gate())
 wiring_sources.SOURCES[PostgresSettings] = lambda *_: FakeSource(orders)
 main()
