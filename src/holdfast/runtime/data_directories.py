@@ -15,6 +15,9 @@ _USUAL = (
     (Path("/var/lib/mysql-files"), "."),
     (Path("/var/lib/mysql-keyring"), "."),
 )
+# A folder of a server has one of these. Without this check anybody could have a process of that name
+# work in /usr, and a drill would hide /usr from its server.
+_SIGNS = ("PG_VERSION", "ibdata1", "aria_log_control", "auto.cnf", "mysql")
 _SERVERS = {"postgres", "mysqld", "mariadbd"}
 _PROC = Path("/proc")
 _LINKS = "pg_tblspc"

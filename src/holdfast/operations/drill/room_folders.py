@@ -36,11 +36,19 @@ def this_host() -> str:
     return blake2b(told, digest_size=_HOST_BYTES).hexdigest()
 
 
-def make_room(room: DrillRoom) -> None:
-    """Make all folders of the room; raises `FileExistsError` if one is there."""
+def begin_room(room: DrillRoom) -> None:
+    """Make the folder of the room alone, to be held before more is made.
+
+    Raises `FileExistsError` if it is there.
+    """
+    _make(Path(room.folder), _another(room.user))
+
+
+def fill_room(room: DrillRoom) -> None:
+    """Make all other folders of the room; raises `FileExistsError` if its second one is there."""
     user = _another(room.user)
-    for each in dict.fromkeys((room.folder, room.sockets)):
-        _make(Path(each), user)
+    if room.sockets != room.folder:
+        _make(Path(room.sockets), user)
     for each in dict.fromkeys((room.home, room.listening)):
         make_folder(Path(each))
         if user is not None:
@@ -73,12 +81,16 @@ def server_of(room: Path) -> int:
 
 @contextmanager
 def held(room: Path) -> Iterator[bool]:
-    """Hold the room while the block runs; whether nobody else holds it.
+    """Hold the room while the block runs; whether nobody else holds it, and it is still there.
 
     The kernel lets go when the process that holds it ends, however it ends. A network file system
     may refuse locks of folders: then only the name of the host tells whose a room is.
     """
-    descriptor = os.open(room, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(room, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
     with afterwards(os.close, descriptor):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,4 +100,11 @@ def held(room: Path) -> Iterator[bool]:
         except OSError as error:
             if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EINVAL, errno.EOPNOTSUPP):
                 raise
-        yield True
+        # The last holder may have removed it after we opened it.
+        yield _is_at(room, descriptor)
+
+
+def _is_at(room: Path, descriptor: int) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.lstat(room), os.fstat(descriptor))
+    return False

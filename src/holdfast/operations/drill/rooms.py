@@ -20,7 +20,13 @@ from pathlib import Path
 from holdfast.model.backup import JOB_NAME
 from holdfast.model.errors import ConfigInvalid, DrillFailed, RepositoryFull
 from holdfast.model.units import size
-from holdfast.operations.drill.room_folders import held, make_room, server_of, this_host
+from holdfast.operations.drill.room_folders import (
+    begin_room,
+    fill_room,
+    held,
+    server_of,
+    this_host,
+)
 from holdfast.ports.drill import DrillRoom
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
@@ -30,6 +36,8 @@ from holdfast.runtime.processes_below import end_processes_below, memory_below
 
 KEPT = "kept"
 TOKEN_BYTES = 4
+# A sweep takes a new room only in the moment before it is held.
+ATTEMPTS = 10
 # Nothing else is a room: the folder may hold what others put there, and a sweep removes for good.
 _ROOM = re.compile(rf"(?P<host>[0-9a-f]{{8}})-[0-9a-f]{{{2 * TOKEN_BYTES}}}")
 SOCKETS_PREFIX = "holdfast-drill-"
@@ -63,11 +71,12 @@ class Rooms:
         """
         if self._misplaced():
             return 0
-        return sum(self._swept(room) for room in self._rooms() if not (room / KEPT).exists())
+        return sum(self._swept(room) for room in self._rooms())
 
     def _swept(self, room: Path) -> bool:
-        """Remove the room, unless a drill holds it: that of another state directory may."""
-        with held(room) as is_dead:
+        """Remove the room, unless it was kept, or a drill of another state directory holds it."""
+        with _removing(room), held(room) as is_dead:
+            is_dead = is_dead and not (room / KEPT).exists()
             if is_dead:
                 events.warning("drill_leftover_removed", folder=str(room))
                 self._remove(room)
@@ -81,20 +90,41 @@ class Rooms:
         Raises `ConfigInvalid` if the folder is no place for it.
         """
         self.require_apart()
+        with ExitStack() as holding:
+            room = self._begun(user, holding)
+            with _told(Path(room.folder)):
+                fill_room(room)
+            events.reached("drill-room-made")
+            yield room
+
+    def _begun(self, user: str, holding: ExitStack) -> DrillRoom:
+        """A new room with nothing in it, held and removed by `holding`.
+
+        A drill of another state directory may sweep a room that is made and not yet held.
+        """
+        for _ in range(ATTEMPTS):
+            room = self._room(user)
+            place = Path(room.folder)
+            with _told(place):
+                begin_room(room)
+                is_ours = holding.enter_context(held(place))
+            if is_ours:
+                holding.enter_context(afterwards(self._leave, place))
+                return room
+        raise DrillFailed(
+            f"cannot drill in folder '{self.folder}': other drills remove each new room",
+            hint="find who removes them: fuser -v names the processes that hold a folder",
+        )
+
+    def _room(self, user: str) -> DrillRoom:
         place = self._of_job / f"{self.host}-{secrets.token_hex(TOKEN_BYTES)}"
         is_short = len(os.fsencode(place)) <= LONGEST_FOLDER_BYTES
-        room = DrillRoom(
+        return DrillRoom(
             folder=str(place),
             sockets=str(place if is_short else _sockets_of(place)),
             user=user,
             memory_bytes=self.memory_bytes,
         )
-        with ExitStack() as holding, afterwards(self._leave, place):
-            with _told(place):
-                make_room(room)
-                holding.enter_context(held(place))
-            events.reached("drill-room-made")
-            yield room
 
     def keep(self, room: DrillRoom) -> None:
         """Have the room stay after its drill."""
@@ -166,7 +196,7 @@ class Rooms:
 
     def _remove(self, room: Path) -> None:
         """End the processes of the room, and remove it: last, as its name finds them again."""
-        try:
+        with _removing(room):
             end_processes_below(room, user=server_of(room))
             sockets = _sockets_of(room)
             if not sockets.is_symlink() and sockets.is_dir():
@@ -175,11 +205,17 @@ class Rooms:
                     shutil.rmtree(sockets)
             events.reached("drill-room-emptied")
             shutil.rmtree(room)
-        except (OSError, TimeoutError) as error:
-            raise DrillFailed(
-                f"cannot remove what a drill left in '{room}': {error}",
-                hint="end its processes and remove the folder by hand",
-            ) from error
+
+
+@contextmanager
+def _removing(room: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, TimeoutError) as error:
+        raise DrillFailed(
+            f"cannot remove what a drill left in '{room}': {error}",
+            hint="end its processes and remove the folder by hand",
+        ) from error
 
 
 def _sockets_of(room: Path) -> Path:

@@ -6,14 +6,15 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from holdfast.model.errors import ConfigInvalid
-from holdfast.operations.drill.room_folders import this_host
+from holdfast.model.errors import ConfigInvalid, DrillFailed
+from holdfast.operations.drill.room_folders import held, this_host
 from holdfast.operations.drill.rooms import Rooms
 from holdfast.runtime.process import ChildFailed, User, output_of, running
 
@@ -62,6 +63,71 @@ def test_hosts_that_share_a_folder_leave_each_others_rooms_alone(rooms: Rooms) -
     left.mkdir()
     assert (rooms.sweep(), another.sweep()) == (0, 1)
     assert not left.exists()
+
+
+def first(step: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have `step` happen in the moment before the next room that is made is held."""
+    name = f"{Rooms.__module__}.held"
+
+    def waited(place: Path) -> AbstractContextManager[bool]:
+        monkeypatch.setattr(name, held)
+        step(place)
+        return held(place)
+
+    monkeypatch.setattr(name, waited)
+
+
+def test_a_sweep_that_meets_a_room_not_yet_held_takes_no_room_of_a_drill(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Another state directory has another lock of drills.
+    another = replace(rooms)
+    swept: list[int] = []
+    first(lambda _: swept.append(another.sweep()), monkeypatch)
+    with rooms.made() as room:
+        assert swept == [1]
+        assert Path(room.home).is_dir()
+        assert another.sweep() == 0
+    assert list(rooms.folder.glob("shop/*")) == []
+
+
+def test_a_room_that_a_sweep_holds_already_is_not_used(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as sweeping:
+        held_by_it: list[bool] = []
+        take = sweeping.enter_context
+        first(lambda place: held_by_it.append(take(held(place))), monkeypatch)
+        with rooms.made() as room:
+            assert held_by_it == [True]
+            (taken,) = [each for each in rooms.folder.glob("shop/*") if str(each) != room.folder]
+            assert list(taken.iterdir()) == []
+
+
+def test_a_room_that_another_sweep_removed_meanwhile_is_nobodys(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = rooms.folder / "shop" / f"{this_host()}-0000dead"
+    left.mkdir(parents=True)
+    first(Path.rmdir, monkeypatch)
+    assert rooms.sweep() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a folder to another user")
+def test_a_room_that_root_left_is_named_to_a_user_who_cannot_remove_it(passable: Path) -> None:
+    user = User.named("nobody")
+    assert user is not None
+    left = passable / "shop" / f"{this_host()}-0000dead"
+    left.mkdir(parents=True, mode=0o755)
+    left.chmod(0o710)
+    os.chown(left.parent, user.user, user.group)
+    os.chown(left, 0, user.group)
+    os.seteuid(user.user)
+    try:
+        with pytest.raises(DrillFailed, match="cannot remove what a drill left in"):
+            Rooms(folder=passable, job="shop").sweep()
+    finally:
+        os.seteuid(0)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs servers as another user")
