@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-# Where packages of Debian, PostgreSQL's authors, MariaDB and MySQL have them.
+# Where packages of Debian, PostgreSQL's authors, MariaDB and MySQL have them. The programs and the
+# backups of a user may lie in the same home.
 _USUAL = (
     (Path("/var/lib/postgresql"), "*/*"),
     (Path("/var/lib/pgsql"), "*/data"),
     (Path("/var/lib/mysql"), "."),
-    (Path("/var/lib/mysql-files"), "."),
-    (Path("/var/lib/mysql-keyring"), "."),
 )
-# A folder of a server has one of these. Without this check anybody could have a process of that name
-# work in /usr, and a drill would hide /usr from its server.
-_SIGNS = ("PG_VERSION", "ibdata1", "aria_log_control", "auto.cnf", "mysql")
+# Folders beside them, which hold nothing but files of servers.
+_BESIDE = (Path("/var/lib/mysql-files"), Path("/var/lib/mysql-keyring"))
+# A data directory has one of these. Anybody may have a process of that name work in /usr.
+_SIGNS = ("PG_VERSION", "ibdata1", "aria_log_control", "auto.cnf", "mysql.ibd", "mysql/db.frm")
 _SERVERS = {"postgres", "mysqld", "mariadbd"}
 _PROC = Path("/proc")
-_LINKS = "pg_tblspc"
+_LINKS, _SPACE = "pg_tblspc", "PG_*_*"
 
 
 def data_directories() -> list[Path]:
     """The data directories and tablespaces of this host; a server works in its data directory."""
-    found: set[Path] = set()
+    found: set[Path] = {each.resolve() for each in _BESIDE if each.is_dir()}
     for each in (*_usual(), *_in_use()):
         with suppress(OSError):
-            if each.is_dir():
+            if each.is_dir() and _has_any(each, _SIGNS):
                 found |= {each.resolve(), *_tablespaces(each)}
     return sorted(found - {Path("/")})
+
+
+def _has_any(folder: Path, patterns: Iterable[str]) -> bool:
+    """Whether one of these is in the folder, or this user may not look into it."""
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return True
+    return any(next(folder.glob(pattern), None) is not None for pattern in patterns)
 
 
 def _usual() -> Iterator[Path]:
@@ -50,5 +57,5 @@ def _in_use() -> Iterator[Path]:
 def _tablespaces(data: Path) -> Iterator[Path]:
     with suppress(OSError):
         for link in (data / _LINKS).iterdir():
-            if link.is_symlink() and link.is_dir():
+            if link.is_symlink() and link.is_dir() and _has_any(link, [_SPACE]):
                 yield link.resolve()

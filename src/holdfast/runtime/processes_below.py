@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from holdfast.runtime.cleanup import afterwards
+
 LOOK_SECONDS = 0.05
 _PROC = Path("/proc")
 
@@ -64,12 +66,13 @@ def end_processes_below(
 
     Returns how many there were. Raises `TimeoutError` if one does not end, as in a broken disk.
     """
+    owner = folder.stat().st_uid if user is None else user
     found = processes_below(folder, user=user)
     for number, seconds in ((signal.SIGQUIT, within_seconds), (signal.SIGKILL, within_seconds)):
         ends = time.monotonic() + seconds
         left = processes_below(folder, user=user)
         for pid in left:
-            _signal(pid, number)
+            _signal(pid, number, folder, owner=owner)
         while left and time.monotonic() < ends:
             time.sleep(LOOK_SECONDS)
             left = processes_below(folder, user=user)
@@ -78,9 +81,13 @@ def end_processes_below(
     raise TimeoutError(f"processes {left} in '{folder}' do not end")
 
 
-def _signal(pid: int, number: signal.Signals) -> None:
+def _signal(pid: int, number: signal.Signals, folder: Path, *, owner: int) -> None:
+    """Signal the process, unless its number belongs to another one since it was listed."""
     with suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)
+        descriptor = os.pidfd_open(pid)
+        with afterwards(os.close, descriptor):
+            if _is_below(pid, folder, owner=owner):
+                signal.pidfd_send_signal(descriptor, number)
 
 
 def memory_below(folder: Path, *, user: int | None = None) -> int:

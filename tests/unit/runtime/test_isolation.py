@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.errors import ConfigInvalid
+from holdfast.runtime.data_directories import data_directories
 from holdfast.runtime.isolation import has_isolation, isolated, user_named
 from holdfast.runtime.process import output_of, running
 
@@ -96,7 +97,7 @@ def test_a_server_in_isolation_writes_to_its_own_folders_only(folder: Path) -> N
 @needs_isolation
 def test_a_server_in_isolation_sees_no_data_directory_but_its_own(folder: Path) -> None:
     production, space, own = (folder / name for name in ("production", "space", "own"))
-    for each in (production / "pg_tblspc", space / "PG_17", own / "data"):
+    for each in (production / "pg_tblspc", space / "PG_17_202406281", own / "data"):
         each.mkdir(parents=True)
     (production / "pg_tblspc/16500").symlink_to(space)
     (production / "PG_VERSION").write_text("17")
@@ -108,3 +109,31 @@ def test_a_server_in_isolation_sees_no_data_directory_but_its_own(folder: Path) 
         # A room below what is to be hidden would be hidden too.
         inside = output_of(isolated(argv, None, own=[production / "pg_tblspc"])).split()
         assert str(production / "PG_VERSION") in inside
+
+
+@needs_isolation
+def test_a_process_that_is_called_as_a_server_hides_nothing_else(folder: Path) -> None:
+    """Any user of the host may have such a process, and links in a folder of its own."""
+    programs, hostile, own = (folder / name for name in ("programs", "hostile", "own"))
+    for each in (programs / "python", hostile / "pg_tblspc", own):
+        each.mkdir(parents=True)
+    (hostile / "PG_VERSION").write_text("17")
+    (hostile / "pg_tblspc/16500").symlink_to(programs)
+    (folder / "postgres").symlink_to("/bin/sleep")
+    server = [str(folder / "postgres"), "600"]
+    with running(server, cwd=programs), running(server, cwd=hostile):
+        argv = ["find", str(programs), str(hostile), "-mindepth", "1"]
+        said = output_of(isolated(argv, None, own=[own])).split()
+    assert said == [str(programs / "python")]
+
+
+def test_programs_in_the_home_of_a_servers_user_are_no_data(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = folder / "17/main"
+    for each in (data, folder / ".local/share/pipx"):
+        each.mkdir(parents=True)
+    (data / "PG_VERSION").write_text("17")
+    monkeypatch.setattr(f"{data_directories.__module__}._USUAL", [(folder, "*/*")])
+    found = [each for each in data_directories() if each.is_relative_to(folder)]
+    assert found == [data]

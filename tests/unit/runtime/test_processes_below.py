@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from holdfast.runtime.processes_below import (
     end_processes_below,
     memory_below,
@@ -56,3 +58,19 @@ def test_a_process_that_ignores_the_shutdown_is_killed(tmp_path: Path) -> None:
     with waiting(cwd=tmp_path, script=STUBBORN) as process:
         assert end_processes_below(tmp_path, within_seconds=0.2) == 1
         assert process.wait() == -9
+
+
+def test_a_number_that_belongs_to_another_process_by_now_gets_no_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = tmp_path / "room"
+    room.mkdir()
+    with waiting(cwd=tmp_path) as stranger:
+        listed = iter([[stranger.pid], [stranger.pid]])
+        monkeypatch.setattr(
+            f"{processes_below.__module__}.processes_below", lambda *_, **__: next(listed, [])
+        )
+        assert end_processes_below(room) == 1
+        assert stranger.stdin is not None
+        stranger.stdin.close()
+        assert stranger.wait() == 0
