@@ -216,9 +216,10 @@ def _verdict(told: Told, allowed: Allowed, *, now: datetime) -> Verdict:
     if told.problem or status is None:
         hint = "find out who wrote it: only the host itself should (docs/fleet.md)"
         return State.UNTRUSTED, told.problem or "its status cannot be read", hint
-    if status.at > now + AHEAD:
-        why = f"its status is from the future ({status.at:%Y-%m-%d %H:%M}Z): its clock is wrong"
-        return State.UNTRUSTED, why, "set the clock of the host, or of this one"
+    for what, at in _moments(status):
+        if at > now + AHEAD:
+            why = f"its {what} is from the future ({at:%Y-%m-%d %H:%M}Z): its clock is wrong"
+            return State.UNTRUSTED, why, "set the clock of the host, or of this one"
     found = [
         *_of_acts(status),
         *(each for command in COMMANDS for each in _of_due(status, command, now=now)),
@@ -227,6 +228,15 @@ def _verdict(told: Told, allowed: Allowed, *, now: datetime) -> Verdict:
     ]
     order = list(State)
     return min(found, key=lambda each: order.index(each[0]), default=GOOD)
+
+
+def _moments(status: HostStatus) -> Iterable[tuple[str, datetime]]:
+    """What can only have happened; later than now, it would count as new for ever."""
+    yield "status", status.at
+    if status.newest is not None:
+        yield "newest backup", status.newest.taken_at
+    if status.drilled is not None:
+        yield "newest drill", status.drilled.ended
 
 
 def _of_acts(status: HostStatus) -> Iterable[Verdict]:

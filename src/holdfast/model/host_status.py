@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
-from holdfast.model.checked import Fits, Length
+from holdfast.model.checked import Fits, Length, Range
 from holdfast.model.stored_json import Limits
-from holdfast.model.values import Count, Moment, Number
+from holdfast.model.values import MOST, Count, Moment, Number
 
 SCHEMA = "holdfast.host-status/1"
 # Four times the size of a status with everything in it.
@@ -27,7 +27,13 @@ _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 Short = Annotated[str, Length(at_most=512)]
+# Shown to people: a line more could look like that of another host.
+Said = Annotated[str, Length(at_most=512), Fits(str.isprintable)]
 Word = Annotated[str, Length(at_most=64)]
+# Both become spans of time, which end long before whole numbers do.
+Seconds = Annotated[int, Range(at_least=0, at_most=10**12)]
+MOST_DATABASES = 10**5
+Databases = Annotated[int, Range(at_least=0, at_most=MOST_DATABASES)]
 Ended = Literal["ok", "warning", "failed", "skipped"]
 
 
@@ -54,8 +60,8 @@ class Act:
     began: Moment
     ended: Moment
     exit_code: Count = 0
-    error: Short = ""
-    hint: Short = ""
+    error: Said = ""
+    hint: Said = ""
 
     @property
     def failed(self) -> bool:
@@ -130,7 +136,7 @@ class HostStatus:
     """
 
     host: Annotated[str, Fits(is_host)]
-    job: Word
+    job: Annotated[Word, Fits(str.isprintable)]
     number: Count
     at: Moment
     version: Word
@@ -138,8 +144,8 @@ class HostStatus:
     dues: Annotated[tuple[Due, ...], Length(at_most=8)] = ()
     newest: GoodBackup | None = None
     drilled: GoodDrill | None = None
-    databases: Count = 0
-    overdue_seconds: Count | None = None
+    databases: Databases = 0
+    overdue_seconds: Seconds | None = None
     free_bytes: Count | None = None
     days: Annotated[tuple[Day, ...], Length(at_most=HISTORY_DAYS)] = ()
 
@@ -181,12 +187,12 @@ def after(before: HostStatus, happened: Happened, *, now: datetime) -> HostStatu
     drilled = max(happened.drills, key=lambda each: each.ended, default=before.drilled)
     return replace(
         before,
-        number=before.number + 1,
+        number=min(before.number + 1, MOST),
         at=now.replace(microsecond=0),
         acts=_acts(before, happened.act),
         newest=newest,
         drilled=drilled,
-        databases=len(happened.backups) or before.databases,
+        databases=min(len(happened.backups), MOST_DATABASES) or before.databases,
         days=_days(before, happened, now=now),
     )
 
@@ -213,9 +219,14 @@ def _days(before: HostStatus, happened: Happened, *, now: datetime) -> tuple[Day
         outcome=act.outcome,
         runs=so_far.runs + 1,
         failed=so_far.failed + act.failed,
-        plain_bytes=so_far.plain_bytes + sum(each.plain_bytes for each in happened.backups),
-        stored_bytes=so_far.stored_bytes + sum(each.stored_bytes for each in happened.backups),
+        plain_bytes=_sum(so_far.plain_bytes, *(each.plain_bytes for each in happened.backups)),
+        stored_bytes=_sum(so_far.stored_bytes, *(each.stored_bytes for each in happened.backups)),
         seconds=round(so_far.seconds + (act.ended - act.began).total_seconds(), 3),
     )
     days = sorted((*(each for each in kept if each.day != today), found), key=lambda day: day.day)
     return tuple(days[-HISTORY_DAYS:])
+
+
+def _sum(*counts: int) -> int:
+    """Their sum; what the host once told was read from a store, and may be any number."""
+    return min(sum(counts), MOST)

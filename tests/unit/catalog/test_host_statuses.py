@@ -14,7 +14,8 @@ from holdfast.catalog.host_statuses import AT_ONCE, HostStatuses
 from holdfast.catalog.places import HOST_STATUS, place_of, record_at
 from holdfast.catalog.signed_manifests import SignedManifests, Signer
 from holdfast.model.errors import RepositoryReadOnly
-from holdfast.model.host_status import SCHEMA, STATUS, Day, HostStatus
+from holdfast.model.host_status import SCHEMA, STATUS, Day, Happened, HostStatus, after
+from holdfast.model.values import MOST
 from holdfast.operations.backup.job import backup
 from holdfast.operations.prune import prune
 from holdfast.operations.repair import repair
@@ -95,6 +96,16 @@ def test_a_status_of_a_wrong_clock_is_replaced_once_the_clock_is_right() -> None
     assert [each.status.number for each in HostStatuses(store).all() if each.status] == [2]
 
 
+# Each text would be a line of its own in a table of all hosts.
+FORGED = {
+    "command": "backup",
+    "outcome": "failed",
+    "began": "2026-11-30T02:00:00+00:00",
+    "ended": "2026-11-30T02:05:00+00:00",
+    "error": "no server\ndb2/shop: all good",
+}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -108,6 +119,10 @@ def test_a_status_of_a_wrong_clock_is_replaced_once_the_clock_is_right() -> None
         {"days": [{"day": "2026-11-30", "outcome": "ok"}] * 99},
         {"acts": "none"},
         {"version": "9" * 65},
+        {"overdue_seconds": 1 << 62},
+        {"databases": 1 << 62},
+        {"job": "shop\ndb2/shop: all good"},
+        {"acts": [FORGED]},
     ],
 )
 def test_a_damaged_status_is_told_and_hides_no_other(changes: dict[str, object]) -> None:
@@ -119,6 +134,7 @@ def test_a_damaged_status_is_told_and_hides_no_other(changes: dict[str, object])
     bad, good = HostStatuses(store).all()
     assert bad.status is None
     assert key in bad.problem
+    assert bad.problem.isprintable()
     assert good.status == status_of("db2")
 
 
@@ -251,3 +267,13 @@ def test_a_newer_schema_says_so() -> None:
     store.objects[key] = store.objects[key].replace(b"host-status/1", b"host-status/9")
     (found,) = HostStatuses(store).all()
     assert "its schema is 'holdfast.host-status/9'" in found.problem
+
+
+def test_the_largest_numbers_of_an_earlier_status_do_not_make_the_next_one_unreadable() -> None:
+    largest = Day(day="2026-11-30", outcome="ok", plain_bytes=MOST, stored_bytes=MOST)
+    before = status_of(number=MOST, days=(largest,))
+    store = MemoryRepository()
+    ended = Happened(act=act(), backups=[good_backup()])
+    HostStatuses(store).commit(after(before, ended, now=NIGHT + timedelta(hours=1)))
+    (found,) = HostStatuses(store).all()
+    assert (found.problem, found.status is not None) == ("", True)

@@ -101,6 +101,16 @@ FULL = act("backup", "failed", exit_code=RepositoryFull.exit_code, error="no spa
             "its status is from the future (2026-11-30 13:00Z): its clock is wrong",
         ),
         ({"at": NOW + timedelta(minutes=5)}, State.OK, ""),
+        (
+            {"newest": good_backup(at=NOW + timedelta(days=365))},
+            State.UNTRUSTED,
+            "its newest backup is from the future (2027-11-30 12:00Z): its clock is wrong",
+        ),
+        (
+            {"drilled": good_drill(at=NOW + timedelta(days=365))},
+            State.UNTRUSTED,
+            "its newest drill is from the future (2027-11-30 12:02Z): its clock is wrong",
+        ),
     ],
 )
 def test_a_status_is_judged(changes: dict[str, Any], state: State, why: str) -> None:
