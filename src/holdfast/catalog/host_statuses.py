@@ -79,13 +79,16 @@ class HostStatuses:
 
     def _newest(self, listed: Iterable[tuple[StatusPlace, Stored]]) -> list[Reported]:
         found: dict[tuple[str, str], list[tuple[str, Stored]]] = {}
+        left: list[Reported] = []
         for place, stored in listed:
-            if (place.job, place.host) in found or len(found) < MOST:
+            if (place.job, place.host) not in found and len(found) >= MOST:
+                left = left or [_left_out(place)]
+            else:
                 candidates = found.setdefault((place.job, place.host), [])
                 candidates.append((place.name, stored))
                 # A listing is in order of key, so that the newest of a host comes last.
                 del candidates[:-CANDIDATES]
-        return WorkerPool(AT_ONCE).map(found.items(), self._reported)
+        return [*WorkerPool(AT_ONCE).map(found.items(), self._reported), *left]
 
     def _reported(self, listed: tuple[tuple[str, str], Sequence[tuple[str, Stored]]]) -> Reported:
         (job, host), candidates = listed
@@ -159,6 +162,12 @@ class HostStatuses:
             place = status_place_of(stored.key)
             if place is not None:
                 yield place, stored
+
+
+def _left_out(place: StatusPlace) -> Reported:
+    """Who writes thousands of statuses must not make those of others disappear unseen."""
+    problem = f"its status was not read, like all after it: the repository holds more than {MOST}"
+    return Reported(job=place.job, host=place.host, status=None, problem=problem)
 
 
 def _is_ahead(place: StatusPlace, now: datetime) -> bool:

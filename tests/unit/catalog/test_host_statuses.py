@@ -246,6 +246,17 @@ class CommitOnly(MemoryRepository):
         return iter(())
 
 
+def test_hosts_beyond_the_most_that_are_read_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{HostStatuses.__module__}.MOST", 2)
+    store = MemoryRepository()
+    for number in range(4):
+        HostStatuses(store).commit(status_of(f"db{number}"))
+    *read, left = HostStatuses(store).all()
+    assert [(each.host, each.problem) for each in read] == [("db0", ""), ("db1", "")]
+    assert (left.host, left.status) == ("db2", None)
+    assert "like all after it" in left.problem
+
+
 def test_a_status_that_is_replaced_while_it_is_read_is_read_again() -> None:
     store = MemoryRepository()
     HostStatuses(store).commit(later(status_of(), 1))
