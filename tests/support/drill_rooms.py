@@ -14,7 +14,7 @@ from holdfast.catalog.catalog import Catalog
 from holdfast.model.backup import Manifest
 from holdfast.model.drill import DrillFinding, ProofRow
 from holdfast.model.restore import RestoredTable
-from holdfast.operations.drill.room_folders import make_room
+from holdfast.operations.drill.room_folders import begin_room, fill_room
 from holdfast.operations.parts.proof import RepositoryParts
 from holdfast.operations.restore.backup import restore
 from holdfast.ports.drill import DrillRoom, DrillServer
@@ -34,7 +34,8 @@ def room(user: str = "", *, memory_bytes: int = MEMORY_BYTES) -> Iterator[DrillR
     folder = str(above / "room")
     made = DrillRoom(folder=folder, sockets=folder, user=user, memory_bytes=memory_bytes)
     try:
-        make_room(made)
+        begin_room(made)
+        fill_room(made)
         yield made
     finally:
         shutil.rmtree(above)
