@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import tempfile
@@ -14,7 +15,7 @@ import pytest
 from holdfast.model.errors import ConfigInvalid
 from holdfast.runtime.data_directories import data_directories
 from holdfast.runtime.isolation import has_isolation, isolated, user_named
-from holdfast.runtime.process import output_of, running
+from holdfast.runtime.process import User, output_of, running
 
 ASKS = """
 import socket, sys
@@ -27,6 +28,9 @@ except OSError as error:
     print("refused")
 print(open("/proc/self/status").read().count("CapEff:\\t0000000000000000"))
 """
+
+
+RIGHTS = ("CapPrm", "CapEff", "CapAmb")
 
 
 def asked(kind: str, place: str) -> list[str]:
@@ -62,6 +66,25 @@ def test_a_server_in_isolation_reaches_no_port(folder: Path) -> None:
         argv = asked("AF_INET", str(server.getsockname()[1]))
         assert output_of(argv).split()[0] == "connected"
         assert output_of(isolated(argv, None, own=[folder])).split()[0] == "refused"
+
+
+@pytest.mark.root
+@needs_isolation
+def test_a_server_in_isolation_has_no_right_to_uncover_what_is_hidden(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The other user gets to no folder of this test run.
+    monkeypatch.setenv("PATH", os.defpath)
+    user, home = User.named("nobody"), folder / "home"
+    assert user is not None
+    home.mkdir()
+    folder.chmod(0o755)
+    os.chown(home, user.user, user.group)
+    argv = isolated(["cat", "/proc/self/status"], user, own=[home])
+    assert argv[0] == "unshare"
+    said = output_of(argv, user=user)
+    rights = [line.split()[1] for line in said.splitlines() if line.startswith(RIGHTS)]
+    assert [int(each, 16) for each in rights] == [0, 0, 0]
 
 
 def test_an_unknown_user_is_refused() -> None:

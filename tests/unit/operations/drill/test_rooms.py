@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
@@ -111,6 +112,21 @@ def test_a_room_that_another_sweep_removed_meanwhile_is_nobodys(
     left.mkdir(parents=True)
     first(Path.rmdir, monkeypatch)
     assert rooms.sweep() == 0
+
+
+def test_a_room_that_its_last_holder_removed_is_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room, real = tmp_path / "room", fcntl.flock
+    room.mkdir()
+
+    def flock(descriptor: int, operation: int) -> None:
+        room.rmdir()
+        real(descriptor, operation)
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with held(room) as is_ours:
+        assert not is_ours
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a folder to another user")
