@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 import tracemalloc
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -117,6 +118,35 @@ def test_a_success_counts_although_its_body_drips(
     listener.always(dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n", drop=b"x"))
     post(request(listener.url()), DOOR)
     assert len(listener.told) == 1
+
+
+def test_a_success_counts_although_its_body_never_comes(listener: Listener) -> None:
+    def stalled(answer: BaseHTTPRequestHandler) -> None:
+        answer.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n")
+        listener.hang(answer)
+
+    listener.answers = [stalled]
+    began = time.monotonic()
+    post(request(listener.url()), DOOR)
+    assert time.monotonic() - began < DOOR.timeout_seconds / 2
+
+
+def test_an_answer_that_stops_half_way_is_given_up_in_time(listener: Listener) -> None:
+    """The silence begins after most of the time has passed, and would have all of it again."""
+    door = Door(timeout_seconds=3)
+
+    def stopping(answer: BaseHTTPRequestHandler) -> None:
+        answer.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        began = time.monotonic()
+        while time.monotonic() < began + 0.8 * door.timeout_seconds:
+            answer.wfile.write(b"X: y\r\n")
+            listener.released.wait(0.1)
+        listener.hang(answer)
+
+    listener.answers = [stopping]
+    began = time.monotonic()
+    assert "no answer within 3 s" in refused(listener.url(), door)
+    assert time.monotonic() - began < 1.5 * door.timeout_seconds
 
 
 def test_a_success_counts_although_its_body_ends_early(listener: Listener) -> None:
