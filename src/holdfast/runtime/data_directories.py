@@ -18,7 +18,7 @@ _USUAL = (
 _BESIDE = (Path("/var/lib/mysql-files"), Path("/var/lib/mysql-keyring"))
 # A data directory has one of these. Anybody may have a process of that name work in /usr.
 _SIGNS = ("PG_VERSION", "ibdata1", "aria_log_control", "auto.cnf", "mysql.ibd", "mysql/db.frm")
-_SERVERS = {"postgres", "mysqld", "mariadbd"}
+_SERVERS = {b"postgres", b"mysqld", b"mariadbd"}
 _PROC = Path("/proc")
 _LINKS, _SPACE = "pg_tblspc", "PG_*_*"
 
@@ -50,7 +50,7 @@ def _in_use() -> Iterator[Path]:
     for name in os.listdir(_PROC):
         # A process that has ended by now, or is another user's, cannot be examined.
         with suppress(OSError):
-            if name.isdigit() and (_PROC / name / "comm").read_text().strip() in _SERVERS:
+            if name.isdigit() and (_PROC / name / "comm").read_bytes().strip() in _SERVERS:
                 yield (_PROC / name / "cwd").readlink()
 
 

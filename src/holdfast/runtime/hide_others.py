@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -52,14 +53,15 @@ def _parted(arguments: list[str]) -> tuple[list[Path], list[str]]:
 
 
 def _hide(libc: ctypes.CDLL, place: Path) -> None:
-    # What is gone by now needs no cover, and neither does what this user cannot get to.
+    # What is gone by now needs no cover, and neither does what this user cannot get to. Whoever put
+    # a link in the place of a socket would choose what is covered.
     try:
-        is_folder, is_there = place.is_dir(), place.exists()
-    except PermissionError:
+        kind = place.lstat().st_mode
+    except OSError:
         return
-    if is_folder:
+    if stat.S_ISDIR(kind):
         _require(libc.mount(b"none", bytes(place), b"tmpfs", 0, None))
-    elif is_there:
+    elif stat.S_ISSOCK(kind):
         _require(libc.mount(b"/dev/null", bytes(place), None, MS_BIND, None))
 
 

@@ -28,6 +28,7 @@ _HIDE = (sys.executable, "-I", str(Path(__file__).with_name("hide_others.py")))
 _FOLDERS = (Path("/run/postgresql"), Path("/run/mysqld"))
 _NAMES = (".s.PGSQL.", "mysqld.sock", "mysql.sock", "mysqlx.sock", "mariadb.sock")
 _SOCKETS = Path("/proc/net/unix")
+_BEFORE_PATH = 7
 
 
 def user_named(name: str) -> User | None:
@@ -66,12 +67,21 @@ def _places(own: Sequence[Path]) -> Iterator[Path]:
     """The folders and sockets of servers on this host, but not what holds a folder of `own`."""
     yield from _apart(data_directories(), own)
     yield from (each for each in _FOLDERS if each.is_dir())
+    for path in _listening():
+        is_server = any(path.name.startswith(each) for each in _NAMES)
+        if is_server and path.is_absolute() and path.parent.resolve() not in _FOLDERS:
+            yield path
+
+
+def _listening() -> Iterator[Path]:
+    """The paths of the sockets of this host; anybody may have made one, with any name."""
+    content = b""
     with suppress(OSError):
-        for line in _SOCKETS.read_text().splitlines():
-            path = Path(line.split(maxsplit=7)[-1])
-            is_server = any(path.name.startswith(each) for each in _NAMES)
-            if is_server and path.is_absolute() and path.parent.resolve() not in _FOLDERS:
-                yield path
+        content = _SOCKETS.read_bytes()
+    for line in content.split(b"\n"):
+        words = line.split(maxsplit=_BEFORE_PATH)
+        if len(words) > _BEFORE_PATH:
+            yield Path(os.fsdecode(words[_BEFORE_PATH]))
 
 
 def _apart(folders: Sequence[Path], own: Sequence[Path]) -> Iterator[Path]:

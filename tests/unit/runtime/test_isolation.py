@@ -150,6 +150,35 @@ def test_a_process_that_is_called_as_a_server_hides_nothing_else(folder: Path) -
     assert said == [str(programs / "python")]
 
 
+@needs_isolation
+@pytest.mark.parametrize("name", [b"a\n\nb", b"\n", b" \n \n", b"\xff"])
+def test_no_name_of_a_socket_or_program_keeps_a_drill_from_its_server(
+    folder: Path, name: bytes
+) -> None:
+    """Any user of the host may choose such names, and the kernel lists them as they are."""
+    place, program = (folder / f"{os.fsdecode(name)}{end}" for end in ("", "p"))
+    program.symlink_to("/bin/sleep")
+    with (
+        closing(socket.socket(socket.AF_UNIX)) as hostile,
+        running([str(program), "600"]),
+    ):
+        hostile.bind(os.fsencode(place))
+        assert output_of(isolated(["echo", "runs"], None, own=[folder])) == "runs\n"
+
+
+@needs_isolation
+def test_a_socket_that_became_a_link_hides_nothing_else(folder: Path) -> None:
+    programs, place, own = folder / "programs", folder / ".s.PGSQL.5432", folder / "own"
+    for each in (programs / "python", own):
+        each.mkdir(parents=True)
+    with closing(socket.socket(socket.AF_UNIX)) as hostile:
+        hostile.bind(str(place))
+        place.unlink()
+        place.symlink_to(programs)
+        argv = ["find", str(programs), "-mindepth", "1"]
+        assert output_of(isolated(argv, None, own=[own])).split() == [str(programs / "python")]
+
+
 def test_programs_in_the_home_of_a_servers_user_are_no_data(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
