@@ -69,7 +69,8 @@ def _places(own: Sequence[Path]) -> Iterator[Path]:
     yield from (each for each in _FOLDERS if each.is_dir())
     for path in _listening():
         is_server = any(path.name.startswith(each) for each in _NAMES)
-        if is_server and path.is_absolute() and path.parent.resolve() not in _FOLDERS:
+        # `resolve` would raise an error where somebody made a loop of links.
+        if is_server and path.is_absolute() and Path(os.path.realpath(path.parent)) not in _FOLDERS:
             yield path
 
 

@@ -179,6 +179,17 @@ def test_a_socket_that_became_a_link_hides_nothing_else(folder: Path) -> None:
         assert output_of(isolated(argv, None, own=[own])).split() == [str(programs / "python")]
 
 
+@needs_isolation
+def test_a_loop_of_links_to_a_socket_ends_no_drill(folder: Path) -> None:
+    above = folder / "above"
+    above.mkdir()
+    with closing(socket.socket(socket.AF_UNIX)) as hostile:
+        hostile.bind(str(above / ".s.PGSQL.5432"))
+        above.rename(folder / "elsewhere")
+        above.symlink_to(above)
+        assert output_of(isolated(["echo", "runs"], None, own=[folder])) == "runs\n"
+
+
 def test_programs_in_the_home_of_a_servers_user_are_no_data(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
