@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
 from holdfast.cli.telling import SKIPPED, Caller, Outcome
-from holdfast.model.errors import DrillFailed, Interrupted, Reported, VerifyFailed
+from holdfast.model.errors import ConfigInvalid, DrillFailed, Interrupted, Reported, VerifyFailed
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.clock import now
@@ -66,6 +66,9 @@ class _Leaving:
         try:
             self._end()
         except Exception as error:  # noqa: BLE001 - a status never fails what it is about
+            if isinstance(error, ConfigInvalid) and isinstance(self.cause, ConfigInvalid):
+                # The command tells that itself: no repository is known.
+                return
             told = error.message if isinstance(error, Reported) else type(error).__name__
             events.warning("host_status_not_left", error=told)
 

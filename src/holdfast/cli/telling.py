@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from holdfast.model.errors import Reported, RepositoryBusy, RunInFlight
+from holdfast.model.errors import ConfigInvalid, Reported, RepositoryBusy, RunInFlight
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 
@@ -149,7 +149,10 @@ def told(caller: Caller, command: str, arguments: Mapping[str, Any]) -> Iterator
 def _telling(caller: Caller, command: str, arguments: Mapping[str, Any]) -> list[Telling]:
     """Nothing unless somebody is told about one of the jobs."""
     # The command itself reports a configuration that cannot be used, and then nobody is known.
-    settings = caller.settings
+    try:
+        settings = caller.settings
+    except ConfigInvalid:
+        return []
     named = arguments.get("job") or (arguments.get("backup_id") or "").partition("/")[0]
     jobs = [named] if named in settings.jobs else [] if named else list(settings.jobs)
     from holdfast.wiring import notify as wiring

@@ -245,6 +245,27 @@ def test_a_run_is_as_good_where_no_status_can_be_left(hosts: Hosts) -> None:
     assert "host_status_not_left" in answer.stderr
 
 
+def test_a_bug_in_leaving_a_status_fails_no_run(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    cli = hosts.on("db1", "shop")
+    monkeypatch.setattr("holdfast.wiring.fleet.leaving_context", faulty)
+    answer = cli.holdfast("backup", "shop")
+    assert answer.exit_code == 0
+    assert '"error": "ZeroDivisionError"' in answer.stderr
+
+
+def test_a_wrong_configuration_is_told_once(hosts: Hosts) -> None:
+    cli = hosts.on("db1", "shop")
+    cli.config.write_text("jobs: {shop: {sauce: {}}}\n")
+    answer = cli.holdfast("backup", "shop")
+    assert answer.exit_code == 10
+    assert answer.stderr.count("sauce: unknown key") == 1
+
+
 def test_mirrors_get_it_too_and_one_that_is_gone_is_no_reason_to_miss_it(hosts: Hosts) -> None:
     cli = hosts.on("db1", "shop", more="    mirrors: [offsite]\n")
     text = cli.config.read_text()
