@@ -14,7 +14,7 @@ import pytest
 
 from holdfast.model.errors import ConfigInvalid
 from holdfast.runtime.data_directories import data_directories
-from holdfast.runtime.isolation import has_isolation, isolated, user_named
+from holdfast.runtime.isolation import has_isolation, isolated, network_finding, user_named
 from holdfast.runtime.process import User, output_of, running
 
 ASKS = """
@@ -85,6 +85,27 @@ def test_a_server_in_isolation_has_no_right_to_uncover_what_is_hidden(
     said = output_of(argv, user=user)
     rights = [line.split()[1] for line in said.splitlines() if line.startswith(RIGHTS)]
     assert [int(each, 16) for each in rights] == [0, 0, 0]
+
+
+@needs_isolation
+def test_where_nothing_can_be_made_read_only_production_is_hidden_still(folder: Path) -> None:
+    """As with a kernel that lacks the call: here a folder is gone that should be mounted."""
+    place = folder / ".s.PGSQL.5432"
+    with closing(socket.socket(socket.AF_UNIX)) as server:
+        server.bind(str(place))
+        server.listen()
+        argv = isolated(asked("AF_UNIX", str(place)), None, own=[folder / "gone"])
+        assert str(folder / "gone") not in argv
+        assert output_of(argv).split()[0] == "refused"
+
+
+def test_a_host_without_namespaces_runs_the_server_as_it_is_and_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{isolated.__module__}._runs", lambda *_: False)
+    assert isolated(["true"], None, own=[folder]) == ["true"]
+    (finding,) = network_finding("")
+    assert (finding.subject, finding.blocks) == ("network", False)
 
 
 def test_an_unknown_user_is_refused() -> None:
