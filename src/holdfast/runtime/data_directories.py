@@ -21,15 +21,19 @@ _SIGNS = ("PG_VERSION", "ibdata1", "aria_log_control", "auto.cnf", "mysql.ibd", 
 _SERVERS = {b"postgres", b"mysqld", b"mariadbd"}
 _PROC = Path("/proc")
 _LINKS, _SPACE = "pg_tblspc", "PG_*_*"
+_WAL, _OF_WAL = "pg_wal", "archive_status"
 
 
 def data_directories() -> list[Path]:
-    """The data directories and tablespaces of this host; a server works in its data directory."""
+    """The data directories of this host, and where their tablespaces and WAL lie elsewhere.
+
+    A server works in its data directory.
+    """
     found: set[Path] = {each.resolve() for each in _BESIDE if each.is_dir()}
     for each in (*_usual(), *_in_use()):
         with suppress(OSError):
             if each.is_dir() and _has_any(each, _SIGNS):
-                found |= {each.resolve(), *_tablespaces(each)}
+                found |= {each.resolve(), *_elsewhere(each)}
     return sorted(found - {Path("/")})
 
 
@@ -54,8 +58,13 @@ def _in_use() -> Iterator[Path]:
                 yield (_PROC / name / "cwd").readlink()
 
 
-def _tablespaces(data: Path) -> Iterator[Path]:
+def _elsewhere(data: Path) -> Iterator[Path]:
     with suppress(OSError):
-        for link in (data / _LINKS).iterdir():
-            if link.is_symlink() and link.is_dir() and _has_any(link, [_SPACE]):
+        for link, sign in [(data / _WAL, _OF_WAL), *_spaces(data)]:
+            if link.is_symlink() and link.is_dir() and _has_any(link, [sign]):
                 yield link.resolve()
+
+
+def _spaces(data: Path) -> Iterator[tuple[Path, str]]:
+    with suppress(OSError):
+        yield from ((link, _SPACE) for link in (data / _LINKS).iterdir())

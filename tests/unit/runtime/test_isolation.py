@@ -140,15 +140,18 @@ def test_a_server_in_isolation_writes_to_its_own_folders_only(folder: Path) -> N
 
 @needs_isolation
 def test_a_server_in_isolation_sees_no_data_directory_but_its_own(folder: Path) -> None:
-    production, space, own = (folder / name for name in ("production", "space", "own"))
+    names = ("production", "space", "wal", "own")
+    production, space, wal, own = (folder / name for name in names)
     for each in (production / "pg_tblspc", space / "PG_17_202406281", own / "data"):
         each.mkdir(parents=True)
+    (wal / "archive_status").mkdir(parents=True)
+    (production / "pg_wal").symlink_to(wal)
     (production / "pg_tblspc/16500").symlink_to(space)
     (production / "PG_VERSION").write_text("17")
     (folder / "postgres").symlink_to("/bin/sleep")
     with running([str(folder / "postgres"), "600"], cwd=production):
-        argv = ["find", str(production), str(space), str(own), "-mindepth", "1"]
-        assert len(output_of(argv).split()) == 5
+        argv = ["find", *map(str, (production, space, wal, own)), "-mindepth", "1"]
+        assert len(output_of(argv).split()) == 7
         assert output_of(isolated(argv, None, own=[own])).split() == [str(own / "data")]
         # A room below what is to be hidden would be hidden too.
         inside = output_of(isolated(argv, None, own=[production / "pg_tblspc"])).split()
