@@ -53,8 +53,8 @@ def _parted(arguments: list[str]) -> tuple[list[Path], list[str]]:
 
 
 def _hide(libc: ctypes.CDLL, place: Path) -> None:
-    # What is gone by now needs no cover, and neither does what this user cannot get to. Whoever put
-    # a link in the place of a socket would choose what is covered.
+    # What is gone by now needs no cover, and neither does what this user cannot get to. A user
+    # who put a link in the place of a socket would choose what is covered.
     try:
         kind = place.lstat().st_mode
     except OSError:
