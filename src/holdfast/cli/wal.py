@@ -43,6 +43,19 @@ def _identifier(text: str) -> str:
     return text
 
 
+def _place_of_tablespaces(where: str) -> str:
+    """Refuse a relative folder while the line is read: nothing else about it is a mistake."""
+    if not where or Path(where).is_absolute():
+        return where
+    from holdfast.runtime.tablespaces import WhenInUse  # only for a word
+
+    if where not in list(WhenInUse):
+        import typer  # only for a mistake
+
+        raise typer.BadParameter("name an absolute path")
+    return where
+
+
 Cluster = Annotated[
     str,
     Option(
@@ -66,6 +79,7 @@ Tablespaces = Annotated[
         metavar="WHERE",
         help="What to do if WAL creates a tablespace in a folder that is in use here. A DIRECTORY"
         " receives all new ones; refuse stops the server; end-before ends the recovery before it.",
+        callback=_place_of_tablespaces,
     ),
 ]
 Destination = Annotated[
@@ -197,10 +211,6 @@ def _spaces(where: str) -> NewTablespaces | None:
         return None
     if where in list(WhenInUse):
         return NewTablespaces(data=Path(), otherwise=WhenInUse(where))
-    if not Path(where).is_absolute():
-        import typer  # only for a mistake
-
-        raise typer.BadParameter("name an absolute path", param_hint="--tablespaces")
     return NewTablespaces(data=Path(), below=Path(where))
 
 

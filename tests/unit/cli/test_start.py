@@ -73,6 +73,7 @@ def test_a_short_command_loads_little(cli: CommandLine, server: DataDirectory, l
         ["wal", "push", "shop"],
         ["wal", "get", "shop", SEGMENT, "there", "--at-once", "65"],
         ["wal", "push", "shop", SEGMENT, "--cluster", "none"],
+        ["wal", "get", "shop", SEGMENT, "there", "--tablespaces", "relative/folder"],
         ["list", "--jso"],
     ],
     ids=" ".join,
