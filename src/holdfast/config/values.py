@@ -126,8 +126,10 @@ def _name(value: str) -> str:
 
 
 def _path(value: Any) -> Path:
-    if isinstance(value, str | Path):
-        return Path(value)
+    if isinstance(value, str):
+        return Path(form_of(str).check(value))
+    if isinstance(value, Path):
+        return value
     raise refused("path", value, "input is not a valid path")
 
 
@@ -268,6 +270,15 @@ class Strict(Readable):
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"'{name}' cannot be changed: settings are frozen")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"'{name}' cannot be removed: settings are frozen")
+
+    def __setstate__(self, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+        """Copies and pickles are made by Python, from the values and what was written."""
+        values, slots = state
+        vars(self).update(values)
+        object.__setattr__(self, "_written", slots["_written"])
+
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and vars(other) == vars(self)
 
@@ -303,9 +314,7 @@ def _unknown(kind: Any, data: dict[Any, Any]) -> list[Fault]:
     faults: list[Fault] = []
     for key, value in data.items():
         if not isinstance(key, str):
-            faults.append(
-                Fault(kind="key", value=key, what="keys should be strings", place=(str(key),))
-            )
+            faults.append(Fault(kind="key", value=key, what="keys should be strings", place=(key,)))
         elif key not in known:
             said = {"known": known}
             faults.append(

@@ -5,7 +5,7 @@ Types are annotated with them (`Annotated[int, Range(at_least=0)]`), and `model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import re
 
 Check = Callable[[Any], Any]
-Place = tuple[str | int, ...]
+# Keys and positions; YAML has keys of any kind.
+Place = tuple[Hashable, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +163,7 @@ def refused(kind: str, value: Any, what: str, /, **said: Any) -> Refused:
     return Refused([Fault(kind=kind, value=value, what=what, said=said)])
 
 
-def below(step: str | int, error: Refused) -> list[Fault]:
+def below(step: Hashable, error: Refused) -> list[Fault]:
     """The faults of a value, placed in the one around it."""
     return [
         Fault(

@@ -7,6 +7,7 @@ The form of a class is built when a value of it is first met.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import datetime
@@ -38,7 +39,8 @@ from holdfast.model.checked import (
 )
 
 T = TypeVar("T")
-SHOWN_KEY = 80
+# As `datetime.isoformat` writes it; what else `fromisoformat` takes depends on Python's version.
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +235,7 @@ def _each_checked(items: Iterable[Any], check: Check) -> list[Any]:
 
 
 def _mapping(inner: tuple[Any, ...]) -> Form[Any]:
-    key_form, each = form_of(inner[0]), form_of(inner[1])
+    check_key, each = form_of(inner[0]).check, form_of(inner[1])
     check, plain = each.check, each.plain
 
     def checked(value: Any) -> dict[Any, Any]:
@@ -242,15 +244,14 @@ def _mapping(inner: tuple[Any, ...]) -> Form[Any]:
         found: dict[Any, Any] = {}
         faults: list[Fault] = []
         for key, item in value.items():
-            try:
-                name = key_form.check(key)
-            except Refused as error:
-                faults += below(_step(key), error)
-                continue
-            try:
-                found[name] = check(item)
-            except Refused as error:
-                faults += below(_step(key), error)
+            pair: list[Any] = []
+            for act, part in ((check_key, key), (check, item)):
+                try:
+                    pair.append(act(part))
+                except Refused as error:
+                    faults += below(key, error)
+            if len(pair) == 2:
+                found[pair[0]] = pair[1]
         if faults:
             raise Refused(faults)
         return found
@@ -259,10 +260,6 @@ def _mapping(inner: tuple[Any, ...]) -> Form[Any]:
         return dict(value) if plain is None else {key: plain(each) for key, each in value.items()}
 
     return Form(checked, plainly)
-
-
-def _step(key: Any) -> str | int:
-    return key if isinstance(key, str | int) else str(key)[:SHOWN_KEY]
 
 
 def hints_of(kind: Any) -> dict[str, Any]:
@@ -326,22 +323,35 @@ def _instance(kind: Any) -> Form[Any]:
     return Form(checked)
 
 
-def _scalar(kinds: tuple[type, ...], kind: str, what: str) -> Form[Any]:
-    def checked(value: Any) -> Any:
-        # A bool is an int to Python, and to nobody else.
-        if value.__class__ not in kinds and (
-            isinstance(value, bool) or not isinstance(value, kinds)
-        ):
-            raise refused(kind, value, what)
-        return value
+def _whole(value: Any) -> int:
+    # A bool is an int to Python, and to nobody else.
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise refused("whole", value, "input should be a valid integer")
+    return value
 
-    return Form(checked)
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise refused("truth", value, "input should be a valid boolean")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise refused("text", value, "input should be a valid string")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            # Half of a character: no file, program or server could be given it.
+            raise refused("half", value, "it holds an invalid character") from None
+    return value
 
 
 def _moment(value: Any) -> datetime:
     if isinstance(value, datetime):
         return value
-    if isinstance(value, str):
+    if isinstance(value, str) and _MOMENT.fullmatch(value):
         try:
             return datetime.fromisoformat(value)
         except ValueError:
@@ -370,9 +380,9 @@ def _none(value: Any) -> None:
 
 SCALARS: dict[Any, Form[Any]] = {
     Any: Form(lambda value: value),
-    str: _scalar((str,), "text", "input should be a valid string"),
-    int: _scalar((int,), "whole", "input should be a valid integer"),
-    bool: _scalar((bool,), "truth", "input should be a valid boolean"),
+    str: Form(_text),
+    int: Form(_whole),
+    bool: Form(_truth),
     float: Form(_float),
     datetime: Form(_moment, _isoformat),
     NoneType: Form(_none),
