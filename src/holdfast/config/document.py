@@ -16,6 +16,11 @@ from holdfast.model.errors import ConfigInvalid
 
 KeyPath = tuple[str, ...]
 
+# With every alias replaced by what it stands for: enough for ten thousand jobs.
+MOST_VALUES = 1_000_000
+# Python writes no number with more digits.
+MOST_DIGITS = 1000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
@@ -33,7 +38,7 @@ class Problem:
 
 def invalid(path: Path, problems: Sequence[Problem]) -> ConfigInvalid:
     """All `problems` as one error, sorted by line."""
-    ordered = sorted(set(problems), key=lambda each: (each.line, each.where))
+    ordered = sorted(set(problems), key=lambda each: (each.line, each.where, each.what))
     what = f"cannot use configuration '{path}'"
     if len(ordered) == 1:
         return ConfigInvalid(f"{what}: {ordered[0]}", hint=ordered[0].hint)
@@ -75,14 +80,43 @@ class Document:
         return self.lines.get(path, 0)
 
 
+class _Impossible(Exception):
+    """A value that its type cannot hold."""
+
+    def __init__(self, node: yaml.Node, cause: str) -> None:
+        super().__init__(cause)
+        self.problem = Problem(
+            line=node.start_mark.line + 1,
+            where="",
+            what=f"it holds an invalid value: {cause}",
+            hint="put strings in quotes",
+        )
+
+
+class _Loader(yaml.SafeLoader):
+    """Only plain values, no Python objects."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - yaml's
+        try:
+            found = super().construct_object(node, deep)
+        except (ArithmeticError, AttributeError, LookupError, ValueError) as error:
+            # A date that does not exist, thousands of digits, or another text with such a tag.
+            is_told = isinstance(error, ValueError | OverflowError)
+            raise _Impossible(node, str(error) if is_told else f"no {node.tag}") from error
+        if isinstance(found, int) and abs(found) >= 10**MOST_DIGITS:
+            raise _Impossible(node, f"a number of more than {MOST_DIGITS} digits")
+        return found
+
+
 def parse(text: str) -> Document:
     """`text` as a document; faults of the YAML itself are in its `problems`."""
     try:
-        # A safe loader: only plain values, no Python objects.
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         root = loader.get_single_node()
         if root is None:
             return _broken(Problem(line=0, where="", what="the file is empty"))
+        if _expanded(root, {}) > MOST_VALUES:
+            return _broken(Problem(line=0, where="", what=f"it holds over {MOST_VALUES} values"))
         doubles = tuple(_doubles(root))
         _name_keys(root, frozenset())
         data = loader.construct_document(root)
@@ -92,10 +126,8 @@ def parse(text: str) -> Document:
         return _broken(Problem(line=0, where="", what=f"it is not YAML: {error}"))
     except RecursionError:
         return _broken(Problem(line=0, where="", what="it is nested too deeply"))
-    except (ValueError, OverflowError) as error:
-        # For example a date that does not exist, or a number of thousands of digits.
-        what = f"it holds an invalid value: {error}"
-        return _broken(Problem(line=0, where="", what=what, hint="put strings in quotes"))
+    except _Impossible as error:
+        return _broken(error.problem)
     lines: dict[KeyPath, int] = {}
     _note_lines(root, (), lines, inside=frozenset())
     return Document(data=data, lines=lines, problems=doubles)
@@ -113,6 +145,19 @@ def _of_yaml(error: yaml.MarkedYAMLError) -> Problem:
         what=f"it is not YAML: {error.problem or error.context}",
         hint="YAML indents with spaces, never tabs; a text with ': ' or '#' in it needs quotes",
     )
+
+
+def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values there are below `node`; aliases of aliases can stand for billions."""
+    if id(node) not in known:
+        known[id(node)] = 1
+        below: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            below = node.value
+        if isinstance(node, yaml.MappingNode):
+            below = [value for _, value in node.value]
+        known[id(node)] += sum(_expanded(each, known) for each in below)
+    return known[id(node)]
 
 
 def _doubles(

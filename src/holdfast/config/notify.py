@@ -31,7 +31,13 @@ def _address(value: Any) -> Any:
 
 
 def _topics(value: Any) -> Any:
-    return frozenset(value) if isinstance(value, list) else value
+    """YAML has only lists; what cannot be in a set is no topic."""
+    if not isinstance(value, list):
+        return value
+    unhashable = next((each for each in value if isinstance(each, list | dict | set)), None)
+    if unhashable is not None:
+        raise Mistake(f"{shown(unhashable)} is not a topic", hint="write the topics as words")
+    return frozenset(value)
 
 
 # A file that is missing or not private must fail no backup: it is told when a message is sent.

@@ -31,6 +31,7 @@ from holdfast.model.suspicion import Suspicion
 
 FingerprintKind = Literal["blake3", "sha256"]
 _SHARE = re.compile(r"(\d{1,4})%")
+_NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 SESSION_SOCKET = Path("/run/holdfast-sessiond/socket")
 BLOB_GRACE = timedelta(days=1)
 STALL_TIMEOUT = timedelta(minutes=15)
@@ -75,8 +76,9 @@ class CompressionSettings(Strict):
     @classmethod
     def rewritten(cls, data: Any) -> Any:
         """The program determines the codec, if only the program is given."""
-        if isinstance(data, dict) and "codec" not in data and data.get("program") in CODEC_OF:
-            return data | {"codec": CODEC_OF[data["program"]]}
+        program = data.get("program") if isinstance(data, dict) else None
+        if isinstance(program, str) and program in CODEC_OF and "codec" not in data:
+            return data | {"codec": CODEC_OF[Compressor(program)]}
         return data
 
     @classmethod
@@ -158,6 +160,12 @@ class SuspicionSettings(Strict):
     of_last: Annotated[int, Range(at_least=3, at_most=50)] = 7
 
 
+def _number(value: Any) -> Any:
+    """Templates often write a number in quotes."""
+    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+
+
+Load = Annotated[float, Before(_number), Range(above=0)]
 OrOff = Annotated[SuspicionSettings | Literal["off"], Before(_off)]
 
 
@@ -185,7 +193,7 @@ class JobSettings(Strict):
     stall_timeout: Duration = STALL_TIMEOUT
     memory_limit_mb: Annotated[int, Range(at_least=1)] | None = None
     max_rate: Size | None = None
-    pause_above_load: Annotated[float, Range(above=0)] | None = None
+    pause_above_load: Load | None = None
     pause_above_lag: Duration | None = None
     attempts: Annotated[int, Range(at_least=1, at_most=20)] = 3
     blob_grace: Duration = BLOB_GRACE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from holdfast.config.load import load
 from holdfast.config.repositories import LocalSettings
+from holdfast.config.settings import Settings
 from holdfast.config.sources import MysqlSettings, PostgresSettings
 from holdfast.model.backup import Codec
 from holdfast.model.errors import ConfigInvalid
@@ -50,6 +53,19 @@ def test_the_whole_example_becomes_frozen_typed_values(tmp_path: Path) -> None:
     assert shop.timeout == timedelta(minutes=45)
     with pytest.raises(AttributeError, match="frozen"):
         shop.__setattr__("timeout", timedelta(0))
+    with pytest.raises(AttributeError, match="frozen"):
+        shop.__delattr__("timeout")
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy],
+)
+def test_settings_can_be_copied(tmp_path: Path, copied: Callable[[Settings], Settings]) -> None:
+    settings = load(written(tmp_path, WHOLE))
+    found = copied(settings)
+    assert found == settings
+    assert found.jobs["shop"].written == settings.jobs["shop"].written
 
 
 def test_a_job_needs_only_a_source_and_a_repository(tmp_path: Path) -> None:
@@ -337,6 +353,98 @@ def test_numbers_that_nothing_can_hold_are_refused_by_name(
     )
     with pytest.raises(ConfigInvalid, match=why):
         load(path)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"0x{'f' * 5000}",
+        f"-0b{'1' * 20_000}",
+        "9" * 6000,
+        "!!timestamp soon",
+        "!!bool perhaps",
+        "!!int ''",
+        "!!float ''",
+        "2020-99-99",
+    ],
+    ids=lambda value: value[:16],
+)
+@pytest.mark.parametrize("key", ["attempts", "nothing"])
+def test_a_value_that_nothing_can_hold_is_refused_with_its_line(
+    tmp_path: Path, key: str, value: str
+) -> None:
+    what, hint = refused(tmp_path, f"{JOB}    {key}: {value}\n")
+    assert what.startswith("line 7: it holds an invalid value: ")
+    assert hint == "put strings in quotes"
+
+
+def test_keys_that_nothing_can_hold_are_refused_with_their_line(tmp_path: Path) -> None:
+    what, _ = refused(tmp_path, f"{JOB}  ? 0x{'f' * 5000}\n  : {{}}\n")
+    assert what.startswith("line 7: it holds an invalid value: a number of more than")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['notify: {ops: {kind: ping, url: "https://h/\\ud800"}}', 'metrics_directory: "/a\\ud800"'],
+    ids=["url", "path"],
+)
+def test_half_of_a_character_is_refused(tmp_path: Path, text: str) -> None:
+    what, _ = refused(tmp_path, f"{text}\n{JOB}")
+    assert "line 1: " in what
+    assert "half of a character" in what
+
+
+@pytest.mark.parametrize("merge", ["", "<<: "], ids=["lists", "merges"])
+def test_aliases_that_stand_for_billions_of_values_are_refused_at_once(
+    tmp_path: Path, merge: str
+) -> None:
+    lines = ["a0: &a0 {k: v}"]
+    for step in range(1, 40):
+        many = ", ".join([f"*a{step - 1}"] * 9)
+        lines.append(f"a{step}: &a{step} " + (f"{{<<: [{many}]}}" if merge else f"[{many}]"))
+    what, _ = refused(tmp_path, "\n".join(lines))
+    assert what == "it holds over 1000000 values"
+
+
+def test_a_program_or_topic_that_is_a_list_is_a_mistake_in_the_file(tmp_path: Path) -> None:
+    what, _ = refused(tmp_path, f"{JOB}    compression: {{program: [pigz]}}\n")
+    assert what.startswith("line 7: jobs.shop.compression.program: ['pigz'] is not one of ")
+    receiver = "{kind: ping, url: 'https://h', on: [[failure], start]}"
+    what, hint = refused(tmp_path, f"notify: {{ops: {receiver}}}\n{JOB}")
+    assert what == "line 1: notify.ops.on: ['failure'] is not a topic"
+    assert hint == "write the topics as words"
+
+
+def test_keys_that_are_no_texts_are_told_with_their_line(tmp_path: Path) -> None:
+    what, _ = refused(tmp_path, f"{JOB}    1: x\n    2026-11-30: y\n")
+    assert "line 7: jobs.shop.1: keys should be strings" in what
+    assert "line 8: jobs.shop.2026-11-30: keys should be strings" in what
+
+
+def test_a_name_that_is_no_name_does_not_hide_the_mistakes_below_it(tmp_path: Path) -> None:
+    what, _ = refused(tmp_path, f"{JOB}    attempts: 99\n".replace("  shop:", "  The Shop:"))
+    assert "line 4: jobs.The Shop: 'The Shop' is not a name" in what
+    assert "line 7: jobs.The Shop.attempts: must be at most 20" in what
+
+
+@pytest.mark.parametrize(("load_average", "most"), [('"8"', 8.0), ('"2.5"', 2.5), ("4", 4.0)])
+def test_a_load_may_be_written_in_quotes_as_templates_do(
+    tmp_path: Path, load_average: str, most: float
+) -> None:
+    assert job(tmp_path, f"{JOB}    pause_above_load: {load_average}\n").pause_above_load == most
+
+
+@pytest.mark.parametrize("load_average", ["true", '"0"', '"-1"', "much", "[1]", '"8 "', ".nan"])
+def test_what_is_no_load_is_refused(tmp_path: Path, load_average: str) -> None:
+    what, _ = refused(tmp_path, f"{JOB}    pause_above_load: {load_average}\n")
+    assert what.startswith("line 7: jobs.shop.pause_above_load: ")
+
+
+def test_mistakes_of_one_key_are_told_in_the_same_order_each_time(tmp_path: Path) -> None:
+    what, _ = refused(tmp_path, f"{JOB}    checksums: maybe\n    suspicion: [1]\n")
+    lines = [line.strip() for line in what.splitlines()[1:]]
+    assert lines == sorted(lines)
+    assert len(lines) == 4
 
 
 def test_a_path_with_a_null_byte_is_refused(tmp_path: Path) -> None:
