@@ -56,6 +56,12 @@ class CheckedFile:
 
 def load(path: Path) -> Settings:
     """The settings in `path`; raises `ConfigInvalid` with line, key and hint of each problem."""
+    settings, _ = _loaded(path)
+    return settings
+
+
+def _loaded(path: Path) -> tuple[Settings, Document]:
+    """The settings, and the document that they were read from: the file may change meanwhile."""
     document = parse(_read(path))
     if document.data is None and document.problems:
         raise invalid(path, document.problems)
@@ -67,12 +73,12 @@ def load(path: Path) -> Settings:
         raise invalid(path, problems) from None  # it would only repeat ours
     if problems:
         raise invalid(path, problems)
-    return settings
+    return settings, document
 
 
 def check_file(path: Path) -> CheckedFile:
     """Load `path` and ask systemd about its schedules; raises `ConfigInvalid`."""
-    settings = load(path)
+    settings, document = _loaded(path)
     for store in settings.repositories.values():
         if isinstance(store, BucketSettings):
             store.authorities()
@@ -85,7 +91,7 @@ def check_file(path: Path) -> CheckedFile:
     if shutil.which(SYSTEMD_ANALYZE) is None:
         note = f"schedules were not checked: this host has no {SYSTEMD_ANALYZE}"
         return CheckedFile(path=path, settings=settings, notes=(note,))
-    problems = list(_wrong_schedules(path, settings))
+    problems = list(_wrong_schedules(settings, document))
     if problems:
         raise invalid(path, problems)
     return CheckedFile(path=path, settings=settings, notes=())
@@ -134,10 +140,9 @@ def _mapping(value: Any) -> dict[Any, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _wrong_schedules(path: Path, settings: Settings) -> Iterator[Problem]:
+def _wrong_schedules(settings: Settings, document: Document) -> Iterator[Problem]:
     from holdfast.runtime.process import ChildFailed, output_of  # not for those who only load
 
-    lines = parse(path.read_text(encoding="utf-8"))
     for name, job in settings.jobs.items():
         for where, schedule in _schedules(job):
             try:
@@ -145,7 +150,7 @@ def _wrong_schedules(path: Path, settings: Settings) -> Iterator[Problem]:
             except ChildFailed:
                 keys = ("jobs", name, *where)
                 yield Problem(
-                    line=lines.line_of(keys),
+                    line=document.line_of(keys),
                     where=".".join(keys),
                     what=f"systemd cannot parse '{schedule}'",
                     hint=f"see: {SYSTEMD_ANALYZE} calendar '*-*-* 02:00:00'",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,19 @@ def test_a_schedule_that_systemd_refuses_is_named_with_its_line(tmp_path: Path) 
         "line 7: jobs.shop.schedule: systemd cannot parse 'every night'"
     )
     assert "systemd-analyze calendar" in refused.value.hint
+
+
+@pytest.mark.usefixtures("with_systemd")
+def test_a_configuration_is_read_once(tmp_path: Path) -> None:
+    """A pipe can be read once (`config check <(template)`), and a file may change meanwhile."""
+    reading, writing = os.pipe()
+    os.write(writing, TEXT.replace("SCHEDULE", "every night").encode())
+    os.close(writing)
+    try:
+        with pytest.raises(ConfigInvalid, match=r"line 7: jobs\.shop\.schedule: systemd cannot"):
+            check_file(Path(f"/dev/fd/{reading}"))
+    finally:
+        os.close(reading)
 
 
 def test_without_systemd_the_check_says_what_it_left_out(
