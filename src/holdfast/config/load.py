@@ -61,7 +61,7 @@ def load(path: Path) -> Settings:
 
 
 def _loaded(path: Path) -> tuple[Settings, Document]:
-    """The settings, and the document that they were read from: the file may change meanwhile."""
+    """The settings, and the document that they were read from: the file may have changed since."""
     document = parse(_read(path))
     if document.data is None and document.problems:
         raise invalid(path, document.problems)

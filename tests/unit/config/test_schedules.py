@@ -70,7 +70,7 @@ def test_a_schedule_that_systemd_refuses_is_named_with_its_line(tmp_path: Path) 
 
 @pytest.mark.usefixtures("with_systemd")
 def test_a_configuration_is_read_once(tmp_path: Path) -> None:
-    """A pipe can be read once (`config check <(template)`), and a file may change meanwhile."""
+    """A pipe can be read once (`config check <(template)`), and a file may change."""
     reading, writing = os.pipe()
     os.write(writing, TEXT.replace("SCHEDULE", "every night").encode())
     os.close(writing)
