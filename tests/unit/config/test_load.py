@@ -103,15 +103,6 @@ def test_a_lease_that_a_slow_store_would_lose_is_refused(tmp_path: Path) -> None
     assert "4s or more" in hint
 
 
-def test_anchors_and_merges_are_understood(tmp_path: Path) -> None:
-    text = (
-        JOB.replace("  shop:\n", "  shop: &base\n") + "  stock:\n    <<: *base\n    timeout: 5m\n"
-    )
-    jobs = load(written(tmp_path, text)).jobs
-    assert jobs["stock"].source == jobs["shop"].source
-    assert jobs["stock"].timeout == timedelta(minutes=5)
-
-
 @pytest.mark.parametrize(
     ("text", "what", "hint"),
     [
@@ -302,37 +293,6 @@ def test_a_missing_file_is_said_with_its_remedy(tmp_path: Path) -> None:
     assert error.value.hint == "name another file with --config FILE"
 
 
-def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "holdfast.yaml"
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigInvalid, match="not UTF-8"):
-        load(path)
-
-
-def test_yaml_that_would_make_python_objects_is_refused(tmp_path: Path) -> None:
-    what, _ = refused(tmp_path, "jobs: !!python/object/apply:os.system ['true']\n")
-    assert "could not determine a constructor" in what
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("[" * 100_000, "it is nested too deeply"),
-        ("[" * 3000 + "]" * 3000, "it is nested too deeply"),
-        ("a: 2020-99-99", "an invalid value"),
-        (f"a: {'9' * 6000}", "an invalid value"),
-    ],
-    ids=["open", "closed", "date", "number"],
-)
-def test_yaml_that_no_machine_can_hold_is_a_mistake_in_the_file(
-    tmp_path: Path, text: str, why: str
-) -> None:
-    path = tmp_path / "holdfast.yaml"
-    path.write_text(text)
-    with pytest.raises(ConfigInvalid, match=why):
-        load(path)
-
-
 @pytest.mark.parametrize(
     ("line", "why"),
     [
@@ -355,57 +315,6 @@ def test_numbers_that_nothing_can_hold_are_refused_by_name(
         load(path)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        f"0x{'f' * 5000}",
-        f"-0b{'1' * 20_000}",
-        "9" * 6000,
-        "!!timestamp soon",
-        "!!bool perhaps",
-        "!!int ''",
-        "!!float ''",
-        "2020-99-99",
-    ],
-    ids=lambda value: value[:16],
-)
-@pytest.mark.parametrize("key", ["attempts", "nothing"])
-def test_a_value_that_nothing_can_hold_is_refused_with_its_line(
-    tmp_path: Path, key: str, value: str
-) -> None:
-    what, hint = refused(tmp_path, f"{JOB}    {key}: {value}\n")
-    assert what.startswith("line 7: it holds an invalid value: ")
-    assert hint == "put strings in quotes"
-
-
-def test_keys_that_nothing_can_hold_are_refused_with_their_line(tmp_path: Path) -> None:
-    what, _ = refused(tmp_path, f"{JOB}  ? 0x{'f' * 5000}\n  : {{}}\n")
-    assert what.startswith("line 7: it holds an invalid value: a number of more than")
-
-
-@pytest.mark.parametrize(
-    "text",
-    ['notify: {ops: {kind: ping, url: "https://h/\\ud800"}}', 'metrics_directory: "/a\\ud800"'],
-    ids=["url", "path"],
-)
-def test_half_of_a_character_is_refused(tmp_path: Path, text: str) -> None:
-    what, _ = refused(tmp_path, f"{text}\n{JOB}")
-    assert "line 1: " in what
-    assert "half of a character" in what
-
-
-@pytest.mark.parametrize("merge", ["", "<<: "], ids=["lists", "merges"])
-def test_aliases_that_stand_for_billions_of_values_are_refused_at_once(
-    tmp_path: Path, merge: str
-) -> None:
-    lines = ["a0: &a0 {k: v}"]
-    for step in range(1, 40):
-        many = ", ".join([f"*a{step - 1}"] * 9)
-        lines.append(f"a{step}: &a{step} " + (f"{{<<: [{many}]}}" if merge else f"[{many}]"))
-    what, _ = refused(tmp_path, "\n".join(lines))
-    assert what == "it holds over 1000000 values"
-
-
 def test_a_program_or_topic_that_is_a_list_is_a_mistake_in_the_file(tmp_path: Path) -> None:
     what, _ = refused(tmp_path, f"{JOB}    compression: {{program: [pigz]}}\n")
     assert what.startswith("line 7: jobs.shop.compression.program: ['pigz'] is not one of ")
@@ -413,12 +322,6 @@ def test_a_program_or_topic_that_is_a_list_is_a_mistake_in_the_file(tmp_path: Pa
     what, hint = refused(tmp_path, f"notify: {{ops: {receiver}}}\n{JOB}")
     assert what == "line 1: notify.ops.on: ['failure'] is not a topic"
     assert hint == "write the topics as words"
-
-
-def test_keys_that_are_no_texts_are_told_with_their_line(tmp_path: Path) -> None:
-    what, _ = refused(tmp_path, f"{JOB}    1: x\n    2026-11-30: y\n")
-    assert "line 7: jobs.shop.1: keys should be strings" in what
-    assert "line 8: jobs.shop.2026-11-30: keys should be strings" in what
 
 
 def test_a_name_that_is_no_name_does_not_hide_the_mistakes_below_it(tmp_path: Path) -> None:
@@ -440,23 +343,11 @@ def test_what_is_no_load_is_refused(tmp_path: Path, load_average: str) -> None:
     assert what.startswith("line 7: jobs.shop.pause_above_load: ")
 
 
-def test_mistakes_of_one_key_are_told_in_the_same_order_each_time(tmp_path: Path) -> None:
-    what, _ = refused(tmp_path, f"{JOB}    checksums: maybe\n    suspicion: [1]\n")
-    lines = [line.strip() for line in what.splitlines()[1:]]
-    assert lines == sorted(lines)
-    assert len(lines) == 4
-
-
 def test_a_path_with_a_null_byte_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "holdfast.yaml"
     path.write_text('repositories: {main: {kind: local, path: "/b\\0"}}\njobs: {}\n')
     with pytest.raises(ConfigInvalid, match="holds no null byte"):
         load(path)
-
-
-def test_yaml_that_contains_itself_is_refused(tmp_path: Path) -> None:
-    what, _ = refused(tmp_path, "jobs: &a\n  shop: *a\nrepositories: {}\n")
-    assert "jobs.shop" in what
 
 
 LIMITED = """\
