@@ -38,7 +38,7 @@ RECIPIENT_HINT = (
 
 def _recipient(text: str) -> str:
     """The recipient as manifests list it: an SSH key without its comment."""
-    if text.upper().startswith("AGE-SECRET-KEY-"):
+    if text.strip().upper().startswith("AGE-SECRET-KEY-"):
         # Never shown: a secret does not belong in this file, and least of all in a log.
         raise Mistake(
             "this is an identity, the private half of a recipient",
@@ -152,13 +152,14 @@ def _readable(path: Path) -> Path:
 def _public_key(text: str) -> str:
     try:
         raw = base64.b64decode(text.removeprefix(PUBLIC_KEY_PREFIX), validate=True)
-    except binascii.Error:
+    except ValueError:
         raw = b""
     # A key has one spelling: unused bits of the last Base64 character would allow others.
     spelled = PUBLIC_KEY_PREFIX + base64.b64encode(raw).decode()
     if text != spelled or len(raw) != PUBLIC_KEY_BYTES:
         raise Mistake(
-            f"{shown(text)} is not a public key ({PUBLIC_KEY_PREFIX}...)",
+            # Not shown: it could be the private key.
+            f"it is not a public key ({PUBLIC_KEY_PREFIX}...)",
             hint="holdfast keys signing prints it with a new key, holdfast keys public at any time",
         )
     return text

@@ -165,8 +165,10 @@ Receivers = dict[Name, ReceiverSettings]
 
 def _none_or_receiver(value: Any) -> Any:
     if value is True or (isinstance(value, str | int) and value is not False):
+        # A text is most often the address, which can be a secret.
+        what = "a text" if isinstance(value, str) else shown(value)
         raise Mistake(
-            f"{shown(value)} is not a receiver", hint="write its settings, or false to leave it out"
+            f"{what} is not a receiver", hint="write its settings, or false to leave it out"
         )
     return value
 

@@ -39,9 +39,7 @@ def _endpoint(value: str) -> str:
     except ValueError:
         is_address = False
     if not is_address:
-        raise Mistake(
-            f"'{value}' is not an address", hint="write https://HOST or https://HOST:PORT"
-        )
+        raise Mistake("it is not an address", hint="write https://HOST or https://HOST:PORT")
     if url.username or url.password or url.query or url.fragment:
         raise Mistake("an endpoint must not hold a login", hint="use the settings for keys")
     return value.rstrip("/")

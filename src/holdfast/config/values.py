@@ -142,7 +142,11 @@ def _absolute(path: Path) -> Path:
 
 
 def shown(value: Any) -> str:
-    """A value as the operator wrote it, shortened."""
+    """A value as the operator wrote it, shortened; a secret may stand inside a list or mapping."""
+    if isinstance(value, list | tuple | set | frozenset):
+        return "a list"
+    if isinstance(value, dict):
+        return "a mapping"
     if isinstance(value, bool):
         return str(value).lower()
     text = f"'{value}'" if isinstance(value, str) else str(value)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import traceback
 from pathlib import Path
 
 import pytest
 
+from holdfast.config.load import load
 from holdfast.config.secret import NotPrivate, Secret, read_secret, require_private
 from holdfast.model.errors import ConfigInvalid
+from tests.support.configs import HEAD, JOB, REPOSITORY, written
 
 
 def test_a_secret_shows_as_stars_wherever_it_is_printed() -> None:
@@ -18,6 +21,32 @@ def test_a_secret_shows_as_stars_wherever_it_is_printed() -> None:
         "[***]",
     }
     assert secret.reveal() == "hunter2"
+
+
+STORE = "repositories: {x: {kind: s3, bucket: b, %s}}\njobs: {}\n"
+LOCAL = "repositories: {x: {kind: local, path: /b, %s}}\njobs: {}\n"
+MISPLACED = {
+    "a key": STORE % "access_key: hunter2",
+    "a list": STORE % "access_key: {environment: [hunter2]}",
+    "a login": STORE % "endpoint: 'ftp://user:hunter2@host'",
+    "an identity": LOCAL % "encryption: {recipients: [' AGE-SECRET-KEY-1HUNTER2']}",
+    "a signing key": LOCAL % "authentication: {public_keys: [hunter2]}",
+    "no signing key": LOCAL % "authentication: {public_keys: [hunter2ü]}",
+    "a dsn": f"{HEAD}    source: {{kind: postgres, dsn: [hunter2]}}\n{REPOSITORY}",
+    "a password": f"{HEAD}    source: {{kind: postgres, dsn: d, password: hunter2}}\n{REPOSITORY}",
+    "an address": f"{JOB}    notify: {{x: 'https://host/hunter2'}}\n",
+    "addresses": f"{JOB}    notify: {{x: {{kind: ping, url: ['https://host/hunter2']}}}}\n",
+    "a header": f"{JOB}    notify: {{x: {{kind: ping, url: {{file: {{a: hunter2}}}}}}}}\n",
+}
+
+
+@pytest.mark.parametrize("text", MISPLACED.values(), ids=MISPLACED)
+def test_a_misplaced_secret_is_not_repeated(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigInvalid) as error:
+        load(written(tmp_path, text))
+    assert "line " in error.value.message
+    told = "".join(traceback.format_exception(error.value)) + error.value.hint
+    assert "hunter2" not in told.lower()
 
 
 def test_only_the_first_line_is_the_password(tmp_path: Path) -> None:
