@@ -37,6 +37,8 @@ PLAIN_WORDS: dict[str, tuple[str, str]] = {
     "number": ("must be a number, not {input}", ""),
     "truth": ("must be true or false, not {input}", ""),
     "half": ("must not hold half of a character", "write the whole character"),
+    "tuple": ("must be a list", "write [ONE, OTHER]"),
+    "frozenset": ("must be a list", "write [ONE, OTHER]"),
     "short text": ("must not be empty", ""),
     "path": ("must be a path, not {input}", QUOTE),
     "mapping": (MAPPING, "indent its keys below it"),

@@ -119,3 +119,10 @@ def test_mistakes_of_one_key_are_told_in_the_same_order_each_time(tmp_path: Path
 def test_yaml_that_contains_itself_is_refused(tmp_path: Path) -> None:
     what, _ = refused(tmp_path, "jobs: &a\n  shop: *a\nrepositories: {}\n")
     assert "jobs.shop" in what
+
+
+def test_a_path_with_a_null_byte_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "holdfast.yaml"
+    path.write_text('repositories: {main: {kind: local, path: "/b\\0"}}\njobs: {}\n')
+    with pytest.raises(ConfigInvalid, match="holds no null byte"):
+        load(path)

@@ -123,6 +123,16 @@ def test_a_lease_that_a_slow_store_would_lose_is_refused(tmp_path: Path) -> None
         ),
         (HEAD + SOURCE, "line 4: jobs.shop.repository: missing", "add this key"),
         (
+            JOB + "    mirrors: other\n",
+            "line 7: jobs.shop.mirrors: must be a list",
+            "write [ONE, OTHER]",
+        ),
+        (
+            JOB + "    resumable: 'yes'\n",
+            "line 7: jobs.shop.resumable: must be true or false, not 'yes'",
+            "",
+        ),
+        (
             HEAD + SOURCE + "    repository: mian\n",
             "line 6: jobs.shop.repository: there is no repository 'mian'",
             "did you mean 'main'?",
@@ -341,13 +351,6 @@ def test_a_load_may_be_written_in_quotes_as_templates_do(
 def test_what_is_no_load_is_refused(tmp_path: Path, load_average: str) -> None:
     what, _ = refused(tmp_path, f"{JOB}    pause_above_load: {load_average}\n")
     assert what.startswith("line 7: jobs.shop.pause_above_load: ")
-
-
-def test_a_path_with_a_null_byte_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "holdfast.yaml"
-    path.write_text('repositories: {main: {kind: local, path: "/b\\0"}}\njobs: {}\n')
-    with pytest.raises(ConfigInvalid, match="holds no null byte"):
-        load(path)
 
 
 LIMITED = """\

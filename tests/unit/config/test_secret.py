@@ -30,6 +30,7 @@ MISPLACED = {
     "a list": STORE % "access_key: {environment: [hunter2]}",
     "a login": STORE % "endpoint: 'ftp://user:hunter2@host'",
     "an identity": LOCAL % "encryption: {recipients: [' AGE-SECRET-KEY-1HUNTER2']}",
+    "no list": LOCAL % "encryption: {recipients: AGE-SECRET-KEY-1HUNTER2}",
     "a signing key": LOCAL % "authentication: {public_keys: [hunter2]}",
     "no signing key": LOCAL % "authentication: {public_keys: [hunter2ü]}",
     "a dsn": f"{HEAD}    source: {{kind: postgres, dsn: [hunter2]}}\n{REPOSITORY}",
