@@ -37,6 +37,9 @@ def run(arguments: list[str]) -> int:
         return _told([], error, error)
     except Reported as error:
         return _told(arguments, error, error)
+    except ImportError:
+        # Half of the program is installed: `main` says so, and needs nothing else for it.
+        raise
     except Exception as error:  # noqa: BLE001 - the outermost frame: told, and never swallowed
         return _told(arguments, foreseen(error) or _bug(error), error)
     return code

@@ -59,7 +59,12 @@ def test_modes_are_set_and_not_inherited(cli: CommandLine, umask: int) -> None:
     subprocess.run([sys.executable, "-c", PROGRAM, lines], cwd=PROJECT, umask=umask, check=True)
     made = set(cli.folder.rglob("*")) - before
     public = {path for path in made if path.parent == metrics}
-    assert {path.name for path in public} == {"holdfast_shop.prom", "holdfast_shop+shop.prom"}
+    assert {path.name for path in public} == {
+        "holdfast_shop.prom",
+        "holdfast_shop+shop.prom",
+        "holdfast__room+shop.prom",
+        "holdfast__verify+shop.prom",
+    }
     for path in made:
         expected = 0o644 if path in public else 0o700 if path.is_dir() else 0o600
         assert oct(stat.S_IMODE(path.stat().st_mode)) == oct(expected), path

@@ -229,4 +229,4 @@ def test_a_program_that_cannot_be_loaded_does_not_end_a_recovery(tmp_path: Path)
             check=False,
         )
         assert done.returncode == code
-        assert "ImportError: half of it is installed" in done.stderr
+        assert "error: cannot run holdfast: ImportError: half of it is installed" in done.stderr
