@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TypeVar
 
-from holdfast.runtime import events
+from holdfast.runtime import events, retries
 
 if TYPE_CHECKING:
     from holdfast.model.errors import HoldfastError
@@ -32,15 +32,11 @@ class Retries:
         Use it as `for attempt in retries.attempts(...): with attempt: ...`. The waits double, from
         one second to a minute. The last error is raised.
         """
-        # Imported here, so that short commands start faster.
-        import stamina
-
-        for attempt in stamina.retry_context(
+        for attempt in retries.attempts(
             on=on,
-            attempts=self._attempts,
-            timeout=None,
-            wait_initial=FIRST_WAIT_SECONDS,
-            wait_max=LONGEST_WAIT_SECONDS,
+            most=self._attempts,
+            first_wait_seconds=FIRST_WAIT_SECONDS,
+            longest_wait_seconds=LONGEST_WAIT_SECONDS,
         ):
             if attempt.num > 1:
                 self.count += 1

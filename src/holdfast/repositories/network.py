@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from holdfast.model.errors import AlreadyStored, ObjectMissing, RepositoryUnreachable
 from holdfast.model.fingerprints import BLAKE3, algorithm_of, digest, told
 from holdfast.ports.repository import Content, ForwardingRepository, Repository, Stored
-from holdfast.runtime import events
+from holdfast.runtime import events, retries
 from holdfast.runtime.cleanup import afterwards, noted_on
 
 if TYPE_CHECKING:
@@ -124,15 +124,11 @@ class RetryingRepository(ForwardingRepository):
         except RepositoryUnreachable:
             if self._attempts == 1:
                 raise
-        # Imported here: loading it would slow down short commands.
-        import stamina
-
-        for attempt in stamina.retry_context(
+        for attempt in retries.attempts(
             on=RepositoryUnreachable,
-            attempts=self._attempts - 1,
-            timeout=None,
-            wait_initial=self._first_wait_seconds,
-            wait_max=LONGEST_WAIT_SECONDS,
+            most=self._attempts - 1,
+            first_wait_seconds=self._first_wait_seconds,
+            longest_wait_seconds=LONGEST_WAIT_SECONDS,
         ):
             with attempt:
                 events.warning("retry_started", what=what, attempt=attempt.num + 1)
