@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,8 @@ from holdfast.runtime.cleanup import noted_on
 if TYPE_CHECKING:
     from holdfast.operations.context import Hook, JobSpec
 
+# A variable of more than 128 KiB is refused by the kernel (MAX_ARG_STRLEN, execve(2)).
+MOST_IDS_CHARACTERS = 100_000
 # The rest of our environment may hold secrets.
 PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ")
 
@@ -47,7 +49,7 @@ class Ending:
             "HOLDFAST_EXIT_CODE": str(code),
             "HOLDFAST_ERROR": str(self.error or ""),
             "HOLDFAST_BACKUP_ID": self.backups[-1] if self.backups else "",
-            "HOLDFAST_BACKUP_IDS": " ".join(self.backups),
+            "HOLDFAST_BACKUP_IDS": _newest_of(self.backups),
         }
 
 
@@ -123,6 +125,14 @@ class RunHooks:
         }
         # The kernel takes no null byte; an error may quote one.
         return passed | {name: value.replace("\0", "") for name, value in about.items()}
+
+
+def _newest_of(backups: Sequence[str]) -> str:
+    """The IDs, oldest first; of thousands only the newest that fit into a variable."""
+    text = " ".join(backups)
+    if len(text) <= MOST_IDS_CHARACTERS:
+        return text
+    return text[-MOST_IDS_CHARACTERS:].partition(" ")[2]
 
 
 def _problem_of(hook: Hook, environment: Mapping[str, str]) -> str:

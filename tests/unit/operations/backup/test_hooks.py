@@ -210,3 +210,13 @@ def test_check_names_a_program_that_cannot_be_run(hooked: Hooked, tmp_path: Path
         each for each in check(hooked.job.check_context).findings if each.subject == "hooks"
     ]
     assert found.detail == "2 can be run"
+
+
+def test_a_program_is_told_the_newest_of_thousands_of_backups() -> None:
+    names = tuple(f"farm/20261130T020000Z-{number:08x}" for number in range(10_000))
+    told = hooks.Ending(backups=names).variables
+    called = call([sys.executable, "-c", ""], env=told, timeout_seconds=60)
+    assert called.status == 0
+    newest = told["HOLDFAST_BACKUP_IDS"].split()
+    assert len(newest) > 1000
+    assert tuple(newest) == names[-len(newest) :]
