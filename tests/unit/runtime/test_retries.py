@@ -23,18 +23,22 @@ def test_an_attempt_follows_a_failed_one_without_a_line_of_the_library(
     assert capfd.readouterr() == ("", "")
 
 
+def failing(told: list[int], error: Exception) -> None:
+    for attempt in attempts(on=OSError, most=2, **WAITS):
+        with attempt:
+            told.append(attempt.num)
+            raise error
+
+
 def test_the_last_error_is_raised() -> None:
     told: list[int] = []
-    with pytest.raises(OSError, match="attempt 2"):
-        for attempt in attempts(on=OSError, most=2, **WAITS):
-            with attempt:
-                told.append(attempt.num)
-                raise OSError(f"attempt {attempt.num}")
+    with pytest.raises(OSError, match="unplugged"):
+        failing(told, OSError("unplugged"))
     assert told == [1, 2]
 
 
 def test_another_error_ends_the_attempts() -> None:
+    told: list[int] = []
     with pytest.raises(ValueError, match="once"):
-        for attempt in attempts(on=OSError, most=3, **WAITS):
-            with attempt:
-                raise ValueError("once")
+        failing(told, ValueError("once"))
+    assert told == [1]
