@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import sys
 import termios
@@ -117,6 +118,8 @@ def _child(
     stderr: int | None,
 ) -> None:
     code = 70
+    # A shell has the jobs in its background ignore Ctrl-C, and whoever they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         for number, other in ((1, stdout), (2, stderr)):

@@ -78,14 +78,16 @@ def test_the_log_that_is_sent_holds_no_row_and_no_statement(
 def test_a_run_that_was_killed_is_told_when_its_unit_stops(
     shop: Installation, listener: Listener
 ) -> None:
+    # systemd gives it to all programs of one start of a unit.
+    unit = {"INVOCATION_ID": "0123456789abcdef0123456789abcdef"}
     killed = subprocess.run(
         shop.argv("backup", "shop"),
-        env=os.environ | {FAILPOINT_VARIABLE: "part-stored"},
+        env=os.environ | unit | {FAILPOINT_VARIABLE: "part-stored"},
         capture_output=True,
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    shop.run("notify", "send", environment={"SERVICE_RESULT": "oom-kill"})
+    shop.run("notify", "send", environment=unit | {"SERVICE_RESULT": "oom-kill"})
     start = next(each for each in listener.told if each.path.startswith("/shop/start"))
     fail = next(each for each in listener.told if each.path.startswith("/shop/fail"))
     assert start.path.partition("?")[2] == fail.path.partition("?")[2], "one run id"
