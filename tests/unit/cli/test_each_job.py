@@ -50,4 +50,4 @@ def test_a_document_names_the_job_that_failed_beside_the_others(
 def test_the_error_of_the_only_job_is_raised(two_jobs: CommandLine, command: str) -> None:
     answer = two_jobs.holdfast(command, "gone")
     assert answer.exit_code == RepositoryUnreachable.exit_code
-    assert answer.stderr.startswith("error: cannot ")
+    assert "\nerror: cannot " in f"\n{answer.stderr}"
