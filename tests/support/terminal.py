@@ -118,7 +118,7 @@ def _child(
     stderr: int | None,
 ) -> None:
     code = 70
-    # A shell has the jobs in its background ignore Ctrl-C, and whoever they start.
+    # The background jobs of a shell ignore Ctrl-C, and their children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
