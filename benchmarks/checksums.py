@@ -7,6 +7,7 @@ from dataclasses import replace
 from benchmarks import mariadb, postgres
 from benchmarks.contenders import (
     BACKUP,
+    CONFIG_HEAD,
     OUT,
     RESTORE,
     Contender,
@@ -17,12 +18,7 @@ from benchmarks.contenders import (
     holdfast,
 )
 
-CONFIG = f"""\
-state_directory: {OUT}/state
-repositories:
-  main: {{kind: local, path: {OUT}/repository}}
-jobs:
-"""
+CONFIG = CONFIG_HEAD
 JOB = """\
   {name}:
     source: {{kind: {kind}, engine: native, dsn: "{dsn}"}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.contenders import (
     BACKUP,
     CONFIG_FILE,
+    CONFIG_HEAD,
     OURS,
     OUT,
     RESTORE,
@@ -16,12 +17,8 @@ from benchmarks.contenders import (
 
 DATA = "/var/lib/postgresql/17/main"
 CONFIG = f"""\
-state_directory: {OUT}/state
 sessions: {{socket: {OUT}/sessiond}}
-repositories:
-  main: {{kind: local, path: {OUT}/repository}}
-jobs:
-  files: &files
+{CONFIG_HEAD}  files: &files
     source: &source
       {{kind: postgres, method: physical, dsn: "host=/run/postgresql user=postgres"}}
     repository: main

@@ -11,6 +11,13 @@ from benchmarks.program import holdfast_command
 HERE = Path(__file__).parent
 OUT = "/var/tmp/bench"  # noqa: S108  # inside a throw-away host
 CONFIG_FILE = f"{OUT}/holdfast.yaml"
+# Each workload adds its jobs.
+CONFIG_HEAD = f"""\
+state_directory: {OUT}/state
+repositories:
+  main: {{kind: local, path: {OUT}/repository}}
+jobs:
+"""
 OURS = "holdfast"
 BACKUP, RESTORE, START = "backup", "restore", "start"
 # Sizes of a whole run; a quick one has a share of them.

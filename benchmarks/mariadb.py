@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.contenders import (
     BACKUP,
+    CONFIG_HEAD,
     OURS,
     OUT,
     RESTORE,
@@ -22,11 +23,7 @@ SERVER = "mysql://root@localhost/{database}?unix_socket=/run/mysqld/mysqld.sock"
 DSN = SERVER.format(database="bench")
 AGAIN = SERVER.format(database="again")
 CONFIG = f"""\
-state_directory: {OUT}/state
-repositories:
-  main: {{kind: local, path: {OUT}/repository}}
-jobs:
-  rows: &rows
+{CONFIG_HEAD}  rows: &rows
     source: {{kind: mysql, engine: native, dsn: "{DSN}"}}
     repository: main
     compression: {{codec: zstd, level: 1}}

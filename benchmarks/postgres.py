@@ -7,6 +7,7 @@ from dataclasses import replace
 from benchmarks.cluster import cluster
 from benchmarks.contenders import (
     BACKUP,
+    CONFIG_HEAD,
     OURS,
     OUT,
     RESTORE,
@@ -22,11 +23,7 @@ HOST = "pg13"
 USER = "postgres"
 DSN = "host=/run/postgresql dbname=bench user=postgres"
 CONFIG = f"""\
-state_directory: {OUT}/state
-repositories:
-  main: {{kind: local, path: {OUT}/repository}}
-jobs:
-  rows:
+{CONFIG_HEAD}  rows:
     source: {{kind: postgres, engine: native, dsn: "{DSN}"}}
     repository: main
     compression: {{codec: zstd, level: 1}}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from benchmarks.contenders import OUT, START, Contender, Dataset, Phase, Workload, holdfast
+from benchmarks.contenders import (
+    CONFIG_HEAD,
+    OUT,
+    START,
+    Contender,
+    Dataset,
+    Phase,
+    Workload,
+    holdfast,
+)
 from benchmarks.postgres import HOST, SETTINGS, USER
 
 DSN = "host=/run/postgresql user=postgres"
 CONFIG = f"""\
-state_directory: {OUT}/state
-repositories:
-  main: {{kind: local, path: {OUT}/repository}}
-jobs:
-  rows:
+{CONFIG_HEAD}  rows:
     source: {{kind: postgres, engine: native, dsn: "{DSN} dbname=bench"}}
     repository: main
   files:

@@ -10,6 +10,12 @@ import pytest
 from holdfast.host_state.timers import is_waiting, next_by_calendar, next_run
 
 
+def make_program(path: Path, *, asked: str, answer: str) -> None:
+    """A program of systemd that answers if its arguments pass the test `asked`."""
+    path.write_text(f"#!/bin/sh\n{asked} || exit 9\n{answer}\n")
+    path.chmod(0o755)
+
+
 @pytest.mark.parametrize(
     ("program", "moment"),
     [
@@ -29,10 +35,8 @@ def test_the_answer_is_a_time_or_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None, moment: datetime | None
 ) -> None:
     if program is not None:
-        systemctl = tmp_path / "systemctl"
-        asked = '[ "$3" = "holdfast-backup-shop.timer" ] || exit 9'
-        systemctl.write_text(f"#!/bin/sh\n{asked}\n{program}\n")
-        systemctl.chmod(0o755)
+        asked = '[ "$3" = "holdfast-backup-shop.timer" ]'
+        make_program(tmp_path / "systemctl", asked=asked, answer=program)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert next_run("shop") == moment
 
@@ -62,10 +66,8 @@ def test_the_next_time_of_a_calendar_is_counted_from_a_given_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None, moment: datetime | None
 ) -> None:
     if said is not None:
-        program = tmp_path / "systemd-analyze"
-        asked = '[ "$3 $5" = "--base-time=@1764500000 Mon..Fri 02:00" ] || exit 9'
-        program.write_text(f"#!/bin/sh\n{asked}\necho '{said}'\n")
-        program.chmod(0o755)
+        asked = '[ "$3 $5" = "--base-time=@1764500000 Mon..Fri 02:00" ]'
+        make_program(tmp_path / "systemd-analyze", asked=asked, answer=f"echo '{said}'")
     monkeypatch.setenv("PATH", str(tmp_path))
     since = datetime.fromtimestamp(1764500000, UTC)
     assert next_by_calendar("Mon..Fri 02:00", since=since) == moment
@@ -84,9 +86,7 @@ def test_the_next_time_of_a_calendar_is_counted_from_a_given_one(
 def test_a_timer_waits_or_does_not_or_nobody_knows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, waiting: bool | None
 ) -> None:
-    systemctl = tmp_path / "systemctl"
-    asked = '[ "$4" = "holdfast-backup-shop.timer" ] || exit 9'
-    systemctl.write_text(f"#!/bin/sh\n{asked}\n{program}\n")
-    systemctl.chmod(0o755)
+    asked = '[ "$4" = "holdfast-backup-shop.timer" ]'
+    make_program(tmp_path / "systemctl", asked=asked, answer=program)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert is_waiting("holdfast-backup-shop") is waiting
