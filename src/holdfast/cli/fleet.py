@@ -38,6 +38,7 @@ from holdfast.runtime.clock import now
 if TYPE_CHECKING:
     from holdfast.model.fleet import Row
     from holdfast.model.host_status import Act, Day, Due, HostStatus
+    from holdfast.model.tuning_verdict import TuningVerdict
     from holdfast.operations.fleet import Fleet
 
 Expect = Annotated[
@@ -289,6 +290,7 @@ def _of_status(status: HostStatus) -> Document:
         "timers": {each.command: _of_due(each) for each in status.dues},
         "overdue_after_seconds": status.overdue_seconds,
         "free_bytes": status.free_bytes,
+        "tuning": _of_tuning(status.tuning) if status.tuning else None,
         "days": [_of_day(each) for each in status.days],
     }
 
@@ -310,6 +312,15 @@ def _of_due(due: Due) -> Document:
         "next": moment(due.next_at) if due.next_at else None,
         "latest": moment(due.latest) if due.latest else None,
         "active": due.timer,
+    }
+
+
+def _of_tuning(verdict: TuningVerdict) -> Document:
+    return {
+        "at": moment(verdict.at),
+        "outcome": verdict.outcome,
+        "counts": verdict.counts,
+        "reasons": list(verdict.reasons),
     }
 
 

@@ -39,6 +39,7 @@ class State(StrEnum):
     OVERDUE = "overdue"
     UNDRILLED = "undrilled"
     UNVERIFIED = "unverified"
+    UNTUNED = "untuned"
     OK = "ok"
 
 
@@ -225,6 +226,7 @@ def _verdict(told: Told, allowed: Allowed, *, now: datetime) -> Verdict:
         *(each for command in COMMANDS for each in _of_due(status, command, now=now)),
         *_of_ages(status, allowed, now=now),
         *_of_room(status),
+        *_of_tuning(status),
     ]
     order = list(State)
     return min(found, key=lambda each: order.index(each[0]), default=GOOD)
@@ -318,6 +320,22 @@ def _of_room(status: HostStatus) -> Iterable[Verdict]:
     if free is not None and free < needed:
         why = f"{size(free)} are free, and the last backup took {size(needed)}"
         yield State.FULL, why, "free space, or keep fewer backups: holdfast prune"
+
+
+def _of_tuning(status: HostStatus) -> Iterable[Verdict]:
+    tuning = status.tuning
+    if tuning is None or tuning.outcome == "ok":
+        return
+    ended = "failed" if tuning.outcome == "failed" else "left settings pending"
+    reasons = "; ".join(tuning.reasons)
+    why = f"its last tuning ({tuning.at:%Y-%m-%d %H:%M}Z) {ended}"
+    yield State.UNTUNED, f"{why}: {reasons}" if reasons else why, _TUNE[tuning.outcome]
+
+
+_TUNE = {
+    "failed": "see what the host has: playbooks/audit.yml",
+    "pending": "most pending settings need a reboot or a restart: playbooks/audit.yml names them",
+}
 
 
 SCHEMA = "holdfast.expected-hosts/1"

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from holdfast.model.checked import Fits, Length, Range
 from holdfast.model.stored_json import Limits
+from holdfast.model.tuning_verdict import TuningVerdict
 from holdfast.model.values import MOST, Count, Moment, Number
 
 SCHEMA = "holdfast.host-status/1"
@@ -132,7 +133,7 @@ class HostStatus:
     """What one host knows of one job, as of `at`.
 
     `number` counts the statuses, so that two of one second have an order. `free_bytes` is the room
-    in the repository that holds this status.
+    in the repository that holds this status. `tuning` is None for a host that was never tuned.
     """
 
     host: Annotated[str, Fits(is_host)]
@@ -147,6 +148,7 @@ class HostStatus:
     databases: Databases = 0
     overdue_seconds: Seconds | None = None
     free_bytes: Count | None = None
+    tuning: TuningVerdict | None = None
     days: Annotated[tuple[Day, ...], Length(at_most=HISTORY_DAYS)] = ()
 
     @property

@@ -99,6 +99,7 @@ def _updated(
             host=begun.host,
             version=begun.version,
             overdue_seconds=begun.overdue_seconds,
+            tuning=begun.tuning,
             dues=dues,
         )
         return after(current, happened, now=context.clock())

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from holdfast.config.settings import JobSettings, Settings
 from holdfast.host_state.runs import FileLastStatus
 from holdfast.host_state.timers import is_waiting, next_by_calendar, unit_name
+from holdfast.host_state.tuning import VERDICT_FILE, last_verdict
 from holdfast.model.backup import Summary
 from holdfast.model.drill import DrillRecord
 from holdfast.model.host_status import (
@@ -51,6 +52,7 @@ def leaving_context(settings: Settings, job: str, *, chosen: str = "") -> Leavin
             at=now().replace(microsecond=0),
             version=installed_version(),
             overdue_seconds=int(overdue_after.total_seconds()) if overdue_after else None,
+            tuning=last_verdict(VERDICT_FILE),
         ),
         dues=partial(_dues, _scheduled(settings, found)),
         last=FileLastStatus(settings.state_directory / "status"),

@@ -14,6 +14,7 @@ import pytest
 
 from holdfast.catalog.host_statuses import HostStatuses
 from holdfast.model.errors import DatabaseUnreachable
+from holdfast.model.tuning_verdict import SCHEMA
 from holdfast.repositories.local import LocalRepository
 from tests.support.command_line import Answer, CommandLine
 from tests.support.fleets import status_of
@@ -156,6 +157,30 @@ def test_every_kind_of_run_is_told(hosts: Hosts) -> None:
     assert status["free_bytes"] > 0
     assert [each["runs"] for each in status["days"]] == [1]
     assert len(list(cli.repository.glob("_status/shop/*"))) == 1
+
+
+def test_the_verdict_of_the_last_tuning_travels_with_the_next_run(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = hosts.cli.folder / "verdict.json"
+    monkeypatch.setattr("holdfast.wiring.fleet.VERDICT_FILE", file)
+    cli = hosts.on("db1", "shop")
+    verdict = {"at": "2026-11-30T12:00:00+00:00", "outcome": "failed", "counts": {"failed": 1}}
+    reasons = ["sysctl vm.swappiness: the kernel refused it"]
+    file.write_text(json.dumps({"schema": SCHEMA} | verdict | {"reasons": reasons}))
+    assert cli.holdfast("backup", "shop").exit_code == 0
+    answer = cli.holdfast("fleet", "--json")
+    assert answer.exit_code == 44
+    (job,) = answer.document["jobs"]
+    assert (job["state"], job["status"]["tuning"]) == ("untuned", verdict | {"reasons": reasons})
+    shown = cli.holdfast("fleet").stdout
+    assert "its last tuning (2026-11-30 12:00Z) failed: sysctl vm.swappiness" in shown
+    # The host is undone, or somebody damaged the file: a run is as good, and nothing old is told.
+    for content in (None, "{"):
+        file.unlink() if content is None else file.write_text(content)
+        assert cli.holdfast("verify", "shop").exit_code == 0
+        (job,) = cli.holdfast("fleet", "--json").document["jobs"]
+        assert (job["state"], job["status"]["tuning"]) == ("ok", None)
 
 
 def test_a_failed_run_is_told_with_its_error_and_hint_but_no_secret(hosts: Hosts) -> None:

@@ -21,6 +21,7 @@ from holdfast.model.host_status import (
     is_host,
 )
 from holdfast.model.stored_json import Unreadable
+from holdfast.model.tuning_verdict import TuningVerdict
 from tests.support.fleets import (
     NEXT,
     NIGHT,
@@ -116,6 +117,28 @@ FULL = act("backup", "failed", exit_code=RepositoryFull.exit_code, error="no spa
 def test_a_status_is_judged(changes: dict[str, Any], state: State, why: str) -> None:
     row = judged(status_of(**changes))
     assert (row.state, row.why) == (state, why)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reasons", "state", "why"),
+    [
+        ("ok", (), State.OK, ""),
+        (
+            "pending",
+            ("vdb: next boot", "vm: gone"),
+            State.UNTUNED,
+            "its last tuning (2026-11-30 02:00Z) left settings pending: vdb: next boot; vm: gone",
+        ),
+        ("failed", (), State.UNTUNED, "its last tuning (2026-11-30 02:00Z) failed"),
+    ],
+)
+def test_a_host_whose_tuning_is_not_done_needs_attention(
+    outcome: Any, reasons: tuple[str, ...], state: State, why: str
+) -> None:
+    tuning = TuningVerdict(at=NIGHT, outcome=outcome, counts={"ok": 40}, reasons=reasons)
+    row = judged(status_of(tuning=tuning))
+    assert (row.state, row.why) == (state, why)
+    assert ("playbooks/audit.yml" in row.hint) is bool(why)
 
 
 def test_a_host_is_silent_once_its_own_schedule_promised_more() -> None:
