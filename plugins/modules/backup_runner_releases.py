@@ -29,6 +29,11 @@ options:
     description: Interpreter for new releases.
     type: path
     required: true
+  extra:
+    description: Extra of the runner that the host's jobs need, which is returned as it is. So the
+      control node learns it of all hosts at once.
+    type: str
+    default: ""
   folders:
     description: Folders that should exist, each with C(path), C(owner), C(group) and C(mode).
     type: list
@@ -71,6 +76,10 @@ python:
   description: Version of the interpreter, such as 3.13.
   returned: always
   type: str
+extra:
+  description: The extra that was given.
+  returned: always
+  type: str
 machine:
   description: Machine type of the wheels, such as x86_64.
   returned: always
@@ -80,6 +89,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "folder": {"type": "path", "required": True},
     "mark": {"type": "str", "required": True},
     "python": {"type": "path", "required": True},
+    "extra": {"type": "str", "default": ""},
     "folders": {"type": "list", "elements": "dict", "default": []},
 }
 RELEASE = re.compile(r"[0-9][^-]*-[0-9a-f]{12}")
@@ -133,6 +143,7 @@ def main() -> None:
         unfinished=unfinished(folder, module.params["mark"]),
         current=target(folder / "current"),
         previous=target(folder / "previous"),
+        extra=module.params["extra"],
         **json.loads(output),
     )
 

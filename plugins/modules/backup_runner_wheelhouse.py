@@ -32,7 +32,8 @@ options:
     type: path
     required: true
   targets:
-    description: Kinds of hosts, each with C(python) (such as 3.13) and C(machine) (such as x86_64).
+    description: Kinds of hosts, each with C(python) (such as 3.13), C(machine) (such as x86_64) and
+      C(extra), the extra of the runner that their jobs need (C(clusters), or empty).
     type: list
     elements: dict
     required: true
@@ -48,17 +49,17 @@ EXAMPLES = r"""
   backup_runner_wheelhouse:
     project: "{{ playbook_dir }}/.."
     cache: ~/.cache/holdfast/wheelhouse
-    targets: [{python: "3.13", machine: x86_64}]
+    targets: [{python: "3.13", machine: x86_64, extra: ""}]
     platforms: [manylinux_2_17]
   delegate_to: localhost
 """
 RETURN = r"""
-release:
-  description: Version and content of what the bundles install, such as 0.1.0-3f2a9c41d0be.
+releases:
+  description: Version and content of what is installed, such as 0.1.0-3f2a9c41d0be, by the extra.
   returned: always
-  type: str
+  type: dict
 bundles:
-  description: Path of the bundle of each kind of host, by C(PYTHON-MACHINE).
+  description: Path of the bundle of each kind of host, by its release and C(PYTHON-MACHINE).
   returned: always
   type: dict
 """
@@ -70,19 +71,23 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 # The inputs of the wheel; the same inputs always give the same wheel.
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "src/holdfast")
-RELEASES_KEPT = 5
+# Two for each version, with and without the extra.
+RELEASES_KEPT = 10
+# None, and those of the wheel.
+EXTRAS = ("", "clusters")
 
 
 class BuildFailed(Exception):
     """A tool on the control node failed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Target:
-    """One kind of host: wheels differ by Python and by machine."""
+    """One kind of host: wheels differ by Python, by machine and by what its jobs need."""
 
     python: str
     machine: str
+    extra: str = ""
 
     def __str__(self) -> str:
         return f"{self.python}-{self.machine}"
@@ -97,10 +102,10 @@ class Wheelhouse:
     cache: Path
     platforms: Sequence[str]
 
-    def locks(self) -> tuple[Path, Path]:
-        """The lock files of the installer, and of the runner's dependencies."""
-        folder = self.project / "requirements"
-        return folder / "installer.txt", folder / "runner.txt"
+    def locks(self, extra: str) -> tuple[Path, ...]:
+        """The lock files of the installer, of the runner's dependencies, and of its extra."""
+        names = ("installer", "runner", *((extra,) if extra else ()))
+        return tuple(self.project / "requirements" / f"{name}.txt" for name in names)
 
     def wheel(self) -> Path:
         """The project's own wheel, rebuilt only if a source has changed."""
@@ -136,14 +141,16 @@ class Wheelhouse:
         path = self.cache / "bundles" / release / f"{target}.tar"
         if path.exists():
             return path
-        installer_lock, runner_lock = self.locks()
+        installer_lock, *locks = self.locks(target.extra)
         installer = next(self.downloads(target, installer_lock).glob("pip-*.whl"))
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.cache) as folder:
             requirements, packed = Path(folder, "requirements.txt"), Path(folder, "packed.tar")
-            requirements.write_text(runner_lock.read_text() + requirement(wheel))
+            locked = "".join(lock.read_text() for lock in locks)
+            requirements.write_text(locked + requirement(wheel))
+            downloads = [file for lock in locks for file in self.downloads(target, lock).iterdir()]
             with tarfile.open(packed, "w") as archive:
-                for file in (wheel, requirements, *self.downloads(target, runner_lock).iterdir()):
+                for file in (wheel, requirements, *downloads):
                     archive.add(file, arcname=file.name)
                 # Under a fixed name: pip runs directly from its wheel.
                 archive.add(installer, arcname="installer/pip.whl")
@@ -172,19 +179,21 @@ def main() -> None:
         cache=Path(module.params["cache"]),
         platforms=module.params["platforms"],
     )
-    targets = sorted({Target(**target) for target in module.params["targets"]}, key=str)
+    targets = sorted({Target(**target) for target in module.params["targets"]})
     changed, bundles = False, {}
     try:
         wheel = house.wheel()
-        release = release_name(wheel, house.locks())
+        releases = {extra: release_name(wheel, house.locks(extra)) for extra in EXTRAS}
         for target in targets if not module.check_mode else ():
+            release = releases[target.extra]
             changed |= not (house.cache / "bundles" / release / f"{target}.tar").exists()
-            bundles[str(target)] = str(house.bundle(target, release=release, wheel=wheel))
+            path = house.bundle(target, release=release, wheel=wheel)
+            bundles[f"{release}/{target}"] = str(path)
     except (BuildFailed, OSError) as error:
         module.fail_json(msg=str(error))
     if changed:
         house.forget_old()
-    module.exit_json(changed=changed, release=release, bundles=bundles)
+    module.exit_json(changed=changed, releases=releases, bundles=bundles)
 
 
 def requirement(wheel: Path) -> str:

@@ -40,9 +40,15 @@ def test_every_module_says_what_it_is_for() -> None:
 
 
 def test_the_runner_locks_what_the_package_declares() -> None:
-    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
-    listed = (PROJECT / "requirements/runner.in").read_text().splitlines()
-    assert [line for line in listed if not line.startswith("#")] == declared
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    declared = {"runner": project["dependencies"], **project["optional-dependencies"]}
+    assert {name: listed(name) for name in declared} == declared
+
+
+def listed(name: str) -> list[str]:
+    """The requirements of a list, without its comments."""
+    lines = (PROJECT / f"requirements/{name}.in").read_text().splitlines()
+    return [line for line in lines if not line.startswith("#")]
 
 
 def test_locks_carry_versions_and_hashes_and_no_address() -> None:

@@ -21,6 +21,7 @@ from holdfast.config.document import (
 from holdfast.config.notify import require_files
 from holdfast.config.repositories import BucketSettings
 from holdfast.config.settings import JobSettings, Settings
+from holdfast.config.sources import CLUSTERS_HINT, PostgresSettings
 from holdfast.config.values import shown
 from holdfast.model.checked import Fault, Refused
 from holdfast.model.errors import ConfigInvalid
@@ -84,6 +85,8 @@ def check_file(path: Path) -> CheckedFile:
     for store in settings.repositories.values():
         if isinstance(store, BucketSettings):
             store.authorities()
+    if problems := list(_without_page_checks(settings, document)):
+        raise invalid(path, problems)
     for name, receiver in settings.notify.items():
         require_files(receiver, name)
     for job in settings.jobs.values():
@@ -140,6 +143,27 @@ def _dangling(document: Document) -> Iterator[Problem]:
 
 def _mapping(value: Any) -> dict[Any, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _without_page_checks(settings: Settings, document: Document) -> Iterator[Problem]:
+    """Jobs of whole PostgreSQL clusters, where the library that checks their pages is missing."""
+    from importlib.util import find_spec  # not for those who only load
+
+    physical = [
+        name
+        for name, job in settings.jobs.items()
+        if isinstance(job.source, PostgresSettings) and job.source.method == "physical"
+    ]
+    if not physical or find_spec("numpy") is not None:
+        return
+    for name in physical:
+        keys = ("jobs", name, "source", "method")
+        yield Problem(
+            line=document.line_of(keys),
+            where=".".join(keys),
+            what="'physical' needs the library numpy, which is not installed here",
+            hint=CLUSTERS_HINT,
+        )
 
 
 def _wrong_schedules(settings: Settings, document: Document) -> Iterator[Problem]:

@@ -19,6 +19,8 @@ Patterns = tuple[Annotated[str, Length(at_least=1)], ...]
 Method = Literal["logical", "physical"]
 
 BLOB_BYTES = 1 << 20
+# What lacks here is the extra `clusters`; the role installs it where a job needs it.
+CLUSTERS_HINT = "install holdfast with its extra: pip install 'holdfast[clusters]', or deploy again"
 # A restore needs the whole chain: a longer one risks losing months by one accident.
 MOST_INCREMENTALS = 100
 # Keys of a MySQL source that an engine does not support, with a hint.

@@ -49,7 +49,7 @@ class TargetNotEmpty(HoldfastError):
 
 
 class ToolMissing(HoldfastError):
-    """A program that the job needs is not installed or is too old."""
+    """A program or library that the job needs is not installed or is too old."""
 
     exit_code = 14
 

@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.config.secret import read_secret
-from holdfast.config.sources import MysqlSettings, PostgresSettings, SourceSettings
+from holdfast.config.sources import (
+    CLUSTERS_HINT,
+    MysqlSettings,
+    PostgresSettings,
+    SourceSettings,
+)
 from holdfast.model.backup import POSTGRES_CLUSTER, Selection
-from holdfast.model.errors import Unsupported
+from holdfast.model.errors import ToolMissing, Unsupported
 from holdfast.ports.sessions import Bracket, HeldKind, Holder
 from holdfast.ports.target import Target
 
@@ -212,6 +217,7 @@ def holding_daemon(settings: Settings, name: str, job: JobSettings) -> Holder | 
 
 def physical_source(settings: PostgresSettings, holder: Holder | None) -> Source:
     """A source that reads the cluster's files, or pg_basebackup with `engine: tools`."""
+    _require_page_checks()
     from holdfast.sources.postgres.files.source import PhysicalSource
     from holdfast.sources.postgres.files.stream import StreamSource
 
@@ -224,6 +230,16 @@ def physical_source(settings: PostgresSettings, holder: Holder | None) -> Source
         holder=holder or postgres_holder(settings, "holdfast"),
         fast=fast,
     )
+
+
+def _require_page_checks() -> None:
+    """Raise `ToolMissing` before a run begins: pages are checked with a library of an extra."""
+    try:
+        import holdfast.sources.postgres.files.page_checksums  # noqa: F401
+    except ImportError as error:
+        raise ToolMissing(
+            f"cannot check pages of PostgreSQL clusters: {error}", hint=CLUSTERS_HINT
+        ) from error
 
 
 def postgres_holder(settings: PostgresSettings, application_name: str) -> Holder:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from plugins.modules.backup_runner_wheelhouse import (
+    Wheelhouse,
     fingerprint,
     release_name,
     requirement,
@@ -51,6 +52,17 @@ def test_a_release_is_named_after_its_version_and_the_lock_too(tmp_path: Path, w
     lock.write_text("one==2")
     assert first.startswith("0.1.0-")
     assert release_name(wheel, [lock]) != first
+
+
+def test_an_extra_is_a_lock_more_and_so_another_release(tmp_path: Path, wheel: Path) -> None:
+    folder = tmp_path / "requirements"
+    folder.mkdir()
+    for name in ("installer", "runner", "clusters"):
+        (folder / f"{name}.txt").write_text(name)
+    house = Wheelhouse(module=None, project=tmp_path, cache=tmp_path, platforms=[])
+    assert [lock.stem for lock in house.locks("")] == ["installer", "runner"]
+    assert [lock.stem for lock in house.locks("clusters")] == ["installer", "runner", "clusters"]
+    assert release_name(wheel, house.locks("")) != release_name(wheel, house.locks("clusters"))
 
 
 def test_pip_is_told_the_hash_of_our_own_wheel(wheel: Path) -> None:

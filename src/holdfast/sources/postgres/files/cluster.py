@@ -20,14 +20,13 @@ from holdfast.model.errors import (
     GrantMissing,
     Unsupported,
 )
-from holdfast.sources.postgres.files.page import PAGE_BYTES
+from holdfast.sources.postgres.files.page import PAGE_BYTES, PAGES_PER_SEGMENT
 from holdfast.sources.postgres.files.tree import CONTROL_FILE, LINKS, NEEDED, Seen, Tree
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.sql_text import identifier
 
 OLDEST_SERVER = 140000
-SEGMENT_PAGES = 131072
 _FACTS = """
 SELECT current_setting('server_version'), current_setting('server_version_num')::int,
        current_setting('data_directory', true),
@@ -115,7 +114,7 @@ def facts(connection: psycopg.Connection) -> ClusterFacts:
 def _require_supported(version: str, number: int, *, block: int, segment: int) -> None:
     if number < OLDEST_SERVER:
         cause = f"server {version} is older than 14"
-    elif (block, segment) != (PAGE_BYTES, SEGMENT_PAGES):
+    elif (block, segment) != (PAGE_BYTES, PAGES_PER_SEGMENT):
         cause = f"it has pages of {block} bytes and {segment} of them in a file"
     else:
         return

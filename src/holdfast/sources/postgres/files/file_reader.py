@@ -18,13 +18,7 @@ from holdfast.runtime.beneath import Beneath
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, ReadFile
 from holdfast.sources.postgres.files.entries import Entry
-from holdfast.sources.postgres.files.page import (
-    PAGE_BYTES,
-    PAGES_PER_SEGMENT,
-    Suspect,
-    suspect,
-    suspects_among,
-)
+from holdfast.sources.postgres.files.page import PAGE_BYTES, PAGES_PER_SEGMENT, Suspect
 from holdfast.sources.postgres.files.part_plan import WHOLE, FileRange
 from holdfast.sources.postgres.server.catalog_queries import is_incompressible
 
@@ -140,9 +134,11 @@ class Reader:
             raise unreadable(self.data / path, error) from error
 
     def _check(self, descriptor: int, entry: Entry, chunk: memoryview, *, offset: int) -> None:
+        from holdfast.sources.postgres.files import page_checksums  # loads numpy
+
         whole = len(chunk) // PAGE_BYTES * PAGE_BYTES
         first = entry.segment * PAGES_PER_SEGMENT + offset // PAGE_BYTES
-        found = list(suspects_among([(chunk[:whole], first)]))
+        found = list(page_checksums.suspects_among([(chunk[:whole], first)]))
         still = [each for one in found for each in still_wrong(descriptor, one)]
         self.note(entry.path, whole // PAGE_BYTES, still)
 
@@ -161,10 +157,12 @@ def still_wrong(descriptor: int, found: Suspect) -> Iterator[Suspect]:
 
     A torn read turns right. A page that reads the same twice is not being written, so it is wrong.
     """
+    from holdfast.sources.postgres.files import page_checksums  # loads numpy
+
     block, before = found.block, b""
     for _ in range(TRIES):
         page = os.pread(descriptor, PAGE_BYTES, block % PAGES_PER_SEGMENT * PAGE_BYTES)
-        again = suspect(page, block) if len(page) == PAGE_BYTES else None
+        again = page_checksums.suspect(page, block) if len(page) == PAGE_BYTES else None
         if again is None:
             return
         found = again

@@ -31,12 +31,7 @@ from holdfast.sources.postgres.files.packing import (
     header,
     padding_bytes,
 )
-from holdfast.sources.postgres.files.page import (
-    PAGE_BYTES,
-    PAGES_PER_SEGMENT,
-    Suspect,
-    suspects_within,
-)
+from holdfast.sources.postgres.files.page import PAGE_BYTES, PAGES_PER_SEGMENT, Suspect
 
 # The fixed cost of a check is small against that of its pages, and all of them fit into the cache.
 ARENA_BYTES = 2 << 20
@@ -204,10 +199,12 @@ class _Pack:
 
     def _check(self, arena: Arena) -> None:
         """Verify all pages of the arena at once; a wrong page is read again from its file."""
+        from holdfast.sources.postgres.files import page_checksums  # loads numpy
+
         found = arena.gathered
         self._reader.findings.pages += sum(each.pages for each in found)
         places = [(each.start, each.pages, each.first_block) for each in found]
-        for one in suspects_within(arena.content, places):
+        for one in page_checksums.suspects_within(arena.content, places):
             path = found[one.piece].path
             self._reader.note(path, 0, list(self._still_in(path, one)))
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 import struct
 import tarfile
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-import numpy as np
 import psycopg
 
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import BackupFailed
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults
 from holdfast.sources.postgres.files.entries import Entry
-from holdfast.sources.postgres.files.page import PAGE_BYTES, PAGES_PER_SEGMENT, claims_from, suspect
+from holdfast.sources.postgres.files.page import PAGE_BYTES, PAGES_PER_SEGMENT
 from holdfast.sources.postgres.files.tree import is_servers_own, is_socket
 
 BLOCK_BYTES = 512
@@ -138,19 +138,19 @@ class StreamPages:
         if self._head_bytes < wanted:
             self._head_bytes = wanted
             return
-        self._blocks = np.frombuffer(
-            bytes(self._rest[_HEAD.size : numbers]), dtype=np.uint32
-        ).tolist()
+        self._blocks = array("I", self._rest[_HEAD.size : numbers]).tolist()
         del self._rest[:wanted]
         self._head_bytes = 0
 
     def _look(self, pages: bytes) -> None:
+        from holdfast.sources.postgres.files import page_checksums  # loads numpy
+
         first = self._segment * PAGES_PER_SEGMENT
-        for number, lsn in claims_from(pages, self._start):
+        for number, lsn in page_checksums.claims_from(pages, self._start):
             place = self._next_block + number
             block = first + (place if self._blocks is None else self._block_at(place))
             page = pages[number * PAGE_BYTES : (number + 1) * PAGE_BYTES]
-            if suspect(page, block):
+            if page_checksums.suspect(page, block):
                 self._findings.add_pages(self._path, checked=0, doubtful=[(block, lsn)])
         self._next_block += len(pages) // PAGE_BYTES
 

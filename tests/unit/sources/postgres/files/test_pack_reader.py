@@ -16,7 +16,7 @@ from holdfast.model.errors import BackupFailed
 from holdfast.sources.postgres.files.entries import Entry
 from holdfast.sources.postgres.files.pack_reader import ARENA_BYTES, packed
 from tests.unit.sources.postgres.files.test_file_reader import reader, whole
-from tests.unit.sources.postgres.files.test_page import page
+from tests.unit.sources.postgres.files.test_page_checksums import page
 
 
 def made(data: Path, **files: bytes) -> list[Entry]:

@@ -18,7 +18,7 @@ from holdfast.sources.postgres.files.stream_watchers import (
     require_databases,
 )
 from tests.unit.sources.postgres.files.test_incremental_stream import tar_with
-from tests.unit.sources.postgres.files.test_page import page
+from tests.unit.sources.postgres.files.test_page_checksums import page
 
 START, END, BEYOND = 0x1_0000_0000, 0x1_0000_1000, 0x7_0000_0000
 

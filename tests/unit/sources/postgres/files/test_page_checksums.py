@@ -7,10 +7,9 @@ import struct
 import numpy as np
 import pytest
 
-from holdfast.sources.postgres.files.page import (
+from holdfast.sources.postgres.files.page import PAGE_BYTES, Suspect
+from holdfast.sources.postgres.files.page_checksums import (
     _BASES,
-    PAGE_BYTES,
-    Suspect,
     page_checksums,
     suspects_among,
     suspects_within,
