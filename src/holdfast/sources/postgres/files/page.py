@@ -1,4 +1,4 @@
-"""A data page as others see it: its size, and what is told of a wrong one; loads no numpy."""
+"""A data page: its size, and how a wrong one is reported. Loads no numpy."""
 
 from __future__ import annotations
 
