@@ -1,5 +1,6 @@
 """Run a playbook as an operator would, keep its log, and report a failure in one line."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab.errors import LabError
 from lab.state import LOGS, PROJECT
@@ -29,19 +31,20 @@ def play(
     name: str,
     inventory: Path,
     *,
-    variables: Mapping[str, str],
+    variables: Mapping[str, Any],
     log: str,
     say: Callable[[str], None],
+    project: Path = PROJECT,
 ) -> Played:
-    """Run `playbooks/NAME.yml`; raises `LabError` naming host, cause and log."""
+    """Run `playbooks/NAME.yml` of a project; raises `LabError` naming host, cause and log."""
     path = LOGS / "demo" / f"{log}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     programs = Path(sys.executable).parent
     argv = [str(programs / "ansible-playbook"), "-i", str(inventory), f"playbooks/{name}.yml"]
-    argv += [word for key, value in variables.items() for word in ("-e", f"{key}={value}")]
+    argv += ["-e", json.dumps(dict(variables))]
     environment = os.environ | {
         "PATH": f"{programs}:{os.environ['PATH']}",
-        "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+        "ANSIBLE_CONFIG": str(project / "ansible.cfg"),
         "ANSIBLE_FORCE_COLOR": "0",
         "PYTHONUNBUFFERED": "1",
     }
@@ -49,7 +52,7 @@ def play(
         path.open("w") as out,
         subprocess.Popen(
             argv,
-            cwd=PROJECT,
+            cwd=project,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

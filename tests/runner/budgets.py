@@ -29,6 +29,7 @@ FULL: Mapping[str, float] = {
     "engine mysql": 3600,
     "molecule default": 1200,
     "molecule vm": 5400,
+    "upgrade": 600,
 }
 
 

@@ -74,12 +74,18 @@ def vm(_: Servers) -> list[Job]:
     return [replace(_scenario("vm", [*BEFORE, "side-effect", "verify"]), suite="vm")]
 
 
+def upgrade(_: Servers) -> list[Job]:
+    """Two hosts of an older release, and what they hold after `site.yml` of this one."""
+    return [_job("upgrade", "upgrade", lambda run: _each(run, [_pytest("upgrade")]))]
+
+
 SUITES: Mapping[str, Callable[[Servers], list[Job]]] = {
     "lint": lint,
     "unit": unit,
     "contract": contract,
     "engine": engines,
     "molecule": molecule,
+    "upgrade": upgrade,
     "vm": vm,
 }
 

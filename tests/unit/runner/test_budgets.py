@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.runner import budgets, turns
+from tests.runner.__main__ import SLOW
 from tests.runner.estimate import left
 from tests.runner.jobs import Job
 from tests.runner.suites import SUITES
@@ -14,7 +15,7 @@ LANES = 3
 
 
 def jobs_of(servers: turns.Servers) -> list[Job]:
-    return [job for name, suite in SUITES.items() if name != "vm" for job in suite(servers)]
+    return [job for name, suite in SUITES.items() if name not in SLOW for job in suite(servers)]
 
 
 @pytest.mark.parametrize("turn", range(6))
@@ -25,7 +26,13 @@ def test_what_continuous_integration_runs_has_room_in_its_budget(turn: int) -> N
 
 
 def test_every_job_has_a_name_of_its_own() -> None:
-    names = [job.name for job in (*jobs_of(turns.EVERY), *SUITES["vm"](turns.EVERY))]
+    names = [
+        job.name
+        for job in (
+            *jobs_of(turns.EVERY),
+            *(job for name in SLOW for job in SUITES[name](turns.EVERY)),
+        )
+    ]
     assert len(names) == len(set(names))
 
 
