@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from benchmarks import catalog, files, fleet, levels, stock_tools, upload
+from benchmarks import catalog, files, fleet, fleet_store, levels, stock_tools, upload
 
 OTHERS: Mapping[str, Callable[[list[str]], int]] = {
     "upload": upload.main,
     "catalog": catalog.main,
     "files": files.main,
     "fleet": fleet.main,
+    "fleet-store": fleet_store.main,
     "levels": levels.main,
 }
 

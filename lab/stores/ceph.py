@@ -23,6 +23,8 @@ PACKAGES = {
 }
 START_SECONDS = 120.0
 PORTS = 10
+# Lists of several pages are the usual ones in tests.
+NAMES_A_PAGE = 7
 # Settings for a start within seconds: quick elections, no placement by hosts, no disk benchmark.
 CONFIGURATION = """
 [global]
@@ -71,8 +73,7 @@ rgw_frontends = beast endpoint=127.0.0.1:{gateway} tcp_nodelay=1
 rgw_run_sync_thread = false
 rgw_dynamic_resharding = false
 rgw_override_bucket_index_max_shards = 1
-# Lists of several pages are the usual ones here.
-rgw_max_listing_results = 7
+rgw_max_listing_results = {names_a_page}
 """
 
 
@@ -89,12 +90,13 @@ class S3User:
 class S3Server:
     """The server's port and users: `owner` may create buckets.
 
-    `writer` may do what a bucket's policy allows.
+    `writer` may do what a bucket's policy allows. The gateway's `log` has a line for each request.
     """
 
     port: int
     owner: S3User
     writer: S3User
+    log: Path
 
     @property
     def endpoint(self) -> str:
@@ -102,14 +104,14 @@ class S3Server:
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[S3Server]:
+def s3_server(folder: Path, *, names_a_page: int = NAMES_A_PAGE) -> Iterator[S3Server]:
     """Start Ceph with all its data below `folder` until the block ends; raises `LabError`."""
     install(missing(PACKAGES))
     port = _free_ports()
     fsid, disk = str(uuid.uuid4()), str(uuid.uuid4())
     for name in ("mon", "osd"):
         (folder / name).mkdir(parents=True)
-    ceph = _Ceph(folder, port, fsid)
+    ceph = _Ceph(folder, port, fsid, names_a_page=names_a_page)
     processes: list[subprocess.Popen[bytes]] = []
     try:
         ceph.make_monitor()
@@ -119,7 +121,12 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         ceph.run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", disk)
         processes.append(ceph.start("ceph-osd", "-i", "0"))
         wait_until(ceph.require_disk, deadline_seconds=START_SECONDS)
-        server = S3Server(port=port, owner=_user("owner"), writer=_user("writer"))
+        server = S3Server(
+            port=port,
+            owner=_user("owner"),
+            writer=_user("writer"),
+            log=folder / "client.rgw.log",
+        )
         for user in (server.owner, server.writer):
             ceph.make_user(user)
         processes.append(ceph.start("radosgw", "-n", "client.rgw"))
@@ -136,7 +143,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
 class _Ceph:
     """One cluster: its programs, which share a configuration file."""
 
-    def __init__(self, folder: Path, port: int, fsid: str) -> None:
+    def __init__(self, folder: Path, port: int, fsid: str, *, names_a_page: int) -> None:
         self._folder = folder
         self._monitor = port + 1
         self._fsid = fsid
@@ -146,6 +153,7 @@ class _Ceph:
                 fsid=fsid,
                 folder=folder,
                 gateway=port,
+                names_a_page=names_a_page,
                 monitor=port + 1,
                 lowest=port + 2,
                 highest=port + PORTS - 1,

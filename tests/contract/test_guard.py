@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.locking.host_lock import FlockGuard, WaitingGuard, this_process
-from holdfast.locking.job_lock import LeasedGuard, WritersGuard, slots_of
+from holdfast.locking.job_lock import LeasedGuard
 from holdfast.locking.lease import Terms
+from holdfast.locking.slots import Writers
 from holdfast.model.errors import ConfigInvalid, RunInFlight
 from holdfast.ports.run import Guard
 from tests.fakes.clock import START, FakeClock
@@ -52,8 +53,9 @@ def leased(state: Path) -> Guard:
 
 
 def slotted(state: Path) -> Guard:
-    slots = slots_of(MemoryRepository(), 2, terms())
-    return WritersGuard(leased(state), slots, terms(), at_most=timedelta(0))
+    store = MemoryRepository()
+    writers = Writers(store, 2, terms(), at_most=timedelta(0))
+    return LeasedGuard(flock(state), store, terms(), writers=writers)
 
 
 def terms() -> Terms:

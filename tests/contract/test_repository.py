@@ -12,8 +12,9 @@ import pytest
 
 from holdfast.catalog.signed_manifests import SignedManifests, Signer
 from holdfast.locking.host_lock import this_process
-from holdfast.locking.job_lock import LEASES, SLOTS
+from holdfast.locking.job_lock import LEASES
 from holdfast.locking.lease import Lease, Terms
+from holdfast.locking.slots import SLOTS
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import AlreadyStored, ObjectMissing
 from holdfast.model.fingerprints import BLAKE3, SHA256, fingerprint_of

@@ -23,9 +23,11 @@ class Seconds:
         return self.now
 
 
-def lease_of(repository: MemoryRepository, seconds: Seconds, me: Process) -> Lease:
+def lease_of(
+    repository: MemoryRepository, seconds: Seconds, me: Process, *, tells_when_free: bool = False
+) -> Lease:
     terms = Terms(me=me, run_id="r", lease_seconds=LEASE, clock=FakeClock(), seconds=seconds)
-    return Lease(repository, FOLDER, terms)
+    return Lease(repository, FOLDER, terms, tells_when_free=tells_when_free)
 
 
 def on_host(name: str) -> Process:

@@ -8,6 +8,10 @@ Another owner's lease is taken over only with proof. Either its process has ende
 kernel, or no new generation came for the whole lease time, which each host measures by its own
 clock. Numbers are never used again: an owner that slept through all of this finds a higher number
 than its own when it wakes, and knows that it lost the lease.
+
+A lease that `tells_when_free` says in the name of its generation whether it has an owner: the
+number of a held one is odd, that of a released one even. So a list tells which of many leases are
+worth an attempt. The name proves nothing, as older versions count by one: an attempt always reads.
 """
 
 from __future__ import annotations
@@ -35,12 +39,13 @@ from holdfast.model.errors import (
 )
 from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
 from holdfast.model.values import Line, tells_moment
-from holdfast.ports.repository import Repository, read_document
+from holdfast.ports.repository import Repository, Stored, read_document
 from holdfast.ports.run import Clock
 from holdfast.runtime import events
+from holdfast.runtime.cleanup import periodically
 
 if TYPE_CHECKING:
-    pass
+    from contextlib import AbstractContextManager
 
 
 # Wide enough that the order of names is always the order of numbers.
@@ -54,13 +59,17 @@ _NUMBER = re.compile(rf"[0-9]{{{DIGITS}}}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """The settings that all leases of one process share."""
+    """The settings that all leases of one process share.
+
+    `beating` calls a function again and again beside a block, as `periodically` does.
+    """
 
     run_id: str
     lease_seconds: float
     clock: Clock
     me: Process = field(default_factory=this_process)
     seconds: Callable[[], float] = boot_seconds
+    beating: Callable[..., AbstractContextManager[None]] = periodically
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +83,13 @@ class Head:
 class Lease:
     """The exclusive right to `folder`: at most one owner at a time over all hosts."""
 
-    def __init__(self, repository: Repository, folder: str, terms: Terms) -> None:
+    def __init__(
+        self, repository: Repository, folder: str, terms: Terms, *, tells_when_free: bool = False
+    ) -> None:
         self._repository = repository
         self._folder = folder
         self._terms = terms
+        self._tells_when_free = tells_when_free
         self._token = secrets.token_hex(16)
         self._lock = threading.Lock()
         self._mine: LeaseRecord | None = None
@@ -109,14 +121,34 @@ class Lease:
             lease_seconds=self._terms.lease_seconds,
             because=because,
         )
-        if head.number + 1 >= MOST_NUMBERS:
+        number = self._after(head.number, held=True)
+        if number >= MOST_NUMBERS:
             raise RepositoryRefused(
                 f"cannot take the lease '{self._folder}': '{self._key(head.number)}' has the last"
                 " number",
                 hint="no host reaches this number: find out who wrote the object, and remove it",
             )
         with self._lock:
-            return self._put(head.number + 1, claim)
+            return self._put(number, claim)
+
+    def look(self) -> bool:
+        """Whether the lease seems to be free; an attempt takes it only if nothing changes until
+        then."""
+        looked_at = self._terms.seconds()
+        head = self._head()
+        is_free = bool(self._why_free(head, looked_at))
+        self.saw(head.number)
+        return is_free
+
+    def saw(self, number: int) -> None:
+        """Somebody listed `number` as the highest generation: watch it from now on."""
+        if number != self._watched:
+            self._watch(number)
+
+    @property
+    def unchanged_seconds(self) -> float:
+        """How long the generation that is watched has been the highest."""
+        return 0.0 if self._watched is None else self._terms.seconds() - self._watched_since
 
     def renew(self) -> None:
         """Put the next generation: a heartbeat, and the proof that nobody has taken over.
@@ -124,7 +156,9 @@ class Lease:
         Raises `LeaseLost`, and what `Repository.put` raises if the store does not answer.
         """
         with self._lock:
-            if self._mine is None or not self._put(self._number + 1, self._mine):
+            if self._mine is None or not self._put(
+                self._after(self._number, held=True), self._mine
+            ):
                 self._mine = None
                 raise self._lost()
 
@@ -137,9 +171,8 @@ class Lease:
         """Say that the lease is free; if that fails, others find out when the heartbeats stop."""
         with self._lock:
             if self._mine is not None:
-                self._put(
-                    self._number + 1, replace(self._mine, held=False, because="its run ended")
-                )
+                number = self._after(self._number, held=False)
+                self._put(number, replace(self._mine, held=False, because="its run ended"))
                 self._mine = None
 
     def holder(self) -> LeaseRecord | None:
@@ -152,7 +185,7 @@ class Lease:
         """Why the lease may be taken; empty if it has an owner, or may have one."""
         if self._watched not in (None, head.number):
             self.is_proven_alive = True
-            self._watch(head)
+            self._watch(head.number)
             return ""
         claim = head.claim
         if head.number == 0:
@@ -167,12 +200,18 @@ class Lease:
         if self._watched is not None and looked_at - self._watched_since >= patience:
             return f"no heartbeat arrived for {patience:g} s"
         if self._watched is None:
-            self._watch(head)
+            self._watch(head.number)
         return ""
 
-    def _watch(self, head: Head) -> None:
-        """Watch `head` from now on; its generation may be younger than the start of the look."""
-        self._watched, self._watched_since = head.number, self._terms.seconds()
+    def _watch(self, number: int) -> None:
+        """Watch `number` from now on; the generation may be younger than the start of the look."""
+        self._watched, self._watched_since = number, self._terms.seconds()
+
+    def _after(self, number: int, *, held: bool) -> int:
+        """The number of the next generation: all who take the lease after `number` get the same, so
+        that only one of them succeeds."""
+        following = number + 1
+        return following + int(self._tells_when_free and is_told_free(following) == held)
 
     def _put(self, number: int, claim: LeaseRecord, *, stepped_over: int = 0) -> bool:
         """Put `claim` as the highest generation, and remove those below; whether that succeeded."""
@@ -184,7 +223,8 @@ class Lease:
             # ever since, so it does not count as a heartbeat of now: the next one does.
             if not self._is_ours(number) and not self._is_in_the_way(number, stepped_over):
                 return False
-            return self._put(number + 1, claim, stepped_over=stepped_over + 1)
+            following = self._after(number, held=claim.held)
+            return self._put(following, claim, stepped_over=stepped_over + 1)
         events.reached("lease-put")
         numbers = self._numbers()
         is_highest = max(numbers, default=0) == number
@@ -229,19 +269,20 @@ class Lease:
     def _head(self) -> Head:
         """The highest generation; tried again if it is removed between the list and the read."""
         for _ in range(LOOKS):
-            number = max(self._numbers(), default=0)
+            found = self._generations()
+            number = max(found, default=0)
             if number == 0:
                 return Head(number=0)
             try:
-                return Head(number=number, claim=self._read(number))
+                return Head(number=number, claim=self._read(number, found[number]))
             except ObjectMissing:
                 continue
         return Head(number=number)
 
-    def _read(self, number: int) -> LeaseRecord | None:
+    def _read(self, number: int, stored: Stored | None = None) -> LeaseRecord | None:
         key = self._key(number)
         try:
-            claim = decode(read_document(self._repository, key, LIMITS))
+            claim = decode(read_document(self._repository, key, LIMITS, stored=stored))
         except ManifestInvalid:
             claim = None
         if claim is None:
@@ -249,12 +290,18 @@ class Lease:
         return claim
 
     def _numbers(self) -> list[int]:
-        names = [each.key.rpartition("/")[2] for each in self._repository.list(self._folder)]
-        numbers = [int(name) for name in names if _NUMBER.fullmatch(name)]
-        for each in numbers:
-            if each >= MOST_NUMBERS:
-                self._tell_damaged(self._key(each))
-        return [each for each in numbers if each < MOST_NUMBERS]
+        return list(self._generations())
+
+    def _generations(self) -> dict[int, Stored]:
+        found: dict[int, Stored] = {}
+        for stored in self._repository.list(self._folder):
+            name = stored.key.rpartition("/")[2]
+            if _NUMBER.fullmatch(name):
+                found[int(name)] = stored
+        for number in [each for each in found if each >= MOST_NUMBERS]:
+            self._tell_damaged(self._key(number))
+            del found[number]
+        return found
 
     def _tell_damaged(self, key: str) -> None:
         if key not in self._told:
@@ -277,6 +324,14 @@ LIMITS = Limits(size_bytes=1 << 16, containers=100)
 # A longer lease can only have been written to keep others out.
 MOST_LEASE_SECONDS = 7 * 24 * 3600.0
 TOKEN_BYTES = 200
+
+
+def is_told_free(number: int) -> bool:
+    """Whether the highest generation of a lease that `tells_when_free` says that it has no owner.
+
+    0 stands for a lease that nobody ever took.
+    """
+    return number % 2 == 0
 
 
 def _is_moment_or_none(text: str) -> bool:

@@ -371,18 +371,18 @@ def guard_of(
     It also takes one of the repository's slots if their number is limited. With `overlap: wait` it
     waits for the job.
     """
-    from holdfast.locking.job_lock import LeasedGuard, WritersGuard, slots_of
+    from holdfast.locking.job_lock import LeasedGuard
     from holdfast.locking.lease import Terms
+    from holdfast.locking.slots import Writers
 
-    written = AppendOnly(repository(store, signed=False), leftovers)
+    bare = repository(store, signed=False)
+    written = AppendOnly(bare, leftovers)
     terms = Terms(run_id=run_id, lease_seconds=store.lease_time.total_seconds(), clock=now)
-    guard: Guard = LeasedGuard(here, written, terms)
-    if job.overlap == "wait":
-        guard = WaitingGuard(guard, at_most=job.wait_at_most)
-    if store.repository_slots is None:
-        return guard
-    slots = slots_of(written, store.repository_slots, terms)
-    return WritersGuard(guard, slots, terms, at_most=job.wait_at_most)
+    count, writers = store.repository_slots, None
+    if count is not None:
+        writers = Writers(written, count, terms, at_most=job.wait_at_most, tickets=bare)
+    guard: Guard = LeasedGuard(here, written, terms, writers=writers)
+    return WaitingGuard(guard, at_most=job.wait_at_most) if job.overlap == "wait" else guard
 
 
 def _host_guard(job: JobSettings, here: Guard) -> Guard:

@@ -107,10 +107,11 @@ def test_with_one_slot_the_second_host_waits_for_its_turn(hosts: TwoHosts) -> No
     with hosts.started("a", "backup", "shop-a") as first:
         until(lambda: any(hosts.repository.glob("shop-a/*/parts/**/.unfinished-*")))
         with hosts.started("b", "backup", "shop-b") as second:
-            until(lambda: any(hosts.repository.glob("_leases/shop-b/*")))
+            until(lambda: any(hosts.repository.glob("_slots/line/*")))
             with suppress(subprocess.TimeoutExpired):
                 second.wait(timeout=LEASE_SECONDS + 1)
             assert second.returncode is None
+            assert not any(hosts.repository.glob("_leases/shop-b/*"))
             hosts.go.touch()
             first.communicate(timeout=120)
             second.communicate(timeout=120)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from holdfast.locking.host_lock import Process, this_process
-from holdfast.locking.lease import Lease, Terms
+from holdfast.locking.lease import Lease, Terms, is_told_free
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import LeaseLost, RepositoryReadOnly, RepositoryUnreachable
 from holdfast.ports.repository import Stored
@@ -150,6 +150,50 @@ def test_one_object_stays_whatever_the_number_of_heartbeats(hosts: MemoryHosts) 
     assert json.loads(content)["held"] is False
 
 
+def test_a_lease_can_tell_in_a_list_whether_it_is_free(hosts: MemoryHosts) -> None:
+    def told() -> bool:
+        (key,) = hosts.repository.objects
+        return is_told_free(int(key.rpartition("/")[2]))
+
+    for host in ("here", "there"):
+        lease = lease_of(hosts.repository, hosts.seconds, on_host(host), tells_when_free=True)
+        assert lease.attempt(deadline=None)
+        assert not told()
+        lease.renew()
+        assert not told()
+        lease.release()
+        assert told()
+
+
+def test_a_lease_of_an_older_version_is_read_whatever_its_number_tells(hosts: MemoryHosts) -> None:
+    older = hosts.lease("here")
+    later = lease_of(hosts.repository, hosts.seconds, on_host("there"), tells_when_free=True)
+    assert older.attempt(deadline=None)
+    older.renew()
+    assert not later.attempt(deadline=None)
+    older.release()
+    assert not later.attempt(deadline=None)  # it has just seen the number change
+    assert later.attempt(deadline=None)
+    assert not hosts.lease("here").attempt(deadline=None)
+
+
+def test_an_attempt_makes_one_list_and_one_read_before_it_puts(hosts: MemoryHosts) -> None:
+    """It asked for the size of each object that the list had told already."""
+
+    class Counting(MemoryRepository):
+        asked: tuple[str, ...] = ()
+
+        def stat(self, key: str) -> Stored:
+            self.asked += (key,)
+            return super().stat(key)
+
+    store = Counting()
+    store.objects = hosts.repository.objects
+    assert hosts.lease("here").attempt(deadline=None)
+    assert not lease_of(store, hosts.seconds, on_host("there")).attempt(deadline=None)
+    assert store.asked == ()
+
+
 def test_a_store_that_keeps_what_is_locked_does_not_stop_the_heartbeat(hosts: MemoryHosts) -> None:
     here, there = hosts.lease("here"), hosts.lease("there")
     hosts.repository.refuse_deletes_with = RepositoryReadOnly("cannot delete: locked")
@@ -273,16 +317,19 @@ lost_answers = st.lists(st.sets(st.integers(1, 8), max_size=3), min_size=ACTORS,
 
 
 @settings(max_examples=150, deadline=None)
-@given(steps, lost_answers)
+@given(steps, lost_answers, st.booleans())
 def test_no_order_of_calls_gives_it_to_two_at_once(
-    order: list[int], losing: list[set[int]]
+    order: list[int], losing: list[set[int]], tells_when_free: bool
 ) -> None:
     shared, seconds, turns = MemoryRepository(), Seconds(), OneAtATime()
     actors = [
         Actor(
             number,
             lease_of(
-                TurnRepository(shared, turns, number, losing[number]), seconds, on_host(str(number))
+                TurnRepository(shared, turns, number, losing[number]),
+                seconds,
+                on_host(str(number)),
+                tells_when_free=tells_when_free,
             ),
             turns,
         )

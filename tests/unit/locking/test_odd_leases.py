@@ -8,13 +8,12 @@ from datetime import timedelta
 
 import pytest
 
-from holdfast.locking.job_lock import WritersGuard, slots_of
 from holdfast.locking.lease import Terms
+from holdfast.locking.slots import Writers
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import AlreadyStored, RepositoryRefused
 from holdfast.ports.repository import Stored
 from tests.fakes.clock import FakeClock
-from tests.fakes.guard import MemoryGuard
 from tests.fakes.repository import MemoryRepository
 from tests.support.memory_hosts import FOLDER, LEASE, MemoryHosts, on_host
 
@@ -136,7 +135,7 @@ def test_where_all_names_are_taken_by_what_is_no_lease_that_is_told() -> None:
 def test_a_slot_that_is_spoilt_for_good_leaves_the_others(spoilt: int) -> None:
     store = Obstructed()
     store.taken = frozenset(
-        f"_slots/{slot}/{number:016}" for slot in range(1, spoilt + 1) for number in range(1, 99)
+        f"_slots/{slot}/{number:016}" for slot in range(1, spoilt + 1) for number in range(1, 200)
     )
     hosts = MemoryHosts(repository=store)
     terms = Terms(
@@ -146,17 +145,17 @@ def test_a_slot_that_is_spoilt_for_good_leaves_the_others(spoilt: int) -> None:
         clock=FakeClock(),
         seconds=hosts.seconds,
     )
-    guard = WritersGuard(
-        MemoryGuard(),
-        slots_of(store, 2, terms),
+    writers = Writers(
+        store,
+        2,
         terms,
         at_most=timedelta(0),
         sleep=lambda _: None,
         jitter=lambda: 0.0,
     )
     if spoilt == 1:
-        with guard.hold("shop", deadline=None):
+        with writers.slot("shop", deadline=None):
             assert any(key.startswith("_slots/2/") for key in store.objects)
         return
     with pytest.raises(RepositoryRefused, match="are not leases"):
-        guard.hold("shop", deadline=None).__enter__()
+        writers.slot("shop", deadline=None).__enter__()

@@ -10,7 +10,7 @@ from holdfast.config.load import load
 from holdfast.config.repositories import LocalSettings
 from holdfast.config.settings import Settings
 from holdfast.locking.host_lock import WaitingGuard
-from holdfast.locking.job_lock import LeasedGuard, WritersGuard
+from holdfast.locking.job_lock import LeasedGuard
 from holdfast.model.backup import Codec, Selection
 from holdfast.model.errors import ConfigInvalid, UnknownJob, Unsupported
 from holdfast.model.fingerprints import FAST, ONLY_SHA256, Algorithms
@@ -134,11 +134,18 @@ def test_the_run_id_is_random_and_that_of_the_lock(settings: Settings, tmp_path:
     assert owner["run_id"] == first.ownership.new_run_id()
 
 
-def test_a_repository_with_slots_has_its_writers_counted(settings: Settings) -> None:
-    store = LocalSettings(kind="local", path=Path("/srv"), repository_slots=2)
+def test_a_repository_with_slots_has_its_writers_counted(
+    settings: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    store = LocalSettings(kind="local", path=folder, repository_slots=2)
     counted = settings.altered(repositories={"main": store})
     guard = wiring.backup_context(counted, "shop", progress=FakeProgress()).ownership.guard
-    assert isinstance(guard, WritersGuard)
+    assert list(folder.glob("_slots/*/*")) == []
+    with guard.hold("shop", deadline=None):
+        (slot,) = folder.glob("_slots/*/*")
+        assert slot.parent.name in ("1", "2")
 
 
 def test_backups_of_a_job_that_is_gone_are_looked_for_in_the_only_repository(
