@@ -85,7 +85,7 @@ def extended(snapshot: Snapshot, found: Iterable[Original], *, now: str) -> Snap
 
 def keep(snapshot: Snapshot, *, folder: Path = FOLDER) -> None:
     """Write the snapshot atomically, for root only; an undone one is renamed first."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    open_folder(folder)
     path = path_for(snapshot.role, folder=folder)
     old = load(snapshot.role, folder=folder)
     if old.undone and not snapshot.undone:
@@ -99,6 +99,12 @@ def keep(snapshot: Snapshot, *, folder: Path = FOLDER) -> None:
         out.flush()
         os.fsync(out.fileno())
     temporary.rename(path)
+
+
+def open_folder(folder: Path = FOLDER) -> None:
+    """Make the folder: everybody may reach the verdict in it, and nobody else may list it."""
+    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    folder.chmod(0o711)
 
 
 def original_file(path: Path) -> list[Original]:
@@ -132,8 +138,3 @@ def file_state(path: Path) -> dict[str, Any]:
         "owner": status.st_uid,
         "group": status.st_gid,
     }
-
-
-def unrecorded(role: str, found: Iterable[Original]) -> list[dict[str, Any]]:
-    """The originals that the snapshot on this host does not hold yet, as plain data for Ansible."""
-    return [asdict(original) for original in load(role).missing(found)]

@@ -21,16 +21,9 @@ class Check:
     """Whether it runs in a job's unit, with that job's user and credentials."""
 
 
-def checks_for(root: Path, *, own: Iterable[Sequence[str]]) -> list[Check]:
+def checks_for(root: Path, *, own: Iterable[Sequence[str]], servers: bool = True) -> list[Check]:
     """Every server with a socket, the runner if it is installed, and the operator's own checks."""
-    found = [_postgresql(path) for path in sorted((root / "run/postgresql").glob(".s.PGSQL.*"))
-             if path.suffix != ".lock"]  # fmt: skip
-    if (root / "run/mysqld/mysqld.sock").exists():
-        client = "mariadb" if (root / "usr/bin/mariadb").exists() else "mysql"
-        found.append(Check(name=client, argv=(client, "--batch", f"--execute={ASK}")))
-    if (root / RUNNER).exists() and (root / CONFIGURATION).exists():
-        argv = (f"/{RUNNER}", "check", "--json")
-        found.append(Check(name="holdfast check", argv=argv, in_unit=True))
+    found = _servers(root) if servers else []
     return found + [Check(name=" ".join(argv), argv=tuple(argv)) for argv in own]
 
 
@@ -49,3 +42,15 @@ def _postgresql(socket: Path) -> Check:
     # The server's own account may always connect; other roles are unknown.
     argv = ("runuser", "-u", "postgres", "--", "psql", "-XAtq", "-h", "/run/postgresql")
     return Check(name=f"postgresql {port}", argv=(*argv, "-p", port, "-d", "postgres", "-c", ASK))
+
+
+def _servers(root: Path) -> list[Check]:
+    found = [_postgresql(path) for path in sorted((root / "run/postgresql").glob(".s.PGSQL.*"))
+             if path.suffix != ".lock"]  # fmt: skip
+    if (root / "run/mysqld/mysqld.sock").exists():
+        client = "mariadb" if (root / "usr/bin/mariadb").exists() else "mysql"
+        found.append(Check(name=client, argv=(client, "--batch", f"--execute={ASK}")))
+    if (root / RUNNER).exists() and (root / CONFIGURATION).exists():
+        argv = (f"/{RUNNER}", "check", "--json")
+        found.append(Check(name="holdfast check", argv=argv, in_unit=True))
+    return found

@@ -61,11 +61,11 @@ def as_dicts(rows: Iterable[Row]) -> list[dict[str, str]]:
     return [asdict(row) for row in rows]
 
 
-def concluded(module: Any, rows: list[Row]) -> list[Row]:
+def concluded(module: Any, rows: list[Row], *, before: Iterable[Mapping[str, Any]]) -> list[Row]:
     """The final rows of a verifying module; fails the module if a row is not as wanted."""
     if module.params["report"]:
         return rows
-    rows = settled(rows, before=module.params["before"], check_mode=module.check_mode)
+    rows = settled(rows, before=before, check_mode=module.check_mode)
     if failed := refusals(rows):
         module.fail_json(msg="; ".join(failed), rows=as_dicts(rows))
     return rows

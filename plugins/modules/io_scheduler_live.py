@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,19 @@ from ansible.module_utils.block_devices import (
 )
 from ansible.module_utils.host_kind import container_kind
 from ansible.module_utils.kernel_profiles import PROFILES
-from ansible.module_utils.original_state import original_file, unrecorded
-from ansible.module_utils.queue_rows import QueueLooker, queue_originals
-from ansible.module_utils.tuning_report import Row, as_dicts, concluded
+from ansible.module_utils.original_state import original_file
+from ansible.module_utils.queue_rows import NUMBERS, QueueLooker, queue_originals
+from ansible.module_utils.systemd_units import Run
+from ansible.module_utils.tuning_report import Row
+from ansible.module_utils.tuning_steps import (
+    ARGUMENTS as STEP_ARGUMENTS,
+    Changes,
+    CommandFailed,
+    Seen,
+    carry_out,
+)
 from ansible.module_utils.udev_rules import queue_rules
+from ansible.module_utils.wanted_files import WantedFile, headed
 
 DOCUMENTATION = r"""
 module: io_scheduler_live
@@ -63,25 +74,28 @@ options:
     description: Only report differences; verify then never fails.
     type: bool
     default: false
-  action:
-    description: The step to run.
-    type: str
-    choices:
-    - probe
-    - apply
-    - verify
-    required: true
-  before:
-    description: Rows of the probe, from which verify derives the changes.
+  steps:
+    description: The steps to run; C(configure) reads first what it changes.
     type: list
-    elements: dict
-    default: []
+    elements: str
+    choices: [preflight, configure, verify]
+    default: [preflight, configure, verify]
+  may_change:
+    description: >-
+      Whether anything may be changed now; otherwise a host that differs saves its original state,
+      and answers C(waiting).
+    type: bool
+    default: true
+  file_head:
+    description: The beginning of the file of our udev rules.
+    type: str
+    default: ""
 author: holdfast
 """
 EXAMPLES = r"""
 - name: Read the schedulers
   io_scheduler_live:
-    action: probe
+    steps: [preflight]
     devices:
       - auto
     preferences:
@@ -108,11 +122,18 @@ undecided:
   returned: always
   type: list
   elements: str
-unrecorded:
-  description: The original state that the snapshot does not hold yet.
+waiting:
+  description: Whether something is to be changed, and C(may_change) did not allow it.
   returned: always
-  type: list
-  elements: dict
+  type: bool
+snapshot:
+  description: The whole snapshot of the role, if originals were added to it.
+  returned: when originals were added
+  type: dict
+machine:
+  description: The identity of the host, independent of the inventory.
+  returned: when originals were added
+  type: str
 """
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "devices": {"type": "list", "elements": "str", "required": True},
@@ -122,9 +143,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "read_ahead_kb": {"type": "str", "required": True},
     "profile": {"type": "str", "choices": list(PROFILES), "default": "none"},
     "file": {"type": "path", "required": True},
-    "report": {"type": "bool", "default": False},
-    "action": {"type": "str", "choices": ["probe", "apply", "verify"], "required": True},
-    "before": {"type": "list", "elements": "dict", "default": []},
+    "file_head": {"type": "str", "default": ""},
+    **STEP_ARGUMENTS,
 }
 
 
@@ -144,68 +164,114 @@ def named_disks(tree: BlockTree, devices: list[str]) -> list[Disk]:
     return [tree.disk(name) for name in dict.fromkeys(names)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queues:
+    """The queues of the wanted disks, live and in our udev rules."""
+
+    run: Run
+    module: Any
+    devices: list[str]
+    file_head: str
+    name: str = "io_scheduler"
+
+    def look(self) -> Seen:
+        """One row per disk and setting, or one with the reason why all are left alone."""
+        looker = self._looker()
+        if not looker.wants_anything():
+            return Seen(rows=[], told={"rules": [], "undecided": []})
+        if kind := container_kind():
+            reason = f"the disks belong to the machine below this container ({kind})"
+            row = Row(role="io_scheduler", key="scheduler", wanted=" or ".join(looker.asked()),
+                      live="", state="skipped", reason=reason)  # fmt: skip
+            return Seen(rows=[row], told={"rules": [], "undecided": []})
+        disks = named_disks(self._tree(), self.devices)
+        rows = [row for disk in disks for row in looker.rows(disk, disks)]
+        return Seen(
+            rows=rows,
+            originals=[*queue_originals(disks, rows), *original_file(looker.file)],
+            told={"rules": looker.wanted_rules(disks), "undecided": looker.undecided(disks)},
+        )
+
+    def apply(self, seen: Seen, changes: Changes) -> None:
+        """Set the live queues, write our rules, and let udev run the rules that only it can.
+
+        Live first: a value that the kernel refuses never gets into the rule that the next boot
+        reads.
+        """
+        self._set_live(seen.rows, changes)
+        text = headed(self.file_head, _rule_lines(seen.told["rules"]))
+        path = Path(self.module.params["file"])
+        if changes.bring_about(WantedFile(path=path, text=text if seen.told["rules"] else None)):
+            # Without it a disk plugged in later would meet the old rules.
+            changes.run(["udevadm", "control", "--reload"], counts=True)
+        # Some of these rules start a program: the disk is verified after they have run.
+        for name in seen.told["undecided"]:
+            trigger = ["udevadm", "trigger", "--action=add", "--settle", f"--sysname-match={name}"]
+            changes.run([*trigger, "--subsystem-match=block"], counts=False)
+
+    def final(self, rows: list[Row], _: list[dict[str, str]], *, mended: bool) -> list[Row]:
+        """A value that does not hold after a change is blamed on the rules that may have set it."""
+        if not mended or all(row.state != "differs" for row in rows):
+            return rows
+        return list(self._looker().blamed(rows, named_disks(self._tree(), self.devices)))
+
+    def _set_live(self, rows: list[Row], changes: Changes) -> None:
+        # Rows with a reason have nothing to set: verify reports them, in check mode too.
+        differing = [
+            row
+            for row in rows
+            if row.state == "differs" and not row.reason and row.live != row.wanted
+        ]
+        if not differing:
+            return
+        for row in differing if not changes.trial else ():
+            name, setting = row.key.split()
+            self._tree().set(name, setting, row.wanted)
+        before = "".join(f"{row.key} = {row.live}\n" for row in differing)
+        after = "".join(f"{row.key} = {row.wanted}\n" for row in differing)
+        changes.live(before, after, header="live queues")
+
+    def _looker(self) -> QueueLooker:
+        asked = self.module.params
+        return QueueLooker(
+            profile=asked["profile"],
+            preferences=tuple(asked["preferences"]),
+            nvme_preferences=tuple(asked["nvme_preferences"]),
+            add_random=asked["add_random"],
+            read_ahead_kb=asked["read_ahead_kb"],
+            file=Path(asked["file"]),
+            rules=tuple(queue_rules()),
+        )
+
+    def _tree(self) -> BlockTree:
+        return BlockTree(loadable=loadable_schedulers(self.run, self._looker().asked()))
+
+
 def main() -> None:
-    """Carry out the action, and answer with rows and rules."""
+    """Carry out the steps, and answer with rows and rules."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     _warn_of_old_names(module)
-    looker = QueueLooker(
-        profile=module.params["profile"],
-        preferences=tuple(module.params["preferences"]),
-        nvme_preferences=tuple(module.params["nvme_preferences"]),
-        add_random=module.params["add_random"],
-        read_ahead_kb=module.params["read_ahead_kb"],
-        file=Path(module.params["file"]),
-        rules=tuple(queue_rules()),
+    role = Queues(
+        run=module.run_command,
+        module=module,
+        devices=module.params["devices"],
+        file_head=module.params["file_head"],
     )
-    nothing: dict[str, list[str]] = {"rules": [], "undecided": [], "unrecorded": []}
-    if not looker.wants_anything():
-        module.exit_json(changed=False, rows=[], **nothing)
-    if kind := container_kind():
-        reason = f"the disks belong to the machine below this container ({kind})"
-        row = Row(role="io_scheduler", key="scheduler", wanted=" or ".join(looker.asked()),
-                  live="", state="skipped", reason=reason)  # fmt: skip
-        module.exit_json(changed=False, rows=as_dicts([row]), **nothing)
     try:
-        module.exit_json(**_answer(module, looker))
-    except QueueRefused as error:
+        module.exit_json(**carry_out(module, role))
+    except (QueueRefused, CommandFailed) as error:
         module.fail_json(msg=str(error))
 
 
-def _answer(module: AnsibleModule, looker: QueueLooker) -> dict[str, Any]:
-    tree = BlockTree(loadable=loadable_schedulers(module.run_command, looker.asked()))
-    disks = named_disks(tree, module.params["devices"])
-    rows = [row for disk in disks for row in looker.rows(disk, disks)]
-    result: dict[str, Any] = {}
-    if module.params["action"] == "apply":
-        result = _apply(tree, rows, check_mode=module.check_mode)
-    if module.params["action"] == "verify":
-        mended = not (module.check_mode or module.params["report"])
-        rows = concluded(module, looker.blamed(rows, disks) if mended else rows)
-    originals = [*queue_originals(disks, rows), *original_file(looker.file)]
-    return {
-        "changed": False,
-        "rows": as_dicts(rows),
-        "rules": looker.wanted_rules(disks),
-        "undecided": looker.undecided(disks),
-        "unrecorded": unrecorded("io_scheduler", originals),
-        **result,
-    }
-
-
-def _apply(tree: BlockTree, rows: list[Row], *, check_mode: bool) -> dict[str, Any]:
-    # Rows with a reason have nothing to set: verify reports them, in check mode too.
-    differing = [
-        row for row in rows if row.state == "differs" and not row.reason and row.live != row.wanted
-    ]
-    for row in differing if not check_mode else []:
-        name, setting = row.key.split()
-        tree.set(name, setting, row.wanted)
-    before = "".join(f"{row.key} = {row.live}\n" for row in differing)
-    after = "".join(f"{row.key} = {row.wanted}\n" for row in differing)
-    return {
-        "changed": bool(differing),
-        "diff": {"before": before, "after": after, "before_header": "live queues"},
-    }
+def _rule_lines(rules: list[dict[str, str]]) -> Iterator[str]:
+    for rule in rules:
+        yield f"# {rule['device']} when this was written"
+        for setting in ("scheduler", *NUMBERS):
+            if rule[setting]:
+                yield (
+                    f'ACTION=="add|change", SUBSYSTEM=="block", ENV{{DEVTYPE}}=="disk",'
+                    f' {rule["match"]}, ATTR{{queue/{setting}}}="{rule[setting]}"'
+                )
 
 
 def _warn_of_old_names(module: AnsibleModule) -> None:

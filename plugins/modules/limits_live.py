@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,18 @@ from ansible.module_utils.host_kind import container_kind
 from ansible.module_utils.host_profiles import limit_choices
 from ansible.module_utils.kernel_profiles import PROFILES
 from ansible.module_utils.limit_rows import DROPINS, LimitLooker
-from ansible.module_utils.original_state import original_file, original_units, unrecorded
+from ansible.module_utils.original_state import original_file, original_units
 from ansible.module_utils.process_limits import ungranted
 from ansible.module_utils.systemd_units import SystemdSilent
-from ansible.module_utils.tuning_report import Choice, as_dicts, concluded
+from ansible.module_utils.tuning_report import Choice, Row
+from ansible.module_utils.tuning_steps import (
+    ARGUMENTS as STEP_ARGUMENTS,
+    Changes,
+    CommandFailed,
+    Seen,
+    carry_out,
+)
+from ansible.module_utils.wanted_files import WantedFile, WantedFolder, headed
 
 DOCUMENTATION = r"""
 module: limits_live
@@ -64,24 +73,36 @@ options:
     description: Only report differences; verify then never fails.
     type: bool
     default: false
-  action:
-    description: The step to run.
-    type: str
-    choices:
-    - probe
-    - verify
-    required: true
-  before:
-    description: Rows of the probe, from which verify derives the changes.
+  steps:
+    description: The steps to run; C(configure) reads first what it changes.
     type: list
-    elements: dict
-    default: []
+    elements: str
+    choices: [preflight, configure, verify]
+    default: [preflight, configure, verify]
+  may_change:
+    description: >-
+      Whether anything may be changed now; otherwise a host that differs saves its original state,
+      and answers C(waiting).
+    type: bool
+    default: true
+  restart_services:
+    description: Whether running services that still have another limit are restarted.
+    type: bool
+    default: false
+  file_head:
+    description: The beginning of our file in limits.d.
+    type: str
+    default: ""
+  dropin_head:
+    description: The beginning of our drop-ins.
+    type: str
+    default: ""
 author: holdfast
 """
 EXAMPLES = r"""
 - name: Read the limits
   limits_live:
-    action: probe
+    steps: [preflight]
     users:
       - postgres
     runner_user: holdfast
@@ -118,16 +139,18 @@ nofile:
   description: The limit for the drop-ins; empty if none is wanted.
   returned: always
   type: str
-unrecorded:
-  description: The original state that the snapshot does not hold yet.
+waiting:
+  description: Whether something is to be changed, and C(may_change) did not allow it.
   returned: always
-  type: list
-  elements: dict
-refused:
-  description: Limits that this host does not grant, though it has its own kernel.
-  returned: always
-  type: list
-  elements: str
+  type: bool
+snapshot:
+  description: The whole snapshot of the role, if originals were added to it.
+  returned: when originals were added
+  type: dict
+machine:
+  description: The identity of the host, independent of the inventory.
+  returned: when originals were added
+  type: str
 """
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "users": {"type": "list", "elements": "str", "required": True},
@@ -138,28 +161,109 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "profile": {"type": "str", "choices": list(PROFILES), "default": "none"},
     "file": {"type": "path", "required": True},
     "dropin": {"type": "str", "required": True},
-    "report": {"type": "bool", "default": False},
-    "action": {"type": "str", "choices": ["probe", "verify"], "required": True},
-    "before": {"type": "list", "elements": "dict", "default": []},
+    "restart_services": {"type": "bool", "default": False},
+    "file_head": {"type": "str", "default": ""},
+    "dropin_head": {"type": "str", "default": ""},
+    **STEP_ARGUMENTS,
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits of logins and of services, in our files and of live processes."""
+
+    looker: LimitLooker
+    users: list[str]
+    runner_user: str
+    services: list[str]
+    restart: bool
+    file_head: str
+    dropin_head: str
+    name: str = "limits"
+
+    def look(self) -> Seen:
+        """One row per login and limit, and per loaded service."""
+        looker = self.looker
+        users = looker.logins(self.users, runner=self.runner_user)
+        installed, units = looker.services(self.services)
+        nofile = looker.choices.get("nofile")
+        served = installed if nofile and "nofile" not in looker.refused else []
+        originals = original_file(looker.file)
+        for name in served:
+            originals += original_file(_dropin(name, looker.dropin))
+        if served:
+            originals += original_units(units, "LimitNOFILE", dropin=looker.dropin)
+        told = {
+            "entries": looker.entries(users),
+            "services": served,
+            "nofile": nofile.value if nofile else "",
+            "restarts": looker.restarts(units),
+        }
+        rows = looker.login_rows(users) + looker.service_rows(units)
+        return Seen(rows=rows, originals=originals, told=told)
+
+    def apply(self, seen: Seen, changes: Changes) -> None:
+        """Write our files, let systemd read them, and restart services where that is wanted."""
+        changes.bring_about(WantedFile(path=self.looker.file, text=self._login_text(seen)))
+        # limits.d does not reach services: the service manager starts them without PAM.
+        written = [self._write_dropin(name, seen, changes) for name in seen.told["services"]]
+        # They date from a time when the host could grant more; a limit that it cannot grant must
+        # not stay.
+        for name in self.services:
+            if name not in seen.told["services"]:
+                path = _dropin(name, self.looker.dropin)
+                written.append(changes.bring_about(WantedFile(path=path, text=None)))
+        # An interrupted run may have left a drop-in that systemd has not read.
+        unread = [
+            row for row in seen.rows if row.state == "differs" and row.key.endswith(" LimitNOFILE")
+        ]
+        if any(written) or unread:
+            changes.run(["systemctl", "daemon-reload"], counts=False)
+        for unit in seen.told["restarts"] if self.restart else ():
+            changes.run(["systemctl", "restart", unit], counts=True)
+
+    def final(self, rows: list[Row], _: list[dict[str, str]], *, mended: bool) -> list[Row]:
+        """The rows as they are."""
+        del mended
+        return rows
+
+    def _login_text(self, seen: Seen) -> str | None:
+        if not seen.rows:
+            return None
+        lines = [
+            f"{entry['user']} {kind} {entry['item']} {entry['value']}"
+            for entry in seen.told["entries"]
+            for kind in ("soft", "hard")
+        ]
+        return str(headed(self.file_head, lines))
+
+    def _write_dropin(self, name: str, seen: Seen, changes: Changes) -> bool:
+        path = _dropin(name, self.looker.dropin)
+        changes.bring_about(WantedFolder(path=path.parent))
+        text = headed(self.dropin_head, [f"LimitNOFILE={seen.told['nofile']}"])
+        return bool(changes.bring_about(WantedFile(path=path, text=text)))
+
+
 def main() -> None:
-    """Answer with rows and with what to write; when verifying, fail if a row differs."""
+    """Carry out the steps, and answer with rows; when verifying, fail if a row differs."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     given = {kind: module.params[kind] for kind in ("nofile", "nproc")}
     if wrong := [f"{kind} '{told}'" for kind, told in given.items() if not _is_count(told)]:
         module.fail_json(msg=f"cannot use {', '.join(wrong)}: a number, or auto")
     try:
         facts = gather(module.run_command)
-        module.exit_json(**_answer(module, limit_choices(module.params["profile"], given, facts)))
-    except SystemdSilent as error:
+        choices = limit_choices(module.params["profile"], given, facts)
+        wanted = {kind: int(choice.value) for kind, choice in choices.items()}
+        refused = ungranted(module.run_command, wanted)
+        # An audit reports the same as a failed row.
+        if not module.params["report"] and (told := _refused_on_own_kernel(wanted, refused)):
+            module.fail_json(msg=f"{'; '.join(told)} (is fs.nr_open lower?)")
+        module.exit_json(**carry_out(module, _limits(module, choices, refused)))
+    except (SystemdSilent, CommandFailed) as error:
         module.fail_json(msg=str(error))
 
 
-def _answer(module: AnsibleModule, choices: dict[str, Choice]) -> dict[str, Any]:
-    wanted = {kind: int(choice.value) for kind, choice in choices.items()}
-    refused = ungranted(module.run_command, wanted)
+def _limits(module: AnsibleModule, choices: dict[str, Choice], refused: dict[str, str]) -> Limits:
     looker = LimitLooker(
         run=module.run_command,
         choices=choices,
@@ -168,27 +272,19 @@ def _answer(module: AnsibleModule, choices: dict[str, Choice]) -> dict[str, Any]
         dropin=module.params["dropin"],
         own_kernel=container_kind() is None,
     )
-    users = looker.logins(module.params["users"], runner=module.params["runner_user"])
-    services, units = looker.services(module.params["services"])
-    rows = looker.login_rows(users) + looker.service_rows(units)
-    if module.params["action"] == "verify":
-        rows = concluded(module, rows)
-    served = services if "nofile" in choices and "nofile" not in refused else []
-    originals = original_file(looker.file)
-    for name in served:
-        originals += original_file(DROPINS / f"{name}.d" / looker.dropin)
-    if served:
-        originals += original_units(units, "LimitNOFILE", dropin=looker.dropin)
-    return {
-        "changed": False,
-        "rows": as_dicts(rows),
-        "entries": looker.entries(users),
-        "services": served,
-        "nofile": choices["nofile"].value if "nofile" in choices else "",
-        "restarts": looker.restarts(units),
-        "refused": _refused_on_own_kernel(wanted, refused),
-        "unrecorded": unrecorded("limits", originals),
-    }
+    return Limits(
+        looker=looker,
+        users=module.params["users"],
+        runner_user=module.params["runner_user"],
+        services=module.params["services"],
+        restart=module.params["restart_services"],
+        file_head=module.params["file_head"],
+        dropin_head=module.params["dropin_head"],
+    )
+
+
+def _dropin(service: str, name: str) -> Path:
+    return Path(DROPINS, f"{service}.d", name)
 
 
 def _refused_on_own_kernel(wanted: dict[str, int], refused: dict[str, str]) -> list[str]:

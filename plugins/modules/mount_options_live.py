@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,21 @@ from ansible.module_utils.mount_options import (
     unsafe,
 )
 from ansible.module_utils.mount_table import MOUNT_TABLE, Mount, covering, parse_mounts
-from ansible.module_utils.original_state import Original, unrecorded
-from ansible.module_utils.tuning_report import Choice, Row, as_dicts, concluded, explained
+from ansible.module_utils.original_state import Original
+from ansible.module_utils.tuning_report import Choice, Row, explained
+from ansible.module_utils.tuning_steps import (
+    ARGUMENTS as STEP_ARGUMENTS,
+    Changes,
+    CommandFailed,
+    Seen,
+    carry_out,
+)
 
 DOCUMENTATION = r"""
 module: mount_options_live
 short_description: Probe and verify the mount options of one file system
 description:
-- C(probe) and C(verify) only read. C(apply) writes the options into the line of the mount point in
+- C(configure) writes the options into the line of the mount point in
   fstab, unless C(findmnt --verify) finds an error in the new table that the old one does not have.
 - If a systemd unit mounts the file system, the unit's options count, and are not changed.
 options:
@@ -59,25 +66,24 @@ options:
     description: The path of fstab.
     type: path
     default: /etc/fstab
-  action:
-    description: The step to run.
-    type: str
-    choices:
-    - probe
-    - apply
-    - verify
-    required: true
-  before:
-    description: Rows of the probe, from which verify derives the changes.
+  steps:
+    description: The steps to run; C(configure) reads first what it changes.
     type: list
-    elements: dict
-    default: []
+    elements: str
+    choices: [preflight, configure, verify]
+    default: [preflight, configure, verify]
+  may_change:
+    description: >-
+      Whether anything may be changed now; otherwise a host that differs saves its original state,
+      and answers C(waiting).
+    type: bool
+    default: true
 author: holdfast
 """
 EXAMPLES = r"""
 - name: Read the mount options
   mount_options_live:
-    action: probe
+    steps: [preflight]
     path: /var/lib/holdfast
     options:
       - noatime
@@ -89,11 +95,18 @@ rows:
   returned: always
   type: list
   elements: dict
-unrecorded:
-  description: The original state that the snapshot does not hold yet.
+waiting:
+  description: Whether something is to be changed, and C(may_change) did not allow it.
   returned: always
-  type: list
-  elements: dict
+  type: bool
+snapshot:
+  description: The whole snapshot of the role, if originals were added to it.
+  returned: when originals were added
+  type: dict
+machine:
+  description: The identity of the host, independent of the inventory.
+  returned: when originals were added
+  type: str
 remount:
   description: Options for the remount; empty when none is needed.
   returned: always
@@ -103,15 +116,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "path": {"type": "path", "required": True},
     "options": {"type": "list", "elements": "str", "required": True},
     "profile": {"type": "str", "choices": list(PROFILES), "default": "none"},
-    "report": {"type": "bool", "default": False},
+    **STEP_ARGUMENTS,
     "acknowledge_data_writeback": {"type": "bool", "default": False},
     "fstab": {"type": "path", "default": "/etc/fstab"},
-    "action": {"type": "str", "choices": ["probe", "apply", "verify"], "required": True},
-    "before": {"type": "list", "elements": "dict", "default": []},
 }
-
-
-NOTHING: dict[str, Any] = {"remount": "", "unrecorded": []}
 
 
 def option_row(option: str, mount: Mount, line: FstabLine) -> Row:
@@ -146,52 +154,113 @@ def originals_of(mount: Mount, line: FstabLine) -> list[Original]:
     ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountOptions:
+    """The options of one file system, live and in its line of fstab."""
+
+    module: AnsibleModule
+    path: str
+    choices: dict[str, Choice]
+    name: str = "mount_options"
+
+    def look(self) -> Seen:
+        """One row per option, or one that says why the file system is left alone."""
+        mount = covering(parse_mounts(Path(MOUNT_TABLE).read_text()), self.path)
+        if not self.choices:
+            return Seen(rows=[], told=_nothing())
+        if mount is None or mount.point != self.path:
+            reason = "not a mount point of its own"
+            row = Row(role=self.name, key=self.path, wanted=",".join(self.choices), live="",
+                      state="skipped", reason=reason)  # fmt: skip
+            return Seen(rows=[row], told=_nothing())
+        options = list(self.choices)
+        acknowledged = self.module.params["acknowledge_data_writeback"]
+        if danger := unsafe(options, mount, acknowledged=acknowledged):
+            self.module.fail_json(
+                msg=f"cannot mount '{self.path}' with '{','.join(options)}': {danger}"
+            )
+        return self._seen(mount, options)
+
+    def apply(self, seen: Seen, changes: Changes) -> None:
+        """Put the options into fstab, then remount with them.
+
+        ansible.posix.mount would unmount a file system that it cannot remount; this only remounts.
+        Its options are complete, so that nothing from fstab, which may be pending, is mixed in.
+        """
+        if seen.told["line"]:
+            self._write(seen.told["line"], changes)
+        if options := seen.told["remount"]:
+            remount = ["mount", "--options-mode=ignore", f"--options={options}"]
+            changes.run([*remount, self.module.params["path"]], counts=True)
+
+    def final(self, rows: list[Row], _: list[dict[str, str]], *, mended: bool) -> list[Row]:
+        """The rows as they are."""
+        del mended
+        return rows
+
+    def _seen(self, mount: Mount, options: list[str]) -> Seen:
+        fstab = Path(self.module.params["fstab"])
+        line = fstab_line(fstab.read_text(), point=mount.point)
+        unit = mount_unit(mount.point, in_fstab=line is not None)
+        if unit is not None:
+            kept = FstabLine(number=0, text="", options=unit[1])
+            rows = [_beyond_us(option_row(option, mount, kept), unit[0]) for option in options]
+            originals = originals_of(mount, kept)[:1]
+        elif line is not None:
+            rows = [option_row(option, mount, line) for option in options]
+            originals = originals_of(mount, line)
+        else:
+            msg = f"cannot keep '{mount.point}' as it is over a boot: no line in {fstab}"
+            self.module.fail_json(msg=msg)
+            raise AssertionError(msg)  # fail_json has ended the module
+        rows = [explained(row, self.choices[row.wanted]) for row in rows]
+        ours = line.text if line is not None and unit is None else ""
+        return Seen(
+            rows=rows,
+            originals=originals,
+            told={"remount": _remount(options, mount), "line": ours},
+        )
+
+    def _write(self, text: str, changes: Changes) -> None:
+        """Write the options into the line, unless findmnt then reports a new error."""
+        fstab, options = Path(self.module.params["fstab"]).resolve(), list(self.choices)
+        before = fstab.read_text()
+        line = fstab_line(before, point=self.path)
+        if line is None or line.text != text or all(each in line.options for each in options):
+            return
+        lines = before.splitlines(keepends=True)
+        lines[line.number - 1] = lines[line.number - 1].replace(text, line.with_options(options), 1)
+        after = "".join(lines)
+        fresh = _written(after)
+        try:
+            tables = [_verified(self.module, table) for table in (fstab, fresh)]
+            if errors := new_complaints(*tables):
+                msg = f"cannot put '{','.join(options)}' into {fstab}: {'; '.join(errors)}"
+                self.module.fail_json(msg=msg)
+            if not changes.trial:
+                # Keeps owner, mode and labels of the table.
+                self.module.atomic_move(str(fresh), str(fstab))
+        finally:
+            fresh.unlink(missing_ok=True)
+        changes.live(before, after, header=str(fstab))
+
+
 def main() -> None:
-    """Answer with rows and the remount that fixes them; when verifying, fail if a row differs."""
+    """Carry out the steps, and answer with rows; when verifying, fail if a row differs."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-    path = os.path.realpath(module.params["path"])
-    choices = mount_choices(module.params["profile"], module.params["options"])
-    if not choices:
-        module.exit_json(changed=False, rows=[], **NOTHING)
-        return
-    mount = covering(parse_mounts(Path(MOUNT_TABLE).read_text()), path)
-    if mount is None or mount.point != path:
-        _leave_alone(module, path, choices)
-        return
-    options = list(choices)
-    danger = unsafe(options, mount, acknowledged=module.params["acknowledge_data_writeback"])
-    if danger:
-        module.fail_json(msg=f"cannot mount '{path}' with '{','.join(options)}': {danger}")
-    module.exit_json(**_answer(module, mount, choices))
+    role = MountOptions(
+        module=module,
+        path=os.path.realpath(module.params["path"]),
+        choices=mount_choices(module.params["profile"], module.params["options"]),
+    )
+    try:
+        module.exit_json(**carry_out(module, role))
+    except CommandFailed as error:
+        module.fail_json(msg=str(error))
 
 
-def _answer(module: AnsibleModule, mount: Mount, choices: dict[str, Choice]) -> dict[str, Any]:
-    fstab, options = Path(module.params["fstab"]), list(choices)
-    line = fstab_line(fstab.read_text(), point=mount.point)
-    unit = mount_unit(mount.point, in_fstab=line is not None)
-    if unit is not None:
-        kept = FstabLine(number=0, text="", options=unit[1])
-        rows = [_beyond_us(option_row(option, mount, kept), unit[0]) for option in options]
-        originals = originals_of(mount, kept)[:1]
-    elif line is not None:
-        rows = [option_row(option, mount, line) for option in options]
-        originals = originals_of(mount, line)
-    else:
-        msg = f"cannot keep '{mount.point}' as it is over a boot: no line in {fstab}"
-        module.fail_json(msg=msg)
-        raise AssertionError(msg)  # fail_json has ended the module
-    rows = [explained(row, choices[row.wanted]) for row in rows]
-    if module.params["action"] == "verify":
-        rows = concluded(module, rows)
-    result: dict[str, Any] = {"changed": False}
-    if module.params["action"] == "apply" and unit is None and line is not None:
-        result = _apply(module, fstab.resolve(), line, options)
-    return {
-        "rows": as_dicts(rows),
-        "unrecorded": unrecorded("mount_options", originals),
-        "remount": _remount(options, mount),
-        **result,
-    }
+def _nothing() -> dict[str, str]:
+    return {"remount": "", "line": ""}
 
 
 def _beyond_us(row: Row, unit: Path) -> Row:
@@ -204,32 +273,6 @@ def _beyond_us(row: Row, unit: Path) -> Row:
 def _remount(options: list[str], mount: Mount) -> str:
     dead = any(not is_live(option, mount) for option in options if not option.startswith(DATA_MODE))
     return remount_options(mount, options) if dead else ""
-
-
-def _apply(
-    module: AnsibleModule, fstab: Path, line: FstabLine, options: list[str]
-) -> dict[str, Any]:
-    """Write the options into the line, unless findmnt then reports a new error."""
-    if all(option in line.options for option in options):
-        return {"changed": False}
-    before = fstab.read_text()
-    lines = before.splitlines(keepends=True)
-    lines[line.number - 1] = lines[line.number - 1].replace(
-        line.text, line.with_options(options), 1
-    )
-    after = "".join(lines)
-    fresh = _written(after)
-    try:
-        if errors := new_complaints(_verified(module, fstab), _verified(module, fresh)):
-            msg = f"cannot put '{','.join(options)}' into {fstab}: {'; '.join(errors)}"
-            module.fail_json(msg=msg)
-        if not module.check_mode:
-            # Keeps owner, mode and labels of the table.
-            module.atomic_move(str(fresh), str(fstab))
-    finally:
-        fresh.unlink(missing_ok=True)
-    diff = {"before": before, "after": after, "before_header": str(fstab)}
-    return {"changed": True, "diff": diff}
 
 
 def _written(text: str) -> Path:
@@ -245,18 +288,6 @@ def _verified(module: AnsibleModule, table: Path) -> str:
     argv = ["findmnt", "--verify", "--tab-file", str(table)]
     _, out, errors = module.run_command(argv, environ_update={"LC_ALL": "C"})
     return f"{out}\n{errors}"
-
-
-def _leave_alone(module: AnsibleModule, path: str, choices: dict[str, Choice]) -> None:
-    row = Row(
-        role="mount_options",
-        key=path,
-        wanted=",".join(choices),
-        live="",
-        state="skipped",
-        reason="not a mount point of its own",
-    )
-    module.exit_json(changed=False, rows=as_dicts([row]), **NOTHING)
 
 
 def _shown(option: str, mount: Mount) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,18 @@ from ansible.module_utils.kernel_rows import (
 from ansible.module_utils.kernel_settings import contradictions, laid_over
 from ansible.module_utils.kernel_values import same_value
 from ansible.module_utils.mount_table import MOUNT_TABLE, parse_mounts
-from ansible.module_utils.original_state import Original, load, unrecorded
+from ansible.module_utils.original_state import load
 from ansible.module_utils.sysctl_files import one_name
 from ansible.module_utils.systemd_units import SystemdSilent
-from ansible.module_utils.tuning_report import Row, as_dicts, concluded
+from ansible.module_utils.tuning_report import Row
+from ansible.module_utils.tuning_steps import (
+    ARGUMENTS as STEP_ARGUMENTS,
+    Changes,
+    CommandFailed,
+    Seen,
+    carry_out,
+)
+from ansible.module_utils.wanted_files import WantedFile, headed
 
 DOCUMENTATION = r"""
 module: sysctl_live
@@ -61,11 +69,18 @@ options:
     type: list
     elements: str
     default: []
-  action:
-    description: The step to run.
-    type: str
-    choices: [probe, apply, verify]
-    required: true
+  steps:
+    description: The steps to run; C(configure) reads first what it changes.
+    type: list
+    elements: str
+    choices: [preflight, configure, verify]
+    default: [preflight, configure, verify]
+  may_change:
+    description: >-
+      Whether anything may be changed now; otherwise a host that differs saves its original state,
+      and answers C(waiting).
+    type: bool
+    default: true
   report:
     description: Only report differences; verify then never fails.
     type: bool
@@ -74,17 +89,16 @@ options:
     description: The path of our file in sysctl.d.
     type: path
     required: true
-  before:
-    description: Rows of the probe, from which verify derives the changes.
-    type: list
-    elements: dict
-    default: []
+  file_head:
+    description: The beginning of our file.
+    type: str
+    default: ""
 author: holdfast
 """
 EXAMPLES = r"""
 - name: Read the live values
   sysctl_live:
-    action: probe
+    steps: [preflight]
     file: /etc/sysctl.d/99-dbbackup.conf
     settings:
       vm.swappiness: 10
@@ -100,43 +114,79 @@ lines:
   returned: always
   type: list
   elements: str
-unrecorded:
-  description: The original state that the snapshot does not hold yet.
+waiting:
+  description: Whether something is to be changed, and C(may_change) did not allow it.
   returned: always
-  type: list
-  elements: dict
+  type: bool
+snapshot:
+  description: The whole snapshot of the role, if originals were added to it.
+  returned: when originals were added
+  type: dict
+machine:
+  description: The identity of the host, independent of the inventory.
+  returned: when originals were added
+  type: str
 """
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "profile": {"type": "str", "choices": list(PROFILES), "default": "none"},
     "settings": {"type": "dict", "required": True},
     "skip": {"type": "list", "elements": "str", "default": []},
     "raise_only": {"type": "list", "elements": "str", "default": []},
-    "action": {"type": "str", "choices": ["probe", "apply", "verify"], "required": True},
-    "report": {"type": "bool", "default": False},
+    **STEP_ARGUMENTS,
     "file": {"type": "path", "required": True},
-    "before": {"type": "list", "elements": "dict", "default": []},
+    "file_head": {"type": "str", "default": ""},
 }
 
 
-def apply(
-    kernel: Kernel, rows: list[Row], originals: Iterable[Original], *, check_mode: bool
-) -> dict[str, Any]:
-    """Set all keys that differ, or none; returns the difference."""
-    differing = [
-        row for row in rows if row.state == "differs" and not same_value(row.wanted, row.live)
-    ]
-    if not check_mode:
-        write_all(kernel, values_to_write(differing, originals))
-    before = "".join(f"{row.key} = {row.live}\n" for row in differing)
-    after = "".join(f"{row.key} = {row.wanted}\n" for row in differing)
-    return {
-        "changed": bool(differing),
-        "diff": {"before": before, "after": after, "before_header": "live kernel keys"},
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """The kernel keys of a plan, live and in the file that the next boot reads."""
+
+    kernel: Kernel
+    plan: KernelPlan
+    looker: Looker
+    file_head: str
+    name: str = "sysctl"
+
+    def look(self) -> Seen:
+        """One row per key, and per key that our file still sets and the plan does not."""
+        rows = self.looker.rows(self.plan)
+        purged = self.looker.purged(self.plan, load(self.name).originals)
+        return Seen(
+            rows=rows + purged,
+            originals=originals_of(self.kernel, rows, self.looker.file),
+            told={"lines": lines_for(rows)},
+        )
+
+    def apply(self, seen: Seen, changes: Changes) -> None:
+        """Set all keys that differ, or none, then write our file.
+
+        Live first: a value that the kernel refuses never gets into the file that the next boot
+        reads.
+        """
+        differing = [
+            row
+            for row in seen.rows
+            if row.state == "differs" and not same_value(row.wanted, row.live)
+        ]
+        if differing:
+            before = "".join(f"{row.key} = {row.live}\n" for row in differing)
+            after = "".join(f"{row.key} = {row.wanted}\n" for row in differing)
+            if not changes.trial:
+                write_all(self.kernel, values_to_write(differing, load(self.name).originals))
+            changes.live(before, after, header="live kernel keys")
+        lines = seen.told["lines"]
+        text = headed(self.file_head, lines) if lines else None
+        changes.bring_about(WantedFile(path=self.looker.file, text=text))
+
+    def final(self, rows: list[Row], before: list[dict[str, str]], *, mended: bool) -> list[Row]:
+        """The keys that left our file are in no plan any more: only earlier rows know of them."""
+        del mended
+        return [*rows, *purged_since(before, rows)]
 
 
 def main() -> None:
-    """Carry out the action, and answer with rows."""
+    """Carry out the steps, and answer with rows."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     if invalid := invalid_settings(module.params["settings"]):
         module.fail_json(msg="; ".join(invalid))
@@ -151,8 +201,8 @@ def main() -> None:
         named = [*skip, *module.params["raise_only"]]
         if mistyped := mistyped_names(kernel, named, planned=plan.choices):
             module.fail_json(msg="; ".join(mistyped))
-        module.exit_json(**_answer(module, kernel, plan))
-    except (KeyRefused, SystemdSilent) as error:
+        module.exit_json(**carry_out(module, _keys(module, kernel, plan)))
+    except (KeyRefused, SystemdSilent, CommandFailed) as error:
         module.fail_json(msg=str(error))
 
 
@@ -165,29 +215,14 @@ def _plan(module: AnsibleModule, facts: HostFacts) -> KernelPlan:
     return plan
 
 
-def _answer(module: AnsibleModule, kernel: Kernel, plan: KernelPlan) -> dict[str, Any]:
-    file = Path(module.params["file"])
+def _keys(module: AnsibleModule, kernel: Kernel, plan: KernelPlan) -> Keys:
     looker = Looker(
         kernel=kernel,
-        file=file,
+        file=Path(module.params["file"]),
         skip=tuple(map(one_name, module.params["skip"])),
         raise_only=tuple(map(one_name, module.params["raise_only"])),
     )
-    originals = load("sysctl").originals
-    rows, purged = looker.rows(plan), looker.purged(plan, originals)
-    result: dict[str, Any] = {}
-    if module.params["action"] == "apply":
-        result = apply(kernel, rows + purged, originals, check_mode=module.check_mode)
-    told = rows + purged
-    if module.params["action"] == "verify":
-        told = concluded(module, told) + purged_since(module.params["before"], told)
-    return {
-        "changed": False,
-        "rows": as_dicts(told),
-        "lines": lines_for(rows),
-        "unrecorded": unrecorded("sysctl", originals_of(kernel, rows, file)),
-        **result,
-    }
+    return Keys(kernel=kernel, plan=plan, looker=looker, file_head=module.params["file_head"])
 
 
 if __name__ == "__main__":

@@ -16,10 +16,24 @@ from ansible.module_utils.control_groups import (
 from ansible.module_utils.host_profiles import task_choice, task_danger
 from ansible.module_utils.kernel_profiles import PROFILES
 from ansible.module_utils.mount_table import MOUNT_TABLE, Mount, parse_mounts
-from ansible.module_utils.original_state import original_file, original_units, unrecorded
-from ansible.module_utils.systemd_units import SystemdSilent, Unit, instances_of, loaded_units
-from ansible.module_utils.tuning_report import Choice, Row, as_dicts, concluded, explained
+from ansible.module_utils.original_state import original_file, original_units
+from ansible.module_utils.systemd_units import (
+    Run,
+    SystemdSilent,
+    Unit,
+    instances_of,
+    loaded_units,
+)
+from ansible.module_utils.tuning_report import Choice, Row, explained
+from ansible.module_utils.tuning_steps import (
+    ARGUMENTS as STEP_ARGUMENTS,
+    Changes,
+    CommandFailed,
+    Seen,
+    carry_out,
+)
 from ansible.module_utils.unit_files import outvoted, said_by
+from ansible.module_utils.wanted_files import WantedFile, WantedFolder, headed
 
 DOCUMENTATION = r"""
 module: tasksmax_live
@@ -57,24 +71,28 @@ options:
     description: Only report differences; verify then never fails.
     type: bool
     default: false
-  action:
-    description: The step to run.
-    type: str
-    choices:
-    - probe
-    - verify
-    required: true
-  before:
-    description: Rows of the probe, from which verify derives the changes.
+  steps:
+    description: The steps to run; C(configure) reads first what it changes.
     type: list
-    elements: dict
-    default: []
+    elements: str
+    choices: [preflight, configure, verify]
+    default: [preflight, configure, verify]
+  may_change:
+    description: >-
+      Whether anything may be changed now; otherwise a host that differs saves its original state,
+      and answers C(waiting).
+    type: bool
+    default: true
+  dropin_head:
+    description: The beginning of our drop-ins.
+    type: str
+    default: ""
 author: holdfast
 """
 EXAMPLES = r"""
 - name: Read how many tasks cron may have
   tasksmax_live:
-    action: probe
+    steps: [preflight]
     units:
       - cron.service
     maximum: auto
@@ -93,11 +111,18 @@ maximum:
   description: The limit for the drop-ins; empty if none is wanted.
   returned: always
   type: str
-unrecorded:
-  description: The original state that the snapshot does not hold yet.
+waiting:
+  description: Whether something is to be changed, and C(may_change) did not allow it.
   returned: always
-  type: list
-  elements: dict
+  type: bool
+snapshot:
+  description: The whole snapshot of the role, if originals were added to it.
+  returned: when originals were added
+  type: dict
+machine:
+  description: The identity of the host, independent of the inventory.
+  returned: when originals were added
+  type: str
 """
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "units": {"type": "list", "elements": "str", "required": True},
@@ -106,9 +131,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "tasks": {"type": "int", "required": True},
     "profile": {"type": "str", "choices": list(PROFILES), "default": "none"},
     "dropin": {"type": "str", "required": True},
-    "report": {"type": "bool", "default": False},
-    "action": {"type": "str", "choices": ["probe", "verify"], "required": True},
-    "before": {"type": "list", "elements": "dict", "default": []},
+    "dropin_head": {"type": "str", "default": ""},
+    **STEP_ARGUMENTS,
 }
 
 
@@ -174,39 +198,79 @@ class Ceiling:
         return replace(row, state="ok", reason=reason)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskLimits:
+    """The task limit of each service, in our drop-ins and the live control groups."""
+
+    run: Run
+    units: list[str]
+    dropin: str
+    dropin_head: str
+    ceiling: Ceiling | None
+    name: str = "tasksmax"
+
+    def look(self) -> Seen:
+        """One row per service."""
+        rows, originals = [], []
+        if self.ceiling is None:
+            return Seen(rows=[], told={"maximum": ""})
+        for name in self.units:
+            units = loaded_units(self.run, [instances_of(name)])
+            rows += self.ceiling.rows_for(name, units)
+            originals += original_file(self._path(name))
+            originals += original_units(units, "TasksMax", dropin=self.dropin)
+        told = {"maximum": self.ceiling.choice.value}
+        return Seen(rows=rows, originals=originals, told=told)
+
+    def apply(self, seen: Seen, changes: Changes) -> None:
+        """Write our drop-ins, and change the live limits without restarting a service."""
+        written = [self._write(name, changes) for name in self.units]
+        differs = any(row.state == "differs" for row in seen.rows)
+        # In addition to new ones: an interrupted run may have left a drop-in that systemd has not
+        # read.
+        if any(written) or differs:
+            changes.run(["systemctl", "daemon-reload"], counts=False)
+        # On Debian 12 a reload changes them; on Debian 13 they change only when some unit starts.
+        if differs:
+            changes.run(["systemd-run", "--quiet", "--wait", "--collect", "true"], counts=True)
+
+    def final(self, rows: list[Row], _: list[dict[str, str]], *, mended: bool) -> list[Row]:
+        """The rows as they are."""
+        del mended
+        return rows
+
+    def _write(self, name: str, changes: Changes) -> bool:
+        path = self._path(name)
+        if self.ceiling is None:
+            return bool(changes.bring_about(WantedFile(path=path, text=None)))
+        changes.bring_about(WantedFolder(path=path.parent))
+        text = headed(self.dropin_head, [f"TasksMax={self.ceiling.choice.value}"])
+        return bool(changes.bring_about(WantedFile(path=path, text=text)))
+
+    def _path(self, name: str) -> Path:
+        return DROPINS / f"{name}.d" / self.dropin
+
+
 def main() -> None:
-    """Answer with rows; when verifying, fail if a row is not as wanted."""
+    """Carry out the steps, and answer with rows; when verifying, fail if a row differs."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     needs = {name: module.params[name] for name in ("slots", "tasks")}
     choice = task_choice(module.params["profile"], module.params["maximum"], **needs)
     if choice and (danger := task_danger(choice, **needs)):
         module.fail_json(msg=danger)
-    if choice is None:
-        module.exit_json(changed=False, rows=[], maximum="", unrecorded=[])
-        return
     mount = pids_mount(parse_mounts(Path(MOUNT_TABLE).read_text()))
-    ceiling = Ceiling(choice=choice, dropin=module.params["dropin"], mount=mount, **needs)
+    dropin = module.params["dropin"]
+    role = TaskLimits(
+        run=module.run_command,
+        units=module.params["units"],
+        dropin=dropin,
+        dropin_head=module.params["dropin_head"],
+        ceiling=choice and Ceiling(choice=choice, dropin=dropin, mount=mount, **needs),
+    )
     try:
-        module.exit_json(**_answer(module, ceiling))
-    except SystemdSilent as error:
+        module.exit_json(**carry_out(module, role))
+    except (SystemdSilent, CommandFailed) as error:
         module.fail_json(msg=str(error))
-
-
-def _answer(module: AnsibleModule, ceiling: Ceiling) -> dict[str, Any]:
-    rows, originals = [], []
-    for name in module.params["units"]:
-        units = loaded_units(module.run_command, [instances_of(name)])
-        rows += ceiling.rows_for(name, units)
-        originals += original_file(DROPINS / f"{name}.d" / ceiling.dropin)
-        originals += original_units(units, "TasksMax", dropin=ceiling.dropin)
-    if module.params["action"] == "verify":
-        rows = concluded(module, rows)
-    return {
-        "changed": False,
-        "rows": as_dicts(rows),
-        "maximum": ceiling.choice.value,
-        "unrecorded": unrecorded("tasksmax", originals),
-    }
 
 
 if __name__ == "__main__":

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.job_units import PREFIX, NotRun, run_as, service_of
 from ansible.module_utils.server_health import Check, checks_for, sick
+from ansible.module_utils.tuning_verdict import leave, verdict
 
 DOCUMENTATION = r"""
 module: tuning_health
 short_description: Check whether the database servers and the runner of a host are healthy
 description:
 - Checks every server that has a socket, and runs C(holdfast check) if the runner is installed.
-- Fails for a check that passed before and does not pass now.
+- Fails for a check that passed before and does not pass now. Otherwise it can leave the verdict of
+  the tuning in C(/var/lib/holdfast-tuning/verdict.json).
 options:
   commands:
     description: The operator's own checks, each a list of arguments.
@@ -26,6 +29,14 @@ options:
     type: list
     elements: str
     default: []
+  servers:
+    description: Whether servers and runner are checked, besides C(commands).
+    type: bool
+    default: true
+  verdict_rows:
+    description: The rows of all roles, for the verdict; without them none is left.
+    type: list
+    elements: dict
 author: holdfast
 """
 EXAMPLES = r"""
@@ -47,13 +58,16 @@ unwell:
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "commands": {"type": "list", "elements": "list", "default": []},
     "well_before": {"type": "list", "elements": "str", "default": []},
+    "servers": {"type": "bool", "default": True},
+    "verdict_rows": {"type": "list", "elements": "dict"},
 }
 
 
 def main() -> None:
     """Run all checks, and compare with those that passed before."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-    checks = checks_for(Path("/"), own=module.params["commands"])
+    asked = module.params
+    checks = checks_for(Path("/"), own=asked["commands"], servers=asked["servers"])
     well, unwell = [], []
     for check in checks:
         code, output, errors = _asked(module, check)
@@ -61,8 +75,11 @@ def main() -> None:
             well.append(check.name)
         else:
             unwell.append(f"{check.name}: {_last_words(errors or output) or f'exit status {code}'}")
-    if failed := sick(module.params["well_before"], well=well, unwell=unwell):
+    if failed := sick(asked["well_before"], well=well, unwell=unwell):
         module.fail_json(msg="; ".join(failed), well=well, unwell=unwell)
+    if asked["verdict_rows"] is not None and not module.check_mode:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        leave(verdict(asked["verdict_rows"], at=now))
     module.exit_json(changed=False, well=well, unwell=unwell)
 
 

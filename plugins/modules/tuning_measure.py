@@ -19,7 +19,7 @@ from ansible.module_utils.bounded_load import (
     with_fio,
 )
 from ansible.module_utils.job_units import PREFIX, PROGRAM, NotRun, run_as, service_of
-from ansible.module_utils.original_state import FOLDER, machine_id
+from ansible.module_utils.original_state import FOLDER, machine_id, open_folder
 
 DOCUMENTATION = r"""
 module: tuning_measure
@@ -92,7 +92,7 @@ def main() -> None:
         "backup": backup,
         "skipped": skipped,
     }
-    FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
+    open_folder()
     kept = FOLDER / f"measure-{module.params['label']}-{now.replace(':', '')}.json"
     kept.write_text(json.dumps(measure, indent=2, sort_keys=True) + "\n")
     kept.chmod(0o600)

@@ -15,6 +15,7 @@ from ansible.module_utils.mount_table import MOUNT_TABLE, parse_mounts
 from ansible.module_utils.original_state import keep, load
 from ansible.module_utils.systemd_units import SystemdSilent
 from ansible.module_utils.tuning_report import as_dicts, refusals
+from ansible.module_utils.tuning_verdict import forget
 from ansible.module_utils.undo import Undo, UndoRefused
 
 DOCUMENTATION = r"""
@@ -23,6 +24,7 @@ short_description: Restore a host to its state before it was tuned
 description:
 - Restores files, live kernel keys, queues and mounts from the snapshots on the host, reads
   everything back, and marks the snapshots as undone. A second call changes nothing.
+- Removes the verdict of the tuning that is undone.
 options:
   roles:
     description: The roles whose changes are undone, from the last to the first.
@@ -74,6 +76,8 @@ def main() -> None:
         if snapshot.taken and not snapshot.undone and not module.check_mode:
             keep(replace(snapshot, undone=now))
     changed = any(row.state == "changed" for row in rows)
+    if changed and not module.check_mode:
+        forget()
     module.exit_json(changed=changed, rows=as_dicts(rows))
 
 

@@ -26,6 +26,7 @@ RECIPE = {
     "vm.dirty_ratio": "10",
     "vm.dirty_background_ratio": "5",
 }
+AS_NOBODY = "setpriv --reuid=nobody --regid=nogroup --clear-groups"
 NOT_OURS = "not this container's own (podman): it would change the machine below"
 
 
@@ -87,6 +88,14 @@ def tune_report(host: str) -> list[dict[str, str]]:
     return rows
 
 
+def verdict(host: str) -> dict[str, Any]:
+    """The verdict of the last tuning, as any user of the host reads it."""
+    document = json.loads(on(host, f"{AS_NOBODY} cat /var/lib/holdfast-tuning/verdict.json"))
+    assert document["schema"] == "holdfast.tuning-verdict/1"
+    assert set(document) == {"schema", "at", "outcome", "counts", "reasons"}
+    return dict(document)
+
+
 @pytest.fixture(scope="module")
 def audit() -> Played:
     return play("audit", "databases")
@@ -129,6 +138,29 @@ def test_overcommit_1_beside_a_postgresql_is_told_as_the_conflict_it_is() -> Non
     assert row["risk"].startswith("conflict: PostgreSQL's manual asks for 2")
 
 
+def test_an_unchanged_run_leaves_a_verdict_and_counts_no_change() -> None:
+    before = verdict("plain13")
+    assert (before["outcome"], before["reasons"]) == ("ok", [])
+    told = play("tune", "plain13")
+    assert told.code == 0
+    assert "changed=0" in told.output.partition("plain13  ")[2]
+    after = verdict("plain13")
+    assert after["at"] > before["at"]
+    assert (after["counts"]["changed"], after["counts"]["skipped"] > 0) == (0, True)
+    assert sum(after["counts"].values()) == len(tune_report("plain13"))
+
+
+def test_tags_that_name_a_step_run_it_alone() -> None:
+    on("own12", "sysctl -w vm.swappiness=11")
+    assert play("tune", "own12", "--tags=sysctl_preflight").code == 0
+    looked = play("tune", "own12", "--tags=sysctl_verify")
+    assert looked.code != 0
+    assert "cannot keep 'vm.swappiness' at '10'" in " ".join(looked.output.split())
+    assert on("own12", "sysctl -n vm.swappiness") == "11"
+    assert play("tune", "own12", "--tags=sysctl_configure").code == 0
+    assert on("own12", "sysctl -n vm.swappiness") == "10"
+
+
 def test_drift_is_found_by_the_audit_foreseen_by_check_mode_and_repaired_by_a_run() -> None:
     # A plain remount would apply the options of fstab too, which is no drift.
     remount = "mount --options-mode=ignore -o remount,bind,rw,relatime /var/lib/holdfast"
@@ -137,7 +169,9 @@ def test_drift_is_found_by_the_audit_foreseen_by_check_mode_and_repaired_by_a_ru
     assert looked.code == 2
     drifted = failing("own12")
     assert {"vm.swappiness", "/var/lib/holdfast noatime"} <= drifted
+    before = verdict("own12")
     play("tune", "own12", "--check", "--diff")
+    assert verdict("own12") == before
     assert {row["key"] for row in tune_report("own12") if row["state"] == "changed"} == drifted
     reported = play("tune", "own12", tuning_verify="report")
     assert reported.code == 0
@@ -153,6 +187,9 @@ def test_a_later_file_that_wins_fails_the_run_by_path_and_line() -> None:
         told = play("tune", "own12", "--tags=sysctl")
         assert told.code != 0
         assert "/etc/sysctl.d/zz-site.conf:2 is read after" in " ".join(told.output.split())
+        failed = verdict("own12")
+        assert failed["outcome"] == "failed"
+        assert "/etc/sysctl.d/zz-site.conf:2 is read after" in failed["reasons"][0]
         assert play("audit", "own12").code == 2
         assert failing("own12") == {"vm.swappiness"}
     finally:
@@ -167,6 +204,7 @@ def test_undo_puts_back_files_and_live_values_and_a_second_one_changes_nothing()
         # The private copy was made of the machine's values when the host was started.
         below = Path("/proc/sys", key.replace(".", "/")).read_text().strip()
         assert on("own12", f"sysctl -n {key}") == below
+    assert on("own12", "test -e /var/lib/holdfast-tuning/verdict.json || echo none") == "none"
     assert "noatime" not in on("own12", "cat /etc/fstab; findmnt -no OPTIONS /var/lib/holdfast")
     again = play("undo", "own12")
     assert again.code == 0
@@ -174,8 +212,9 @@ def test_undo_puts_back_files_and_live_values_and_a_second_one_changes_nothing()
 
 
 def test_what_was_there_before_is_kept_for_root_alone_and_fetched() -> None:
-    assert on("plain13", "stat -c %a /var/lib/holdfast-tuning") == "700"
-    assert set(on("plain13", "stat -c %a /var/lib/holdfast-tuning/*.json").split()) == {"600"}
+    snapshots = "find /var/lib/holdfast-tuning -name '*.json' ! -name verdict.json"
+    assert set(on("plain13", f"{snapshots} -exec stat -c %a {{}} +").split()) == {"600"}
+    assert on("plain13", f"{AS_NOBODY} ls /var/lib/holdfast-tuning 2>&1 || true").endswith("denied")
     kept = json.loads(on("plain13", "cat /var/lib/holdfast-tuning/tasksmax.json"))
     # An earlier host of this name has a folder of its own.
     machine = on("plain13", "cat /etc/machine-id")[:12]
@@ -196,6 +235,9 @@ def test_a_canary_that_is_not_well_is_undone_and_the_next_wave_never_starts() ->
     assert told.code != 0
     assert "cannot call the host healthy: test -e /no/such/file" in " ".join(told.output.split())
     assert on("own12", f"test -e {FILES[0]} || echo absent") == "absent"
+    assert verdict("own12")["reasons"] == [
+        "cannot call the host healthy: test -e /no/such/file: exit status 1"
+    ]
     # The playbook counts the hosts of both waves, and ends after the first.
     waves = told.output.partition("PLAY [Tune, wave by wave]")[2].partition("PLAY RECAP")[0]
     assert "[own12]" in waves
