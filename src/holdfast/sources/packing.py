@@ -15,15 +15,27 @@ from holdfast.model.backup import Buffer
 SMALL_TABLE_BYTES = 1 << 20
 PACK_BYTES = 16 << 20
 TABLES_IN_PACK = 500
+# Packs come last: several of them keep all workers busy until the end.
+FEWEST_PACKS = 8
+# Fewer tables or bytes are not worth another part.
+FEW_TABLES = 25
+FEW_BYTES = 1 << 20
 Table = TypeVar("Table")
 
 
-def packs(tables: Iterable[Table], *, size_of: Callable[[Table], int]) -> Iterator[list[Table]]:
-    """Group `tables`, in their order, into packs that each fill one part; `size_of` is in bytes."""
+def packs(tables: Sequence[Table], *, size_of: Callable[[Table], int]) -> Iterator[list[Table]]:
+    """Group `tables`, in their order, into packs that each fill one part; `size_of` is in bytes.
+
+    No pack has much more than its share of all tables, so that workers end together. The number of
+    workers has no influence: a resumed run finds the same packs.
+    """
+    most_tables = min(TABLES_IN_PACK, max(FEW_TABLES, -(-len(tables) // FEWEST_PACKS)))
+    share_bytes = sum(map(size_of, tables)) // FEWEST_PACKS
+    most_bytes = min(PACK_BYTES, max(FEW_BYTES, share_bytes))
     pack: list[Table] = []
     size_bytes = 0
     for table in tables:
-        if pack and (size_bytes + size_of(table) > PACK_BYTES or len(pack) == TABLES_IN_PACK):
+        if pack and (size_bytes + size_of(table) > most_bytes or len(pack) == most_tables):
             yield pack
             pack, size_bytes = [], 0
         pack.append(table)

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, strategies as st
 
-from holdfast.sources.packing import PACK_BYTES, TABLES_IN_PACK, StreamCutter, packs
+from holdfast.sources.packing import (
+    FEW_BYTES,
+    FEW_TABLES,
+    FEWEST_PACKS,
+    PACK_BYTES,
+    TABLES_IN_PACK,
+    StreamCutter,
+    packs,
+)
 
 
-def packed(sizes: Iterable[int]) -> list[list[int]]:
+def packed(sizes: Sequence[int]) -> list[list[int]]:
     return list(packs(sizes, size_of=lambda size_bytes: size_bytes))
 
 
 def test_a_part_holds_no_more_tables_and_no_more_bytes_than_is_said() -> None:
-    many = [16384] * (2 * TABLES_IN_PACK + 1)
-    assert [len(pack) for pack in packed(many)] == [TABLES_IN_PACK, TABLES_IN_PACK, 1]
-    large = [PACK_BYTES // 4] * 6
-    assert [len(pack) for pack in packed(large)] == [4, 2]
+    many = [2000] * (FEWEST_PACKS * TABLES_IN_PACK + 1)
+    assert [len(pack) for pack in packed(many)] == [*[TABLES_IN_PACK] * FEWEST_PACKS, 1]
+    large = [PACK_BYTES // 4] * (4 * FEWEST_PACKS + 2)
+    assert [len(pack) for pack in packed(large)] == [*[4] * FEWEST_PACKS, 2]
     assert packed([]) == []
+
+
+def test_some_tables_make_as_many_packs_as_keep_workers_busy() -> None:
+    assert [len(pack) for pack in packed([16384] * 400)] == [50] * FEWEST_PACKS
+    assert [len(pack) for pack in packed([FEW_BYTES // 2] * 20)] == [2] * 10
+    assert [len(pack) for pack in packed([16384] * 30)] == [FEW_TABLES, 5]
+    assert [len(pack) for pack in packed([FEW_BYTES // 3] * 4)] == [3, 1]
 
 
 def test_every_table_is_in_one_pack_in_its_turn() -> None:

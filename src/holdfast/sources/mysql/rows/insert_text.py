@@ -124,17 +124,42 @@ def present(table: Table, value: bytes | None) -> bytes:
     return value
 
 
-def arguments(columns: Sequence[Column]) -> str:
-    """The arguments of GROUP_CONCAT for a row: `'(',a,',''',b,''')'`."""
-    merged: list[str] = []
-    text = "("
-    for piece, is_text in _pieces(columns):
-        if is_text:
-            text += piece
-            continue
-        merged += [_literal(text), piece] if text else [piece]
-        text = ""
-    return ",".join([*merged, _literal(text + ")")])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BareRows:
+    """How GROUP_CONCAT prints rows without escaping.
+
+    The text between two rows is the separator, as each further argument costs the server time. So
+    the first row lacks what `opens` it, and the last row what `closes` it.
+    """
+
+    expression: str
+    opens: bytes
+    closes: bytes
+
+    @classmethod
+    def of(cls, columns: Sequence[Column]) -> BareRows:
+        merged: list[str] = []
+        opens, text = "", "("
+        for piece, is_text in _pieces(columns):
+            if is_text:
+                text += piece
+                continue
+            if not merged:
+                opens = text
+            elif text:
+                merged.append(_literal(text))
+            merged.append(piece)
+            text = ""
+        closes = text + ")"
+        separator = _literal(f"{closes},\n{opens}")
+        return cls(
+            expression=f"GROUP_CONCAT({','.join(merged)} SEPARATOR {separator})",
+            opens=opens.encode(),
+            closes=closes.encode(),
+        )
+
+    def whole(self, value: bytes) -> bytes:
+        return b"".join((self.opens, value, self.closes))
 
 
 def counts(columns: Sequence[Column]) -> list[str]:

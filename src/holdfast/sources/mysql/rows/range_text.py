@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from holdfast.model.errors import HoldfastError
 from holdfast.sources.mysql.rows import insert_text
-from holdfast.sources.mysql.rows.insert_text import Luck
+from holdfast.sources.mysql.rows.insert_text import BareRows, Luck
 from holdfast.sources.mysql.server.columns import row_text
 from holdfast.sources.mysql.server.connection import COLLATIONS_MIXED, StatementFailed
 from holdfast.sources.mysql.server.session import Row, Session
@@ -55,9 +55,9 @@ class AskedRange:
             return rows, value, warnings
         if value is None:
             return self._again()
-        is_true = insert_text.is_true(
-            value, rows=rows, counted=numbers, columns=self._table.columns
-        )
+        columns = self._table.columns
+        value = BareRows.of(columns).whole(value)
+        is_true = insert_text.is_true(value, rows=rows, counted=numbers, columns=columns)
         self._luck.learn(was_true=is_true)
         return (rows, value, 0) if is_true else self._again()
 
@@ -67,7 +67,7 @@ class AskedRange:
 
     def _bare(self) -> str:
         columns = self._table.columns
-        text = f"GROUP_CONCAT({insert_text.arguments(columns)} SEPARATOR ',\n')"
+        text = BareRows.of(columns).expression
         return self._select(",".join(("COUNT(*)", text, *insert_text.counts(columns))))
 
     def _escaped(self) -> str:

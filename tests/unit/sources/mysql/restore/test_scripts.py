@@ -11,7 +11,9 @@ from holdfast.model.errors import RestoreFailed
 from holdfast.model.restore import Proven
 from holdfast.sources.mysql.restore.scripts import (
     BEGIN,
+    BEGIN_LATER,
     END,
+    TRANSACTION_BYTES,
     Batch,
     DumpScript,
     RowScript,
@@ -112,6 +114,20 @@ def test_all_statements_of_a_table_alone_belong_to_it() -> None:
     alone = part()
     found = list(RowScript(alone).cut(iter([HEAD, TABLES["one"]])))
     assert found == [(alone.relation, sql) for sql in (b"SET a", b"SET b", *SENT["one"])]
+
+
+def test_the_first_rows_of_a_table_are_committed_alone_and_later_ones_by_their_size() -> None:
+    """MariaDB sorts all that a transaction writes into a table that was empty."""
+    rows = b"INSERT INTO `t` (`a`) VALUES\n" + b",\n".join([b"(1)"] * 400_000)
+    assert 4 * len(rows) < TRANSACTION_BYTES < 5 * len(rows)
+    script = HEAD + (rows + b";\n") * 12
+    sent = [sql for _, sql in RowScript(part()).cut(iter([script]))]
+    later = [*[rows] * 5, END]
+    assert sent == [b"SET a", b"SET b", rows, BEGIN_LATER, *later, *later, rows, END]
+
+
+def test_a_table_without_rows_needs_no_transaction() -> None:
+    assert [sql for _, sql in RowScript(part()).cut(iter([HEAD]))] == [b"SET a", b"SET b"]
 
 
 NOTHING = Proven(lambda: iter([]))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sqlite3
 
 import pytest
@@ -9,9 +10,9 @@ from holdfast.model.backup import Relation
 from holdfast.model.errors import BackupFailed
 from holdfast.sources.mysql.rows.insert_text import (
     MOST_RANGES_SKIPPED,
+    BareRows,
     Limits,
     Luck,
-    arguments,
     counts,
     is_true,
     long_row,
@@ -85,13 +86,21 @@ COLUMNS = (ID, NAME, NOTE)
 
 
 def test_text_between_columns_is_one_argument() -> None:
-    assert arguments((ID, NAME, ID)) == "'(',`id`,',''',`name`,''',',`id`,')'"
+    made = BareRows.of((ID, NAME, ID))
+    wanted = "GROUP_CONCAT(`id`,',''',`name`,''',',`id` SEPARATOR '),\n(')"
+    assert made.expression == wanted
+    assert made.whole(b"1,'a',2") == b"(1,'a',2)"
+
+
+def test_text_between_rows_is_the_separator() -> None:
+    made = BareRows.of((NAME,))
+    assert made.expression == "GROUP_CONCAT(`name` SEPARATOR '''),\n(''')"
+    assert made.whole(b"a'),\n('b") == b"('a'),\n('b')"
 
 
 def test_what_may_be_missing_is_counted_where_it_stands_between_quotes() -> None:
-    assert arguments((NOTE,)) == (
-        "'(',IFNULL(CONCAT('''',CONVERT(`note` USING utf8mb4),''''),'NULL'),')'"
-    )
+    text = "IFNULL(CONCAT('''',CONVERT(`note` USING utf8mb4),''''),'NULL')"
+    assert BareRows.of((NOTE,)).expression == f"GROUP_CONCAT({text} SEPARATOR '),\n(')"
     assert counts((ID, NAME, NOTE, PICTURE)) == ["COUNT(`note`)", "COUNT(`picture`)"]
 
 
@@ -123,7 +132,8 @@ def test_bare_text_is_believed_exactly_when_escaping_would_change_nothing(
 
 def test_text_of_bytes_that_are_no_character_is_never_believed() -> None:
     code = Column(name="code", data_type="varchar", charset="ascii", nullable=False)
-    assert arguments((code, NAME)) == "'(''',CAST(`code` AS BINARY),''',''',`name`,''')'"
+    pieces = "CAST(`code` AS BINARY),''',''',`name`"
+    assert BareRows.of((code, NAME)).expression.startswith(f"GROUP_CONCAT({pieces} SEPARATOR ")
     columns = (code, NAME)
     assert is_true(b"('a','b')", rows=1, counted=[], columns=columns)
     assert not is_true(b"('\xfe','b')", rows=1, counted=[], columns=columns)
@@ -132,12 +142,15 @@ def test_text_of_bytes_that_are_no_character_is_never_believed() -> None:
 
 
 def test_the_arguments_are_expressions_that_a_server_understands() -> None:
+    made = BareRows.of((ID, NAME))
+    pieces, _, separator = made.expression.removeprefix("GROUP_CONCAT(").partition(" SEPARATOR ")
+    pieces = "||".join(re.findall(r"`[^`]*`|'(?:[^']|'')*'", pieces))
     with sqlite3.connect(":memory:") as database:
         database.execute("CREATE TABLE t (id, name)")
-        database.execute("INSERT INTO t VALUES (1, 'a')")
-        pieces = arguments((ID, NAME)).replace(",`", "||`").replace("`,", "`||")
-        ((text,),) = database.execute(f"SELECT {pieces} FROM t")
-    assert text == "(1,'a')"
+        database.execute("INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+        question = f"SELECT GROUP_CONCAT({pieces},{separator} FROM t"
+        ((text,),) = database.execute(question)
+    assert made.whole(text.encode()) == b"(1,'a'),\n(2,'b')"
 
 
 def test_after_a_failure_tries_become_rarer_and_one_success_ends_that() -> None:
