@@ -27,6 +27,7 @@ from holdfast.model.errors import (
 )
 from holdfast.ports.repository import Stored
 from holdfast.repositories.object_keys import Listed, believed, is_plain, require_plain
+from holdfast.repositories.page_cache import PageCache
 from holdfast.runtime.beneath import Beneath, NotBeneath, Owner
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.runtime.kernel import FAILING, FULL
@@ -68,9 +69,12 @@ class LocalRepository:
         with self._errors_of("store", key):
             descriptor = self._made(name)
         with afterwards(self._close, descriptor, key):
+            cache = PageCache(descriptor)
             for chunk in chunks:
                 with self._errors_of("store", key):
-                    size_bytes += _write_all(descriptor, chunk)
+                    written = _write_all(descriptor, chunk)
+                    cache.written(written)
+                size_bytes += written
             with self._errors_of("store", key):
                 os.fsync(descriptor)
         return size_bytes
@@ -116,8 +120,10 @@ class LocalRepository:
             yield self._chunks(key, descriptor)
 
     def _chunks(self, key: str, descriptor: int) -> Iterator[bytes]:
+        cache = PageCache(descriptor)
         with self._errors_of("read", key):
             while chunk := os.read(descriptor, CHUNK_BYTES):
+                cache.read(len(chunk))
                 yield chunk
 
     def stat(self, key: str) -> Stored:
