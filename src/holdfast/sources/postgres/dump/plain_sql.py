@@ -40,7 +40,7 @@ class PlainRestore:
 
     def run(self) -> None:
         """Run the dump. Raises `RestoreFailed` for errors that would also hit later statements."""
-        self._definer.run(self._definitions())
+        self._definer.run_each(self._definitions())
 
     def _definitions(self) -> Iterator[Statement]:
         """The definitions; rows and large objects between them are loaded on the way, under the

@@ -1,29 +1,24 @@
 """The SQL parts of a backup: each is proven as a whole, then run statement by statement.
 
 Roles and tablespaces belong to the whole server: missing ones are created, existing ones stay.
-Post-data statements run in pg_dump's order; only indexes are built in parallel. pg_dump puts each
-object after those that it needs. An index on a materialized view follows the view, and the view
-follows the primary key that its GROUP BY needs. So every other statement is a barrier.
-Consecutive indexes do not need one another. But indexes that call functions wait for the
-constraints before them, because no catalog records what a function's body needs.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set as AbstractSet
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 import psycopg
 
-from holdfast.model.backup import Part, PartKind
+from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.sources.postgres.restore import definitions, selection
-from holdfast.sources.postgres.restore.definitions import Definer, Settings, settings_before
+from holdfast.sources.postgres.restore.definitions import Definer
 from holdfast.sources.postgres.restore.selection import RestoreContext
 from holdfast.sources.postgres.restore.session_pool import SessionPool
 from holdfast.sources.postgres.restore.staging_database import Cluster
+from holdfast.sources.postgres.restore.steps import Step, Work, steps
 from holdfast.sources.postgres.server import sql_text
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.sql_text import NAME, Heading, Statement, unquoted
@@ -46,24 +41,6 @@ _MADE_BY = {
 }
 # The psql variable for the connected database, used in `database.sql`.
 DATABASE = "DBNAME"
-
-_CONSTRAINT = re.compile(
-    rf"ALTER TABLE (?:ONLY )?(?P<table>{NAME}\.{NAME})\s+ADD CONSTRAINT {NAME} "
-    r"(?P<kind>PRIMARY KEY|UNIQUE|EXCLUDE)\b"
-)
-_INDEX = re.compile(rf"CREATE (?:UNIQUE )?INDEX {NAME} ON (?:ONLY )?(?P<table>{NAME}\.{NAME}) ")
-# An index on columns alone, which calls no function.
-_PLAIN = re.compile(
-    rf"[^(]* USING {NAME} \([^()]*\)(?: INCLUDE \([^()]*\))?(?: NULLS NOT DISTINCT)?"
-    r"(?: WITH \([^()]*\))?;$"
-)
-# The statements about an index that pg_dump writes right after it.
-_OF_INDEX = re.compile(
-    rf"ALTER INDEX {NAME}\.{NAME} ALTER COLUMN \d+ SET STATISTICS"
-    rf"|ALTER TABLE (?:ONLY )?{NAME}\.{NAME} (?:CLUSTER ON|REPLICA IDENTITY USING INDEX)\b"
-)
-_REMARK = re.compile(r"COMMENT ON |SECURITY LABEL ")
-_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,14 +128,21 @@ class DefinitionParts:
                     wanted = sql_text.without_foreign_keys(
                         found, unless=lambda table, other: {table, other} <= filled
                     )
-                self.make(wanted, login)
+                self.make(wanted, login, small=selection.small_relations(request))
             self.context.progress.part_done(part.name)
 
-    def make(self, found: Iterable[Statement], login: Login) -> None:
-        """Run definitions in their order, and indexes in parallel."""
+    def make(
+        self,
+        found: Iterable[Statement],
+        login: Login,
+        *,
+        small: AbstractSet[Relation] = frozenset(),
+    ) -> None:
+        """Run definitions in their order, and indexes in parallel, those of `small` tables by the
+        dozen."""
         with login.session() as session:
             serial = self.definer(session, PartKind.POST_DATA)
-            for step in steps(found):
+            for step in steps(found, small=small):
                 if step.alone:
                     for work in step.works:
                         work.do(serial)
@@ -229,90 +213,3 @@ def _named(statement: Statement, kind: str, name: str) -> Statement:
 
 def _is_of_tablespace(statement: Statement) -> bool:
     return statement.heading is not None and statement.heading.kind == "tablespace"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """The statements of one object, their settings, and the work that must come first."""
-
-    number: int
-    statements: tuple[Statement, ...]
-    settings: Settings
-    needs: frozenset[int] = frozenset()
-
-    def do(self, definer: Definer) -> None:
-        definer.take_on(self.settings)
-        definer.run(self.statements)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """Work that runs in parallel as far as `needs` allows, or in order if `alone`."""
-
-    works: tuple[Work, ...]
-    alone: bool
-
-
-def steps(found: Iterable[Statement]) -> Iterator[Step]:
-    """Group every statement that is no setting into steps, in the order to run them."""
-    indexes: list[Work] = []
-    remarks: list[Work] = []
-    for work in _works(found):
-        if _is_index(work):
-            indexes.append(work)
-        elif indexes and _REMARK.match(work.statements[0].text):
-            # Nothing depends on a comment, so it must not end a run of parallel indexes.
-            remarks.append(work)
-        else:
-            yield from _run(indexes, remarks)
-            indexes, remarks = [], []
-            yield Step(works=(work,), alone=True)
-    yield from _run(indexes, remarks)
-
-
-def _works(found: Iterable[Statement]) -> Iterator[Work]:
-    # A setting between the statements of one object splits them into two works.
-    made = groupby(settings_before(found), key=lambda each: (each[0].entry, each[1]))
-    for number, ((_, settings), group) in enumerate(made):
-        members = tuple(statement for statement, _ in group)
-        yield Work(number=number, statements=members, settings=settings)
-
-
-def _is_index(work: Work) -> bool:
-    first, *rest = (statement.text for statement in work.statements)
-    is_first = _CONSTRAINT.match(first) or _INDEX.match(first)
-    return bool(is_first) and all(_OF_INDEX.match(each) for each in rest)
-
-
-def _run(indexes: list[Work], remarks: list[Work]) -> Iterator[Step]:
-    if indexes:
-        yield Step(works=tuple(_in_order(indexes)), alone=False)
-    if remarks:
-        yield Step(works=tuple(remarks), alone=True)
-
-
-def _in_order(indexes: list[Work]) -> Iterator[Work]:
-    """Order the constraints of each table one after another, because each locks the table.
-
-    Plain indexes follow the constraints of their table; whatever may call functions follows all
-    constraints.
-    """
-    last: dict[str, int] = {}
-    every: set[int] = set()
-    others: list[Work] = []
-    for work in indexes:
-        constraint = _CONSTRAINT.match(work.statements[0].text)
-        if constraint is None or constraint["kind"] == "EXCLUDE":
-            others.append(work)
-            continue
-        before = last.get(constraint["table"])
-        yield replace(work, needs=frozenset(() if before is None else (before,)))
-        last[constraint["table"]] = work.number
-        every.add(work.number)
-    for work in others:
-        index = _INDEX.match(work.statements[0].text)
-        if index and _PLAIN.match(_QUOTED.sub("x", work.statements[0].text)):
-            before = last.get(index["table"])
-            yield replace(work, needs=frozenset(() if before is None else (before,)))
-        else:
-            yield replace(work, needs=frozenset(every))

@@ -1,4 +1,6 @@
-"""Runs definitions one statement at a time, so that an error names the object that failed.
+"""Runs definitions, many in a message, and those of a message that failed one at a time.
+
+So an error names the object that failed.
 
 The session settings of a dump (`SET ...`) belong to every statement after them, also to one that
 runs in another session or later from a script.
@@ -11,11 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from holdfast.model.errors import RestoreFailed
 from holdfast.model.restore import FailedObject
 from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres.server import failures
+from holdfast.sources.postgres.server.failures import QUERY_CANCELED
 from holdfast.sources.postgres.server.sql_text import NAME, Heading, Statement
 
 _SETTING = re.compile(
@@ -45,6 +49,10 @@ _FOREIGN_KEY = re.compile(
 
 _MAKES = re.compile(rf"CREATE |ALTER TABLE (?:ONLY )?{NAME}\.{NAME}\s+ADD CONSTRAINT ")
 _PATH = re.compile(r'ALTER DATABASE :"DBNAME" SET "search_path" TO (?P<path>.*);$', re.DOTALL)
+# A table of the usual kind takes three locks until its transaction ends; the smallest lock table
+# that servers have by default holds some thousands.
+STATEMENTS_PER_MESSAGE = 50
+MESSAGE_CHARACTERS = 1 << 18
 # An object may depend on another one that failed before and succeeds now.
 ROUNDS = 5
 
@@ -84,6 +92,32 @@ class Definer:
 
     def run(self, found: Iterable[Statement]) -> None:
         """Run the statements. Raises `RestoreFailed` with the object, unless failures are noted."""
+        for group in together(found):
+            if len(group) == 1 or not self._made_together(group):
+                self._run_each(group)
+        self._tell_unmade()
+
+    def run_each(self, found: Iterable[Statement]) -> None:
+        """As `run`, each as soon as it is read: rows may come between the statements."""
+        self._run_each(found)
+        self._tell_unmade()
+
+    def _made_together(self, group: Sequence[Statement]) -> bool:
+        """Send the group as one message, which the server runs in one transaction: all or none.
+
+        False if it did none of them: then each is to be run alone, which tells the one that fails.
+        """
+        if self._refused or self._unmade or not _is_idle(self._session):
+            return False
+        try:
+            self._send("\n".join(statement.text for statement in group))
+        except psycopg.Error as error:
+            if failures.session_is_gone(error, self._session) or error.sqlstate == QUERY_CANCELED:
+                raise self._error(group[0], error, others=len(group) - 1) from error
+            return False
+        return True
+
+    def _run_each(self, found: Iterable[Statement]) -> None:
         for statement in found:
             # Without a transaction a failed statement does not roll back those before it.
             if self._failed.keep_going and statement.text in _TRANSACTION:
@@ -93,7 +127,6 @@ class Definer:
                 continue
             self._tell_unmade()
             self._follow(statement)
-        self._tell_unmade()
 
     def _belongs_to_unmade(self, statement: Statement) -> bool:
         if self._unmade is None or self._unmade.entry != statement.entry or setting_of(statement):
@@ -178,8 +211,13 @@ class Definer:
             cause=f"{failed.cause} (it was created as NOT VALID)",
         )
 
-    def _error(self, statement: Statement, error: psycopg.Error) -> RestoreFailed:
-        return failures.restoring(failures.said(error), str(statement.heading or self._unnamed))
+    def _error(
+        self, statement: Statement, error: psycopg.Error, *, others: int = 0
+    ) -> RestoreFailed:
+        subject = str(statement.heading or self._unnamed)
+        if others:
+            subject += f" or one of the {others} definitions after it"
+        return failures.restoring(failures.said(error), subject)
 
     def _alone(self, text: str) -> str:
         """`text` with the settings that it needs when run alone, and their reset."""
@@ -197,6 +235,45 @@ class Definer:
             before.append(self._authorization)
             after.append("RESET SESSION AUTHORIZATION;")
         return "\n".join([*before, text, *after])
+
+
+def together(found: Iterable[Statement]) -> Iterator[list[Statement]]:
+    """Group statements that may be sent as one message; settings and transactions stay alone.
+
+    A message is one transaction. Its size bounds the locks that it holds, and how much is done
+    again if one of its statements fails.
+    """
+    group: list[Statement] = []
+    size = 0
+    for statement in found:
+        if _is_apart(statement):
+            if group:
+                yield group
+            yield [statement]
+            group, size = [], 0
+            continue
+        group.append(statement)
+        size += len(statement.text)
+        if len(group) == STATEMENTS_PER_MESSAGE or size >= MESSAGE_CHARACTERS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _is_apart(statement: Statement) -> bool:
+    return bool(
+        statement.text in _TRANSACTION
+        or setting_of(statement)
+        or _AUTHORIZATION.match(statement.text)
+        # An extension may load a library that refuses to begin within other work.
+        or statement.text.startswith("CREATE EXTENSION ")
+        or not statement.text.endswith(";")
+    )
+
+
+def _is_idle(session: psycopg.Connection) -> bool:
+    return session.info.transaction_status == TransactionStatus.IDLE
 
 
 def usual_path(settings: Iterable[Statement]) -> str:

@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import psycopg
 
@@ -34,15 +35,18 @@ SELECT n.nspname::text, c.relname::text,
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND n.nspname !~ '^pg_'
 """
-# Biggest first. The statistics of a partitioned table cover all of its partitions.
+# Biggest first. The statistics of a partitioned table cover all of its partitions, so it is never
+# small.
 _TO_ANALYZE = """
-SELECT format('%I.%I', n.nspname, c.relname)
+SELECT format('%%I.%%I', n.nspname, c.relname),
+       CASE c.relkind WHEN 'p' THEN %s ELSE pg_relation_size(c.oid) END
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't'
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-ORDER BY c.relpages DESC
+ORDER BY 2 DESC
 """
 
+Item = TypeVar("Item")
 Columns = Mapping[Relation, Mapping[str, str]]
 """The type of each column of each table."""
 
@@ -215,16 +219,19 @@ def _difference(each: Summed, columns: Columns, encoding: str) -> str:
     return ""
 
 
-def _batches(wanted: Sequence[Summed]) -> list[list[Summed]]:
+def _batches(wanted: Sequence[Summed]) -> list[Sequence[Summed]]:
     """One batch for each large table, biggest first, then small tables together."""
     large = [each for each in wanted if each.size_bytes >= SMALL_TABLE_BYTES]
     small = [each for each in wanted if each.size_bytes < SMALL_TABLE_BYTES]
     large.sort(key=lambda each: each.size_bytes, reverse=True)
-    groups = [
+    return [*([each] for each in large), *_groups(small)]
+
+
+def _groups(small: Sequence[Item]) -> list[Sequence[Item]]:
+    return [
         small[first : first + TABLES_PER_QUESTION]
         for first in range(0, len(small), TABLES_PER_QUESTION)
     ]
-    return [*([each] for each in large), *groups]
 
 
 def analyze(login: Login, *, workers: int) -> tuple[str, ...]:
@@ -232,19 +239,39 @@ def analyze(login: Login, *, workers: int) -> tuple[str, ...]:
     missing: list[str] = []
     lock = threading.Lock()
 
-    def learn(session: psycopg.Connection, table: str) -> None:
-        try:
-            session.execute(f"ANALYZE {table}".encode())
-        except psycopg.Error as error:
-            if failures.ends_all(error, session):
-                raise failures.restoring(failures.said(error), f"statistics of {table}") from error
+    def learn(session: psycopg.Connection, tables: Sequence[str]) -> None:
+        # The server takes each table in a transaction of its own.
+        error = _error_of(session, f"ANALYZE {', '.join(tables)}", tables[0])
+        if error and len(tables) > 1:
+            for table in tables:
+                learn(session, [table])
+        elif error:
             with lock:
-                missing.append(f"no statistics of table {table}: {failures.said(error)}")
+                missing.append(f"no statistics of table {tables[0]}: {failures.said(error)}")
 
     with login.session() as session:
-        tables = [str(row[0]) for row in session.execute(_TO_ANALYZE)]
-    SessionPool(login, learn).run(tables, workers=workers)
+        found = session.execute(_TO_ANALYZE, [SMALL_TABLE_BYTES])
+        sizes = {str(name): int(size_bytes) for name, size_bytes in found}
+    SessionPool(login, learn).run(_analyzed_together(sizes), workers=workers)
     return tuple(sorted(missing))
+
+
+def _error_of(session: psycopg.Connection, statement: str, table: str) -> psycopg.Error | None:
+    """Run the statement; its error if others of the session may still succeed."""
+    try:
+        session.execute(statement.encode())
+    except psycopg.Error as error:
+        if failures.ends_all(error, session):
+            raise failures.restoring(failures.said(error), f"statistics of {table}") from error
+        return error
+    return None
+
+
+def _analyzed_together(sizes: Mapping[str, int]) -> list[Sequence[str]]:
+    """Each large table alone, then small ones together, in the order of `sizes`."""
+    large = [[name] for name, size_bytes in sizes.items() if size_bytes >= SMALL_TABLE_BYTES]
+    small = [name for name, size_bytes in sizes.items() if size_bytes < SMALL_TABLE_BYTES]
+    return [*large, *_groups(small)]
 
 
 def make_durable(login: Login) -> None:

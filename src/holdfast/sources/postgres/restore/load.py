@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -14,8 +14,10 @@ from holdfast.model.backup import Part, Relation
 from holdfast.model.errors import HoldfastError, RestoreFailed, VerifyFailed
 from holdfast.model.restore import FailedObject, RestoredTable, proving
 from holdfast.ports.target import RestoreRequest
+from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.failed_objects import ROWS, hinted
 from holdfast.sources.postgres.restore import selection
+from holdfast.sources.postgres.restore.copy_series import CopySeries
 from holdfast.sources.postgres.restore.rows import BY_ROWS, Packs, Piece, Rows, RowsIn
 from holdfast.sources.postgres.restore.session_pool import SessionPool
 from holdfast.sources.postgres.server import failures
@@ -106,13 +108,31 @@ class Loader:
     def _read(self, connection: psycopg.Connection, loading: _Loading) -> None:
         part = loading.batch.part
         with self._rows_in.context.stored.streamed(part) as chunks, proving(chunks, *BY_ROWS):
-            for piece, rows in self._rows_in.wanted(part, iter(chunks)):
-                if piece.relation not in self._without:
-                    loading.piece = piece
-                    self._fill(connection, loading, rows)
+            if part.members and not self._keeps_going:
+                self._fill_pack(connection, loading, iter(chunks))
+                return
+            for rows in self._rows_of(loading, iter(chunks)):
+                self._fill(connection, loading, rows)
             if loading.met:
                 # Altered bytes must be reported as damage, not as rows that the server rejects.
                 chunks.prove()
+
+    def _rows_of(self, loading: _Loading, chunks: Iterator[bytes]) -> Iterator[Rows]:
+        """The rows of each wanted piece of the part, which is then the one that is loaded."""
+        for piece, rows in self._rows_in.wanted(loading.batch.part, chunks):
+            if piece.relation not in self._without:
+                loading.piece = piece
+                yield rows
+
+    def _fill_pack(
+        self, connection: psycopg.Connection, loading: _Loading, chunks: Iterator[bytes]
+    ) -> None:
+        """Fill all tables of a pack by few messages; the first failure is that of the pack."""
+        wanted = self._wanted(loading.batch.part)
+        series = CopySeries(connection, [TablePart.of(piece).copy_in() for piece in wanted])
+        with afterwards(series.close):
+            for rows in self._rows_of(loading, chunks):
+                self._rows_in.fill_by(series.copy, loading.piece, rows)
 
     def _fill(self, connection: psycopg.Connection, loading: _Loading, rows: Rows) -> None:
         piece, batch = loading.piece, loading.batch

@@ -74,10 +74,13 @@ class RowsIn:
         self, connection: psycopg.Connection, piece: Piece, rows: Rows, *, freeze: bool = False
     ) -> None:
         """Copy the rows in. Raises `RestoreFailed` if the server's row count differs."""
+        statement = TablePart.of(piece).copy_in(freeze=freeze, source=self.inward.placeholder)
+        self.fill_by(lambda whole: self.inward.copy(connection, statement, whole), piece, rows)
+
+    def fill_by(self, copy: Callable[[Chunks], int], piece: Piece, rows: Rows) -> None:
+        """As `fill`, where `copy` sends the rows to the server and returns their count."""
         table = TablePart.of(piece)
-        statement = table.copy_in(freeze=freeze, source=self.inward.placeholder)
-        whole = self._with_values(table, rows)
-        found = self.inward.copy(connection, statement, self._while_wanted(whole, table))
+        found = copy(self._while_wanted(self._with_values(table, rows), table))
         if found != piece.rows:
             raise RestoreFailed(
                 f"cannot restore table '{table.relation}': {piece.rows} rows were stored,"

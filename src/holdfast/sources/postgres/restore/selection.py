@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from holdfast.model.restore import StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.failed_objects import FailedObjects
+from holdfast.sources.packing import SMALL_TABLE_BYTES
 from holdfast.sources.postgres.server import database_properties
 from holdfast.sources.postgres.server.database_properties import OPTIONS, PROVIDER, PROVIDERS, SPACE
 
@@ -69,6 +71,15 @@ def filled_relations(request: RestoreRequest) -> set[Relation]:
     return filled - {
         relation for each in every if not is_wanted(each, request) for relation in each.relations
     }
+
+
+def small_relations(request: RestoreRequest) -> set[Relation]:
+    """The tables with so few rows that work on many of them fits into one message."""
+    sizes: Counter[Relation] = Counter()
+    for each in pieces(of_kind(request.parts, PartKind.DATA)):
+        if each.relation is not None:
+            sizes[each.relation] += each.plain_bytes
+    return {relation for relation, size_bytes in sizes.items() if size_bytes < SMALL_TABLE_BYTES}
 
 
 def creation_options(request: RestoreRequest) -> dict[str, str]:

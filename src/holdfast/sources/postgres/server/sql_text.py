@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from holdfast.model.backup import Relation
 
 NAME = r'(?:"(?:[^"]|"")*"|[\w$]+)'
+_QUALIFIED = re.compile(rf"(?P<schema>{NAME})\.(?P<name>{NAME})")
 # Tokens that may contain a semicolon, and words between which a semicolon ends no statement.
 _TOKEN = re.compile(
     r"""
@@ -83,6 +84,14 @@ def slug(named: Relation | str) -> str:
 
 def unquoted(name: str) -> str:
     return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def relation_of(name: str) -> Relation:
+    """The relation that a qualified name of a dump names."""
+    found = _QUALIFIED.fullmatch(name)
+    if found is None:
+        raise ValueError(f"'{name}' is no qualified name")
+    return Relation(schema=unquoted(found["schema"]), name=unquoted(found["name"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from holdfast.sources.postgres.restore.definition_parts import Existing, Step, missing, steps
+from holdfast.sources.postgres.restore.definition_parts import Existing, missing
 from holdfast.sources.postgres.server.sql_text import statements
 
 GLOBALS = """
@@ -33,95 +33,4 @@ def test_what_exists_is_left_alone_and_what_is_missing_has_its_name() -> None:
         ("tablespace 'elsewhere'", "CREATE TABLESPACE elsewhere OWNER old LOCATION '/new';"),
         ("tablespace 'elsewhere'", 'GRANT ALL ON TABLESPACE elsewhere TO "new Role";'),
         ("setting of all roles 'my.setting'", """ALTER ROLE ALL SET "my"."setting" TO 'x';"""),
-    ]
-
-
-def entry(kind: str, *statements: str) -> str:
-    heading = f"--\n-- Name: x; Type: {kind}; Schema: public; Owner: y\n--\n\n"
-    return heading + "\n".join(statements) + "\n\n"
-
-
-def constraint(table: str, name: str, kind: str = "PRIMARY KEY (id)") -> str:
-    return entry("CONSTRAINT", f"ALTER TABLE ONLY {table}\n    ADD CONSTRAINT {name} {kind};")
-
-
-def index(table: str, name: str, on: str = "(a, b)", *more: str) -> str:
-    return entry("INDEX", f"CREATE INDEX {name} ON {table} USING btree {on};", *more)
-
-
-def found(*entries: str) -> list[Step]:
-    return list(steps(statements("".join(entries))))
-
-
-def first_words(step: Step) -> list[str]:
-    return [work.statements[0].text.split("\n")[0][:28] for work in step.works]
-
-
-def test_whatever_is_no_index_parts_those_before_it_from_those_after_it() -> None:
-    view = entry("MATERIALIZED VIEW", "CREATE MATERIALIZED VIEW public.mv AS SELECT 1;")
-    made = found(constraint("public.t", "t_pkey"), view, index("public.mv", "mv_i"))
-    assert [step.alone for step in made] == [False, True, False]
-
-
-def test_constraints_of_one_table_wait_for_each_other_and_plain_indexes_for_their_tables() -> None:
-    (step,) = found(
-        constraint("public.a", "a_pkey"),
-        constraint("public.b", "b_pkey"),
-        constraint("public.a", "a_key", "UNIQUE (b)"),
-        index("public.a", "a_i"),
-        index('public."b; (c"', "other_i"),
-    )
-    assert [(work.number, work.needs) for work in step.works] == [
-        (0, frozenset()),
-        (1, frozenset()),
-        (2, {0}),
-        (3, {2}),
-        (4, frozenset()),
-    ]
-
-
-def test_an_index_that_may_call_a_function_waits_for_every_constraint() -> None:
-    (step,) = found(
-        index("public.a", "expression_i", "(public.f(a))"),
-        index("public.a", "partial_i", "(a) WHERE (public.f(a) > 0)"),
-        index("public.a", "plain_i", "(a) INCLUDE (b) WITH (fillfactor='70')"),
-        constraint("public.b", "b_pkey"),
-        constraint("public.c", "c_excl", "EXCLUDE USING gist (public.f(a) WITH =)"),
-    )
-    needs = {work.number: work.needs for work in step.works}
-    assert needs == {0: {3}, 1: {3}, 2: frozenset(), 3: frozenset(), 4: {3}}
-
-
-def test_what_belongs_to_an_index_stays_with_it() -> None:
-    cluster = "ALTER TABLE public.a CLUSTER ON a_i;"
-    statistics = "ALTER INDEX public.a_i ALTER COLUMN 1 SET STATISTICS 500;"
-    (step,) = found(index("public.a", "a_i", "(a)", cluster, statistics), index("public.a", "i"))
-    assert [len(work.statements) for work in step.works] == [3, 1]
-
-
-def test_something_unknown_in_the_entry_of_an_index_keeps_it_in_its_place() -> None:
-    made = found(index("public.a", "a_i", "(a)", "SELECT public.f();"), index("public.a", "i"))
-    assert [step.alone for step in made] == [True, False]
-
-
-def test_comments_do_not_part_indexes_and_come_after_them() -> None:
-    comment = entry("COMMENT", "COMMENT ON INDEX public.a_i IS 'x';")
-    made = found(index("public.a", "a_i"), comment, index("public.a", "i"), comment)
-    assert [step.alone for step in made] == [False, True]
-    assert [len(step.works) for step in made] == [2, 2]
-
-
-def test_each_is_made_with_what_was_set_for_it() -> None:
-    fast = 'SET default_tablespace = "fast; disks";'
-    (step,) = found(
-        "SET client_encoding = 'UTF8';\n",
-        entry("INDEX", fast, "CREATE INDEX i ON public.a USING btree (a);"),
-        entry("INDEX", "CREATE INDEX j ON public.a USING btree (a);"),
-        entry("INDEX", "SET default_tablespace = '';", "CREATE INDEX k ON public.a USING gin (a);"),
-    )
-    usual = {"client_encoding": "SET client_encoding = 'UTF8';"}
-    assert [work.settings for work in step.works] == [
-        usual | {"default_tablespace": fast},
-        usual | {"default_tablespace": fast},
-        usual | {"default_tablespace": "SET default_tablespace = '';"},
     ]

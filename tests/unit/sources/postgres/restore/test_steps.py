@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.model.backup import Relation
+from holdfast.sources.postgres.restore.steps import Step, steps
+from holdfast.sources.postgres.server.sql_text import statements
+
+
+def entry(kind: str, *statements: str) -> str:
+    heading = f"--\n-- Name: x; Type: {kind}; Schema: public; Owner: y\n--\n\n"
+    return heading + "\n".join(statements) + "\n\n"
+
+
+def constraint(table: str, name: str, kind: str = "PRIMARY KEY (id)") -> str:
+    return entry("CONSTRAINT", f"ALTER TABLE ONLY {table}\n    ADD CONSTRAINT {name} {kind};")
+
+
+def index(table: str, name: str, on: str = "(a, b)", *more: str) -> str:
+    return entry("INDEX", f"CREATE INDEX {name} ON {table} USING btree {on};", *more)
+
+
+def found(*entries: str, small: Sequence[str] = ()) -> list[Step]:
+    names = {Relation(schema="public", name=name) for name in small}
+    return list(steps(statements("".join(entries)), small=names))
+
+
+def first_words(step: Step) -> list[str]:
+    return [work.statements[0].text.split("\n")[0][:28] for work in step.works]
+
+
+def test_whatever_is_no_index_parts_those_before_it_from_those_after_it() -> None:
+    view = entry("MATERIALIZED VIEW", "CREATE MATERIALIZED VIEW public.mv AS SELECT 1;")
+    made = found(constraint("public.t", "t_pkey"), view, index("public.mv", "mv_i"))
+    assert [step.alone for step in made] == [False, True, False]
+
+
+def test_constraints_of_one_table_wait_for_each_other_and_plain_indexes_for_their_tables() -> None:
+    (step,) = found(
+        constraint("public.a", "a_pkey"),
+        constraint("public.b", "b_pkey"),
+        constraint("public.a", "a_key", "UNIQUE (b)"),
+        index("public.a", "a_i"),
+        index('public."b; (c"', "other_i"),
+    )
+    assert [(work.number, work.needs) for work in step.works] == [
+        (0, frozenset()),
+        (1, frozenset()),
+        (2, {0}),
+        (3, {2}),
+        (4, frozenset()),
+    ]
+
+
+def test_an_index_that_may_call_a_function_waits_for_every_constraint() -> None:
+    (step,) = found(
+        index("public.a", "expression_i", "(public.f(a))"),
+        index("public.a", "partial_i", "(a) WHERE (public.f(a) > 0)"),
+        index("public.a", "plain_i", "(a) INCLUDE (b) WITH (fillfactor='70')"),
+        constraint("public.b", "b_pkey"),
+        constraint("public.c", "c_excl", "EXCLUDE USING gist (public.f(a) WITH =)"),
+    )
+    needs = {work.number: work.needs for work in step.works}
+    assert needs == {0: {3}, 1: {3}, 2: frozenset(), 3: frozenset(), 4: {3}}
+
+
+def test_what_belongs_to_an_index_stays_with_it() -> None:
+    cluster = "ALTER TABLE public.a CLUSTER ON a_i;"
+    statistics = "ALTER INDEX public.a_i ALTER COLUMN 1 SET STATISTICS 500;"
+    (step,) = found(index("public.a", "a_i", "(a)", cluster, statistics), index("public.a", "i"))
+    assert [len(work.statements) for work in step.works] == [3, 1]
+
+
+def test_something_unknown_in_the_entry_of_an_index_keeps_it_in_its_place() -> None:
+    made = found(index("public.a", "a_i", "(a)", "SELECT public.f();"), index("public.a", "i"))
+    assert [step.alone for step in made] == [True, False]
+
+
+def test_comments_do_not_part_indexes_and_come_after_them() -> None:
+    comment = entry("COMMENT", "COMMENT ON INDEX public.a_i IS 'x';")
+    made = found(index("public.a", "a_i"), comment, index("public.a", "i"), comment)
+    assert [step.alone for step in made] == [False, True]
+    assert [len(step.works) for step in made] == [2, 2]
+
+
+def test_each_is_made_with_what_was_set_for_it() -> None:
+    fast = 'SET default_tablespace = "fast; disks";'
+    (step,) = found(
+        "SET client_encoding = 'UTF8';\n",
+        entry("INDEX", fast, "CREATE INDEX i ON public.a USING btree (a);"),
+        entry("INDEX", "CREATE INDEX j ON public.a USING btree (a);"),
+        entry("INDEX", "SET default_tablespace = '';", "CREATE INDEX k ON public.a USING gin (a);"),
+    )
+    usual = {"client_encoding": "SET client_encoding = 'UTF8';"}
+    assert [work.settings for work in step.works] == [
+        usual | {"default_tablespace": fast},
+        usual | {"default_tablespace": fast},
+        usual | {"default_tablespace": "SET default_tablespace = '';"},
+    ]
+
+
+def test_work_on_small_tables_is_joined_and_constraints_stay_apart_from_indexes() -> None:
+    (step,) = found(
+        constraint("public.a", "a_pkey"),
+        constraint('public."B"', "b_pkey"),
+        constraint("public.big", "big_pkey"),
+        index("public.a", "a_i"),
+        index('public."B"', "b_i"),
+        small=["a", "B"],
+    )
+    assert [(work.number, len(work.statements), work.needs) for work in step.works] == [
+        (0, 2, frozenset()),
+        (2, 1, frozenset()),
+        (3, 2, {0}),
+    ]
+
+
+def test_no_joined_work_needs_what_comes_after_it() -> None:
+    tables = [f"t{number}" for number in range(120)]
+    (step,) = found(
+        *(constraint(f"public.{name}", f"{name}_pkey") for name in tables),
+        *(constraint(f"public.{name}", f"{name}_key", "UNIQUE (b)") for name in tables),
+        *(index(f"public.{name}", f"{name}_i", "(public.f(a))") for name in tables),
+        constraint("public.t0", "t0_excl", "EXCLUDE USING gist (public.f(a) WITH =)"),
+        small=tables,
+    )
+    assert sum(len(work.statements) for work in step.works) == 361
+    assert len(step.works) == 9
+    done: set[int] = set()
+    for work in step.works:
+        assert work.needs <= done
+        done.add(work.number)
+
+
+def test_work_with_other_settings_is_not_joined() -> None:
+    fast = 'SET default_tablespace = "fast";'
+    (step,) = found(
+        constraint("public.a", "a_pkey"),
+        entry("CONSTRAINT", fast, "ALTER TABLE public.b ADD CONSTRAINT b_pkey PRIMARY KEY (id);"),
+        small=["a", "b"],
+    )
+    assert [list(work.settings) for work in step.works] == [[], ["default_tablespace"]]
