@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TypeVar
 
 from holdfast.catalog.manifest import Failure, decode, decode_failure, encode, encode_failure
@@ -28,6 +27,7 @@ from holdfast.model.errors import (
     RepositoryFull,
     RepositoryReadOnly,
 )
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.stored_json import MANIFEST as WHOLE, RECORD
 from holdfast.ports.repository import Repository, Stored, read_document
 from holdfast.runtime import events

@@ -7,13 +7,13 @@ them. They are signed where manifests are signed.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.catalog.documents import unwrapped, wrapped
 from holdfast.catalog.places import DRILLS, drill_of, drill_record_key
 from holdfast.model.drill import DrillRecord, is_backup_of
 from holdfast.model.errors import ManifestInvalid, ObjectMissing, RepositoryReadOnly
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.stored_json import RECORD, Unreadable, damaged, plain, typed
 from holdfast.ports.repository import Repository, Stored, read_document
 from holdfast.runtime.worker_pool import WorkerPool

@@ -10,13 +10,13 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from holdfast.catalog.documents import unwrapped, wrapped
 from holdfast.catalog.places import STATUSES, StatusPlace, status_key, status_place_of
 from holdfast.model.errors import ManifestInvalid, ObjectMissing, RepositoryReadOnly
 from holdfast.model.host_status import AHEAD, SCHEMA, STATUS, HostStatus
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.stored_json import Unreadable, damaged, plain, typed
 from holdfast.ports.repository import Repository, Stored, read_document
 from holdfast.runtime.worker_pool import WorkerPool

@@ -12,7 +12,6 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from holdfast.catalog.catalog import Catalog, Damaged
 from holdfast.catalog.places import FAILURE, MANIFEST, place_of
 from holdfast.model.backup import Manifest, Summary
 from holdfast.model.errors import BackupNotFound, ManifestInvalid, ObjectMissing, VerifyFailed
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_gaps import require_complete
 from holdfast.model.stored_json import Unreadable, line_of, parsed, typed
 from holdfast.runtime import events

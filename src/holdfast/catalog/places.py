@@ -6,9 +6,9 @@ A writer can name any backup inside an object, but cannot put the object into an
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from holdfast.model.backup import BACKUP_NAME, JOB_NAME
+from holdfast.model.lazy_dataclass import dataclass
 
 MANIFEST = "manifest.json"
 FAILURE = "failed.json"

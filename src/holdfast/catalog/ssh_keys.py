@@ -6,7 +6,7 @@ have a passphrase.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_ssh_private_key,
 )
+
+from holdfast.model.lazy_dataclass import dataclass
 
 OPENSSH = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 

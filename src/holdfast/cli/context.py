@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from functools import cached_property, wraps
 from pathlib import Path
@@ -18,6 +18,7 @@ from holdfast.cli.leave_status import status_left
 from holdfast.cli.parameters import Argument, Option
 from holdfast.cli.telling import Told, told
 from holdfast.model.errors import BackupNotFound, HoldfastError, UnknownJob
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime import streams
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import typer
@@ -11,6 +10,7 @@ import typer
 from holdfast.cli.context import Session, acting_session_of, print_document
 from holdfast.cli.documents import Document, of_failed_jobs
 from holdfast.cli.telling import Outcome
+from holdfast.model.lazy_dataclass import dataclass
 
 
 class JobReport(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from holdfast.catalog.manifest import Failure
@@ -41,6 +41,7 @@ from holdfast.cli.tables import (
 from holdfast.model.backup import Summary
 from holdfast.model.drill import DrillRecord
 from holdfast.model.errors import HoldfastError
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.units import ago, counted, span
 from holdfast.operations.verify.proofs import BackupProof, proofs_of
 from holdfast.runtime import events

@@ -7,8 +7,10 @@ monitor calls often is declared here without it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from holdfast.model.lazy_dataclass import dataclass
 
 Run = Callable[..., None]
 

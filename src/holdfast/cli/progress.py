@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from holdfast.cli.tables import console_on
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.units import counted, size, span
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import periodically

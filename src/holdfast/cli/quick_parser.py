@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, get_args, get_origin
 
 from holdfast.cli.parameters import Argument, Option, Parameter, Run
+from holdfast.model.lazy_dataclass import dataclass
 
 
 class Unusual(Exception):

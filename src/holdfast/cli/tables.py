@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TextIO
 
 from holdfast.model.backup import Summary
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.units import ago, size, span
 from holdfast.runtime.streams import has_colours, printable, wrapped
 

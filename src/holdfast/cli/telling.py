@@ -12,10 +12,11 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.model.errors import ConfigInvalid, Reported, RepositoryBusy, RunInFlight
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 

@@ -6,13 +6,13 @@ A duplicate key is a problem too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from holdfast.model.errors import ConfigInvalid
+from holdfast.model.lazy_dataclass import dataclass
 
 KeyPath = tuple[str, ...]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from holdfast.config.sources import CLUSTERS_HINT, PostgresSettings
 from holdfast.config.values import shown
 from holdfast.model.checked import Fault, Refused
 from holdfast.model.errors import ConfigInvalid
+from holdfast.model.lazy_dataclass import dataclass
 
 SYSTEMD_ANALYZE = "systemd-analyze"
 

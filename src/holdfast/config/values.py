@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache, partial
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Annotated,
     Any,
-    ClassVar,
     Generic,
     Self,
     TypeVar,
     dataclass_transform,
-    get_origin,
 )
 
 from holdfast.model.backup import JOB_NAME
@@ -34,7 +32,8 @@ from holdfast.model.checked import (
     below,
     refused,
 )
-from holdfast.model.forms import form_of, hints_of
+from holdfast.model.forms import form_of, hint_of
+from holdfast.model.lazy_dataclass import dataclass
 
 T = TypeVar("T")
 
@@ -305,12 +304,25 @@ def keys_of(kind: Any) -> tuple[_Key, ...]:
 
 
 def _keys(kind: Any) -> Iterator[_Key]:
-    defaults = {name: at for each in reversed(kind.__mro__) for name, at in vars(each).items()}
-    return (
-        _Key(name, form_of(hint).check, defaults.get(name, ...))
-        for name, hint in hints_of(kind).items()
-        if get_origin(hint) is not ClassVar
-    )
+    above = [vars(each) for each in reversed(kind.__mro__)]
+    defaults = {name: at for each in above for name, at in each.items()}
+    names = {
+        name: None
+        for each in above
+        for name, hint in each.get("__annotations__", {}).items()
+        if not hint.startswith("ClassVar")
+    }
+    return (_Key(name, partial(_checked, kind, name), defaults.get(name, ...)) for name in names)
+
+
+def _checked(kind: Any, name: str, value: Any) -> Any:
+    return _check_of(kind, name)(value)
+
+
+@cache
+def _check_of(kind: Any, name: str) -> Check:
+    """The check of a key's value, built when a file first has the key: most have few of them."""
+    return form_of(hint_of(kind, name)).check
 
 
 def _unknown(kind: Any, data: dict[Any, Any]) -> list[Fault]:

@@ -7,9 +7,9 @@ import os
 import pwd
 import socket
 import struct
-from dataclasses import dataclass
 
 from holdfast.model.errors import ConfigInvalid, SessionRefused
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.sessions.protocol import SessionRecord
 
 # struct ucred of unix(7): pid, uid, gid.

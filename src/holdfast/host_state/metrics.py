@@ -6,12 +6,12 @@ import os
 import resource
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.model.errors import ConfigInvalid, SkippedTooOften
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime import events
 from holdfast.runtime.files import whole_file, write_all
 

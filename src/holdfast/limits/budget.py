@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from holdfast.model.backup import Compressor
 from holdfast.model.errors import MemoryShort
+from holdfast.model.lazy_dataclass import dataclass
 
 TASKS_PER_SLOT = 3
 # Measured with the options that we pass: zstd and 7z start threads even if told to use one.

@@ -12,13 +12,14 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from holdfast.model.checked import Fits, Range
 from holdfast.model.errors import ConfigInvalid, HoldfastError, RunInFlight
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
 from holdfast.model.values import Line, tells_moment
 from holdfast.ports.run import Clock, Guard, Hold

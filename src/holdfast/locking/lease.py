@@ -22,7 +22,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +37,7 @@ from holdfast.model.errors import (
     RepositoryRefused,
     RepositoryUnreachable,
 )
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
 from holdfast.model.values import Line, tells_moment
 from holdfast.ports.repository import Repository, Stored, read_document

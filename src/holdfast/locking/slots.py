@@ -18,7 +18,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ from holdfast.model.errors import (
     RepositoryReadOnly,
     RepositoryRefused,
 )
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 

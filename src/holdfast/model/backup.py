@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import Annotated, Literal
 
 from holdfast.model.checked import Length
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import NOTHING, Details
 from holdfast.model.proof import Proof
 from holdfast.model.values import Count, Line, Lines, Moment, Number, Text

@@ -6,8 +6,10 @@ Types are annotated with them (`Annotated[int, Range(at_least=0)]`), and `model.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Self
+
+from holdfast.model.lazy_dataclass import dataclass
 
 if TYPE_CHECKING:
     import re

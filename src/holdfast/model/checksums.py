@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from holdfast.model.backup import Member, Part, PartKind, Relation
 from holdfast.model.errors import RestoreFailed
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.restore import RestoredTable
 
 Policy = Literal["all", "auto", "none"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from holdfast.model.backup import BACKUP_NAME, JOB_NAME
 from holdfast.model.checked import Length, Range
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.units import span
 from holdfast.model.values import Count, Line, Moment, Number, Text
 

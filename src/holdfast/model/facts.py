@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, dataclass, fields, replace
+from dataclasses import MISSING, Field, fields, replace
 from datetime import datetime
 from functools import lru_cache
 from sys import intern
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_type_hints
 
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.stored_json import MANIFEST, NotKnown, Unreadable, parsed
 from holdfast.model.values import MOST, Span, is_moment
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.stored_json import NotKnown, Unreadable
 
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ The form of a class is built when a value of it is first met.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
-from types import NoneType, UnionType
+from types import NoneType, SimpleNamespace, UnionType
 from typing import (
     Annotated,
     Any,
@@ -111,7 +112,7 @@ def _union(kinds: tuple[Any, ...]) -> Form[Any]:
 
 
 def _chosen(kinds: tuple[Any, ...], name: str) -> Form[Any]:
-    choices = {tag: each for each in kinds for tag in get_args(hints_of(each)[name])}
+    choices = {tag: each for each in kinds for tag in get_args(hint_of(each, name))}
     tags = ", ".join(map(repr, choices))
 
     def checked(value: Any) -> Any:
@@ -243,13 +244,17 @@ def _mapping(inner: tuple[Any, ...]) -> Form[Any]:
     return Form(checked, plainly)
 
 
-def hints_of(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True)
+def hint_of(kind: Any, name: str) -> Any:
+    """The annotation of one attribute: each one is compiled, and the choice needs no other."""
+    declaring = next(each for each in kind.__mro__ if name in vars(each).get("__annotations__", ()))
+    alone = SimpleNamespace(__annotations__={name: declaring.__annotations__[name]})
+    names = vars(sys.modules[declaring.__module__])
+    return get_type_hints(alone, globalns=names, include_extras=True)[name]
 
 
 def _dataclass(kind: Any) -> Form[Any]:
     """A record of a stored document; names that the class does not know are ignored."""
-    hints = hints_of(kind)
+    hints = get_type_hints(kind, include_extras=True)
     known = [
         (each.name, form_of(hints[each.name]), each.default is each.default_factory is MISSING)
         for each in fields(kind)

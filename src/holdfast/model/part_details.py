@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated, ClassVar
 
 from holdfast.model.facts import (
@@ -28,6 +28,7 @@ from holdfast.model.facts import (
     texts_in,
     word,
 )
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.stored_json import MANIFEST, Unreadable, parsed
 from holdfast.model.values import Span
 

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, ClassVar
 
 from holdfast.model.facts import MOMENT, WHOLE, Facts, Form, facts_in, matching, texts_in
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.wal import Position
 
 _TIMELINE = re.compile(r"[1-9][0-9]{0,9}")

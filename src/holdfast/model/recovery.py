@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
+
+from holdfast.model.lazy_dataclass import dataclass
 
 # A restored server must not archive under the same names while the original may still run.
 ASIDE = {"archive_mode": "off"}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from typing import Protocol, final
 
 from holdfast.model.backup import Part, Relation
 from holdfast.model.errors import RestoreFailed
+from holdfast.model.lazy_dataclass import dataclass
 
 # The definitions of 100,000 tables take some 200 MB; more is no text to hold in memory.
 MOST_WHOLE_BYTES = 1 << 29

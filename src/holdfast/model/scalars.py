@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from types import NoneType
 from typing import Any, Generic, TypeVar
 
 from holdfast.model.checked import refused
+from holdfast.model.lazy_dataclass import dataclass
 
 T = TypeVar("T")
 # As `datetime.isoformat` writes it; what else `fromisoformat` takes depends on Python's version.

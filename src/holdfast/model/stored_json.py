@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, TypeVar
 
 from holdfast.model.checked import Refused
 from holdfast.model.errors import ManifestInvalid
 from holdfast.model.forms import form_of
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.values import MOST
 
 Buffer = bytes | bytearray | memoryview

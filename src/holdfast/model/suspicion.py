@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from holdfast.model.backup import Manifest, Summary
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.units import counted, size
 
 # A median of fewer backups says nothing.

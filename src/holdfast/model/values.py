@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Self
 
 from holdfast.model.checked import Fits, Length, Range
+from holdfast.model.lazy_dataclass import dataclass
 
 MOST = (1 << 63) - 1
 LARGEST = 1e18

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+
+from holdfast.model.lazy_dataclass import dataclass
 
 # XLogLongPageHeaderData: magic, info, timeline, page address, remaining length; then system
 # identifier, segment size, block size. All in the byte order of the host, padded as C does.

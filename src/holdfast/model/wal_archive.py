@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from holdfast.model.backup import Part
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.values import Count, Line, Lines, Moment
 from holdfast.model.wal import Position, WalName
 from holdfast.model.wal_records import TablespaceMade

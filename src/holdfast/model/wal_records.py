@@ -12,10 +12,10 @@ import re
 import struct
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from holdfast.model.backup import Buffer
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.values import Count, Line
 from holdfast.model.wal import Position
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from holdfast.model.errors import NotificationFailed
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.notification import Event, Topic
 from holdfast.model.redaction import GONE, sanitized
 from holdfast.ports.notify import Receiver

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.notification import Event, Topic
 from holdfast.notifications.http import Door, Request, failed, post, require_address
 from holdfast.ports.notify import Receiver

@@ -6,9 +6,9 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.notifications.http import Door, Request, post, require_address
 from holdfast.ports.notify import Receiver
 from holdfast.runtime.clock import now

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -13,6 +13,7 @@ from holdfast.catalog.host_statuses import HostStatuses
 from holdfast.model.errors import HoldfastError
 from holdfast.model.fleet import Allowed, Row, Told, rows_of
 from holdfast.model.host_status import Due, Happened, HostStatus, after
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.host_state import LastStatus
 from holdfast.ports.repository import Repository
 from holdfast.ports.run import Clock

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+
+from holdfast.model.lazy_dataclass import dataclass
 
 if TYPE_CHECKING:
     from holdfast.ports.host_state import RunHistory

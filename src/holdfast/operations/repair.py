@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from holdfast.catalog.places import (
     record_at,
 )
 from holdfast.model.errors import VerifyFailed
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.operations.backup.earlier import end_left, left_sessions
 from holdfast.operations.prune import PruneContext, unreferenced
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.drill_records import DrillRecords, Drills
 from holdfast.model.errors import HoldfastError, RepositoryFull, WalNotArchived
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.units import counted, size
 from holdfast.operations.wal.list import require_cluster_of_backups
 from holdfast.pipeline.encryption import sealed

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from holdfast.catalog.places import BLOBS, MANIFEST, WAL
 from holdfast.model.backup import JOB_NAME
+from holdfast.model.lazy_dataclass import dataclass
 
 if TYPE_CHECKING:
     from holdfast.ports.repository import Repository, Stored

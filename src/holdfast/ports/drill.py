@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from holdfast.model.backup import Manifest
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.port import Port
 from holdfast.ports.target import WHOLE, RestoreOptions, Target
 

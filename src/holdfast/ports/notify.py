@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.notification import Event, Topic
 from holdfast.model.values import Line, Moment
 from holdfast.ports.port import Port

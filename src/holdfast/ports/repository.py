@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.stored_json import Limits, Unreadable, damaged, gathered
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+
+from holdfast.model.lazy_dataclass import dataclass
 
 RUN_LABEL = "holdfast"
 """The label of sessions that a run of a job begins; sessions begun by hand have other labels."""

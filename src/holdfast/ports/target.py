@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from holdfast.model.errors import Unsupported
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.port import Port
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import http.client
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree
 
 from holdfast.model.errors import RepositoryRefused, RepositoryUnreachable
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.repositories.http_transport import StoreRefused, Transport, encoded, size_of
 from holdfast.repositories.object_errors import REMEDIES, RIGHTS, tls_fault_of
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from obstore.exceptions import BaseError
 
 from holdfast.model.errors import ConfigInvalid
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.repositories.bucket_lists import BucketLists, Requests
 from holdfast.repositories.http_transport import Transport, proxy_to
 from holdfast.repositories.object_errors import TlsFault, no_fault

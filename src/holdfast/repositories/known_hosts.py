@@ -11,9 +11,10 @@ import binascii
 import hmac
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import Path
+
+from holdfast.model.lazy_dataclass import dataclass
 
 SSH_PORT = 22
 REVOKED, AUTHORITY = "@revoked", "@cert-authority"

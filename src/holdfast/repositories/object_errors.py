@@ -6,7 +6,6 @@ import re
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from obstore.exceptions import (
@@ -26,6 +25,7 @@ from holdfast.model.errors import (
     RepositoryRefused,
     RepositoryUnreachable,
 )
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.repositories.http_transport import printable
 
 # A request's address may contain a signature (Azure's shared access does), so it is never shown.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from obstore.store import S3Store
 
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.repositories.bucket_lists import BucketRequests, Request
 from holdfast.repositories.buckets import RETRIES, Bucket, connection_to
 

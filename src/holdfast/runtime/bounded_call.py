@@ -6,8 +6,8 @@ import os
 import select
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.process import CHUNK_BYTES, Child, running
 

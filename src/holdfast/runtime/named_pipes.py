@@ -14,11 +14,11 @@ import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
 from holdfast.model.errors import TasksRefused, ToolMissing
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime import process
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.process import widened

@@ -12,11 +12,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypedDict
 
 from holdfast.model.errors import HoldfastError, TasksRefused, ToolMissing
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.restore import Proven
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.kernel import is_refusal

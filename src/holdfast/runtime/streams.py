@@ -14,10 +14,10 @@ import re
 import select
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TextIO
 
 from holdfast.model.errors import OutputLost
+from holdfast.model.lazy_dataclass import dataclass
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 FALLBACK_COLUMNS = 80

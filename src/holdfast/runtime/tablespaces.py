@@ -10,12 +10,12 @@ import mmap
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
 from holdfast.model.errors import HoldfastError, RestoreFailed, TargetNotEmpty
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.wal import HEADER_BYTES, SegmentHeader
 from holdfast.model.wal_records import Segment, TablespaceMade
 from holdfast.runtime.beneath import Beneath, Owner

@@ -6,10 +6,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from holdfast.model.errors import Interrupted, TasksRefused
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards, noted_on
 from holdfast.runtime.kernel import start

@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from holdfast.model.errors import (
     SessionNotFound,
     SessionRefused,
 )
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.sessions import RUN_LABEL, Begun, Ended, HeldKind, HeldState
 from holdfast.runtime import events
 from holdfast.runtime.clock import now

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from holdfast.model import errors
 from holdfast.model.errors import ConfigInvalid, HoldfastError, SessionDaemonUnreachable
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.stored_json import parsed
 from holdfast.ports.sessions import Anchor, Begun, Ended, HeldKind, HeldState
 

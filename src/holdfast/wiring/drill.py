@@ -6,7 +6,6 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from holdfast.config.drill import DrillSettings
 from holdfast.locking.host_lock import FlockGuard
 from holdfast.model.backup import JOB_NAME, POSTGRES_CLUSTER, Manifest
 from holdfast.model.errors import ConfigInvalid, Unsupported
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.operations.drill.database import DrillContext, DrillHost
 from holdfast.operations.drill.recovery import DrillRecovery
 from holdfast.operations.drill.rooms import Rooms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -28,6 +28,7 @@ from holdfast.model.host_status import (
     HostStatus,
     host_key,
 )
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.redaction import sanitized
 from holdfast.operations.fleet import LeavingContext
 from holdfast.ports.repository import Repository

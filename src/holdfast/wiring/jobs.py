@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.config.sources import PostgresSettings
@@ -17,6 +16,7 @@ from holdfast.host_state.runs import FileJournal, FileRunHistory
 from holdfast.locking.host_lock import FlockGuard, OwnedGuard, WaitingGuard
 from holdfast.model.errors import ConfigInvalid
 from holdfast.model.fingerprints import FAST, ONLY_SHA256
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.retention import Policy
 from holdfast.operations.append_only import AppendOnly, Leftovers
 from holdfast.operations.context import (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from holdfast.config.sources import (
 )
 from holdfast.model.backup import POSTGRES_CLUSTER, Selection
 from holdfast.model.errors import ToolMissing, Unsupported
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.sessions import Bracket, HeldKind, Holder
 from holdfast.ports.target import Target
 

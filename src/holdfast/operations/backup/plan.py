@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.model.errors import RepositoryFull
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.units import size
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ from holdfast.model.errors import (
     TargetOutOfReach,
     VerifyFailed,
 )
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.operations.drill.measured import (
     DrillWatch,
     MeasuredProgress,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.drill_records import DrillRecords
 from holdfast.model.drill import DrillRecord, least_recently_drilled
 from holdfast.model.errors import BackupNotFound, CheckRefused, RunInFlight
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.operations.drill.database import (
     DrillContext,
     Drilled,

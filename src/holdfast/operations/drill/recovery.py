@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.recovery import Action, Recovery, RecoveryTarget
 from holdfast.operations.restore.recovery import is_archived, require_reachable
 from holdfast.operations.wal.get import Getting, get

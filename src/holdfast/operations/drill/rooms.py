@@ -14,11 +14,12 @@ import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from holdfast.model.backup import JOB_NAME
 from holdfast.model.errors import ConfigInvalid, DrillFailed, RepositoryFull
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.units import size
 from holdfast.operations.drill.room_folders import (
     begin_room,

@@ -6,11 +6,12 @@ import base64
 import binascii
 import hmac
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.model.errors import IdentityNeeded, VerifyFailed
 from holdfast.model.fingerprints import BLAKE3, CRYPTOGRAPHIC, SHA256
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.operations.parts.read import (
     HINT,
     IDENTITY_HINT,

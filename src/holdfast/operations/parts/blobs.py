@@ -6,7 +6,7 @@ import secrets
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from holdfast.model.fingerprints import (
     digest,
     told,
 )
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.operations.parts.blob_read import BlobNames, stored_fingerprint
 from holdfast.operations.parts.mirrored import complete
 from holdfast.operations.parts.read import (

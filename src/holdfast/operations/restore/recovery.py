@@ -8,7 +8,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.model.errors import ObjectMissing, RestoreFailed, TargetOutOfReach, Unsupported
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.recovery import Recovery, RecoveryTarget, moment_of
 from holdfast.model.timelines import ClusterWal, Stretch
 from holdfast.model.wal import Position, WalName, numbered_name

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from holdfast.model.errors import HoldfastError
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.operations.verify.backup import home_of, pieces_of
 from holdfast.ports.host_state import ReadBack, Reread, VerificationLog
 from holdfast.runtime import events

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from holdfast.catalog.catalog import LATEST, Catalog, Damaged
 from holdfast.model.backup import BadPart, Manifest
 from holdfast.model.errors import BackupNotFound, HoldfastError, VerifyFailed
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_gaps import gaps
 from holdfast.operations.backup.earlier import broken_chains
 from holdfast.operations.verify.backup import (

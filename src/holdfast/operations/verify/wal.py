@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from holdfast.model.errors import (
     RepositoryUnreachable,
     VerifyFailed,
 )
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.wal import HEADER_BYTES, SegmentHeader, WalKind, WalName
 from holdfast.model.wal_archive import ArchivedFile, switches_in
 from holdfast.operations.parts.read import proven, require_stored

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.model.errors import WalUnfit
 from holdfast.model.fingerprints import algorithm_of, digest, told
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.wal import HEADER_BYTES, SegmentHeader, WalKind, WalName
 from holdfast.model.wal_archive import Switch, switches_in
 from holdfast.runtime.tablespaces import segment_at

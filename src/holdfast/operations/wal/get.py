@@ -6,7 +6,6 @@ import os
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from holdfast.model.errors import (
     TasksRefused,
     WalUnfit,
 )
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.wal import WalKind, WalName, numbered_name
 from holdfast.model.wal_records import PAGE_BYTES
 from holdfast.operations.parts.read import proven

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.catalog.wal_archive import WalArchive
 from holdfast.model.backup import POSTGRES_CLUSTER, Manifest
 from holdfast.model.errors import ManifestInvalid, ObjectMissing, RepositoryReadOnly
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.wal import WalKind
 from holdfast.operations.wal.list import by_cluster
 from holdfast.runtime import events

@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.model.errors import BackupFailed, DeadlineExceeded, HoldfastError, TargetNotEmpty
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime.cleanup import (
     Ended as EndedHere,
     afterwards,

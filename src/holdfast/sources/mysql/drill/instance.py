@@ -7,11 +7,11 @@ import secrets
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from holdfast.model.errors import DatabaseUnreachable, DrillFailed, HoldfastError
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.drill import DrillRoom
 from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.files import PRIVATE_FILE, give_all, make_folder, new_file, opened

@@ -6,9 +6,9 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from holdfast.model.errors import ToolMissing
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime.process import ChildFailed, output_of, running
 from holdfast.sources.mysql.server.connection import Address
 from holdfast.sources.mysql.server.session import MARIADB, MYSQL, ServerVersion

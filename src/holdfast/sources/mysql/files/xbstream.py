@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from holdfast.model.backup import Buffer
+from holdfast.model.lazy_dataclass import dataclass
 
 MAGIC = b"XBSTCK01"
 PAYLOAD = b"P"

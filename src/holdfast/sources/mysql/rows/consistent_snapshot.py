@@ -8,10 +8,11 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from holdfast.model.errors import BackupFailed, GrantMissing, SnapshotLost
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.proof import MysqlProof
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import waiting_for

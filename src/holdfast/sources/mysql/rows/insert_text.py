@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from holdfast.model.errors import BackupFailed
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.sources.mysql.server.columns import Column, column_list
 from holdfast.sources.mysql.server.session import ServerVersion
 from holdfast.sources.mysql.server.sql import quoted

@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from holdfast.model.errors import BackupFailed, HoldfastError
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime.cleanup import afterwards, on_failure, waiting_for
 from holdfast.runtime.kernel import start
 from holdfast.sources.mysql.server.connection import LOCK_TIMEOUT, StatementFailed

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.sources.mysql.server.connection import StatementFailed
 from holdfast.sources.mysql.server.session import ServerVersion, Session
 from holdfast.sources.mysql.server.sql import Item, quoted, script

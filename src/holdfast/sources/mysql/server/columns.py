@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.sources.mysql.server import typed_json
 from holdfast.sources.mysql.server.sql import quoted
 

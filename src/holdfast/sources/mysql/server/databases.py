@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from holdfast.model.backup import Selection
 from holdfast.model.errors import DatabaseUnreachable, HoldfastError
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.sources.mysql.server.connection import Address, StatementFailed
 from holdfast.sources.mysql.server.session import ServerVersion, Session, session
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from holdfast.model.backup import Relation
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.sources.mysql.server import definition_text
 from holdfast.sources.mysql.server.connection import DEFINER_UNKNOWN
 from holdfast.sources.mysql.server.definition_text import (

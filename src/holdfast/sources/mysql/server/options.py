@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
 from holdfast.model.backup import Relation, Selection
 from holdfast.model.checksums import Policy
 from holdfast.model.errors import BackupFailed, SnapshotLost, Unsupported
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.sources.mysql.server.definition_text import as_stored, shown_by_server
 from holdfast.sources.mysql.server.session import Session
 from holdfast.sources.mysql.server.sql import quoted, select

@@ -5,9 +5,9 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from holdfast.model.errors import GrantMissing
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.source import Finding
 from holdfast.sources.mysql.server.session import ServerVersion, Session
 from holdfast.sources.mysql.server.sql import quoted, unquoted

@@ -8,7 +8,6 @@ import select
 import socket
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import pymysql
@@ -19,6 +18,7 @@ from pymysql.protocol import EOFPacketWrapper, OKPacketWrapper
 
 from holdfast.model.backup import Server
 from holdfast.model.errors import DatabaseUnreachable, GrantMissing
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.sources.mysql.server import session_settings
 from holdfast.sources.mysql.server.connection import (

@@ -10,8 +10,9 @@ the two lists.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from holdfast.model.lazy_dataclass import dataclass
 
 Purpose = Literal["reading", "loading"]
 

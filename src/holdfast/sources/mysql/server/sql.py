@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.stored_json import parsed
 
 SLUG_LENGTH = 40

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -12,6 +11,7 @@ from urllib.parse import quote
 from holdfast.model.backup import Manifest
 from holdfast.model.drill import Answer, DrillFinding, Outcome, ProofRow
 from holdfast.model.errors import DrillFailed, TargetOutOfReach, ToolMissing
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.recovery import ASIDE, NO_TARGET, NOT_OURS, Recovery
 from holdfast.ports.drill import DrillRoom, DrillServer
 from holdfast.runtime.beneath import Owner

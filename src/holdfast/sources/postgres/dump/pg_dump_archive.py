@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
 from holdfast.model.backup import Codec, Part, PartKind, PartPlan, Relation
 from holdfast.model.errors import VerifyFailed
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import PostgresDump
 from holdfast.model.stored_json import MANIFEST, parsed
 from holdfast.model.units import size

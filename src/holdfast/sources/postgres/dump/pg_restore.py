@@ -13,11 +13,11 @@ import re
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import IO
 
 from holdfast.model.backup import Relation
 from holdfast.model.errors import RestoreFailed
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.restore import FailedObject, Proven
 from holdfast.runtime.process import ChildFailed, running
 from holdfast.runtime.spool import room_for, write_all

@@ -6,13 +6,14 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
 import zstandard
+
+from holdfast.model.lazy_dataclass import dataclass
 
 # The release from which on a manifest names its cluster.
 WITH_IDENTIFIER = 170000

@@ -7,7 +7,7 @@ import heapq
 import json
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache, reduce
 from itertools import chain
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ import zstandard
 
 from holdfast.model.backup import Part
 from holdfast.model.errors import VerifyFailed
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_gaps import piece_of
 from holdfast.model.stored_json import MANIFEST, parsed
 from holdfast.model.values import MOST

@@ -8,7 +8,6 @@ import struct
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -20,6 +19,7 @@ from holdfast.model.errors import (
     GrantMissing,
     Unsupported,
 )
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.sources.postgres.files.page import PAGE_BYTES, PAGES_PER_SEGMENT
 from holdfast.sources.postgres.files.tree import CONTROL_FILE, LINKS, NEEDED, Seen, Tree
 from holdfast.sources.postgres.server import failures
@@ -141,8 +141,7 @@ def _require_readable(found: ClusterFacts) -> None:
 
 
 DEFAULT_SPACE, TEMPLATE, TOLD = 1663, "template0", 10
-SEGMENT_BYTES = 1 << 30
-LOOKS, PAUSE_SECONDS = 4, 0.25
+SEGMENT_BYTES, LOOKS, PAUSE_SECONDS = 1 << 30, 4, 0.25
 # The datconnlimit of a database whose DROP DATABASE was interrupted: nobody can use it.
 INVALID = -2
 _SPACES = "SELECT oid::text FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')"
@@ -216,7 +215,7 @@ class Files:
             if not absent:
                 return
             time.sleep(self.pause_seconds)
-            still = ((path, what) for path, what in named() if path in absent)
+            still = (each for each in named() if each[0] in absent)
             absent = self.absent(still, is_kind=is_kind)
         if absent:
             raise self._failed(absent)

@@ -6,11 +6,11 @@ import io
 import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import IO
 
 from holdfast.model.backup import Part, PartKind
 from holdfast.model.errors import RestoreFailed, VerifyFailed
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import ClusterFile
 from holdfast.model.part_gaps import path_of
 from holdfast.model.restore import StoredParts

@@ -6,13 +6,13 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from holdfast.model.backup import Buffer, Manifest, Part
 from holdfast.model.chain import ancestors, by_id
 from holdfast.model.errors import IdentityNeeded, Unsupported, VerifyFailed
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.proof import BaseBackupProof
 from holdfast.ports.source import EarlierBackup, PartStream
 from holdfast.runtime import events

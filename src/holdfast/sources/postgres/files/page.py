@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from holdfast.model.lazy_dataclass import dataclass
 
 PAGE_BYTES = 8192
 PAGES_PER_SEGMENT = (1 << 30) // PAGE_BYTES

@@ -6,10 +6,11 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from holdfast.model.backup import Codec, Part, PartKind, PartPlan
 from holdfast.model.errors import VerifyFailed
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import ClusterFile
 from holdfast.model.values import Span
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults

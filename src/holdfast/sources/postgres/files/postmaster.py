@@ -7,10 +7,10 @@ import pwd
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.model.errors import RestoreFailed
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.recovery import ASIDE, NO_TARGET, NOT_OURS
 from holdfast.runtime.files import opened
 from holdfast.runtime.process import Outliving, User, outliving

@@ -7,12 +7,12 @@ import resource
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from holdfast.model.backup import POSTGRES_CLUSTER, Consistency, PartPlan, Relation, Server
 from holdfast.model.errors import BackupFailed, ConfigInvalid, DatabaseUnreachable
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import LABEL_FILE, ClusterFile
 from holdfast.model.part_gaps import path_of
 from holdfast.model.wal import Position, segments_between

@@ -6,9 +6,10 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.stored_json import as_text
 from holdfast.sources.postgres.files.entries import DATABASE, RELATION, Entry
 

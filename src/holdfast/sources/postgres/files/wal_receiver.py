@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from holdfast.model.errors import SlotMissing
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime.process import Child, ChildFailed, running
 from holdfast.sources.postgres.files import cluster
 from holdfast.sources.postgres.files.stream_facts import wire_failed

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence, Set as AbstractSet
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import psycopg
 
 from holdfast.model.backup import Part, PartKind, Relation
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.sources.postgres.restore import definitions, selection
 from holdfast.sources.postgres.restore.definitions import Definer
 from holdfast.sources.postgres.restore.selection import RestoreContext

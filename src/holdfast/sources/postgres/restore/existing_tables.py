@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import psycopg
 
 from holdfast.model.backup import Part, Relation
 from holdfast.model.errors import HoldfastError, TargetNotEmpty
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.restore import RestoredTable
 from holdfast.sources.postgres.restore import other_tables
 from holdfast.sources.postgres.restore.final_checks import ContentCheck, different

@@ -8,13 +8,13 @@ queries what else the transaction has changed.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 import psycopg
 
 from holdfast.model.backup import Relation
 from holdfast.model.errors import HoldfastError, TargetNotEmpty, Unsupported
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.sources.postgres.server.sql_text import identifier, qualified
 
 # A partition inherits its keys from the root, and they change with the root's.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import psycopg
 
 from holdfast.model.backup import Member, Part, PartKind, Relation
 from holdfast.model.errors import RestoreFailed, VerifyFailed
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import PostgresSchema
 from holdfast.model.restore import StoredParts
 from holdfast.ports.run import Progress

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.model.backup import PartKind
 from holdfast.model.errors import Unsupported
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.restore import FailedObject, Restored, RestoredTable
 from holdfast.ports.target import RestoreRequest, Way
 from holdfast.sources.postgres.restore import definitions, selection

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 
 from holdfast.model.backup import Relation
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.sources.postgres.restore.definitions import (
     STATEMENTS_PER_MESSAGE,
     Definer,

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import psycopg
 
 from holdfast.model.backup import Buffer
 from holdfast.model.fingerprints import of_sha256, sha256_of
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.source import Blobs
 from holdfast.sources.packing import StreamCutter
 from holdfast.sources.postgres.server.catalog_queries import Facts

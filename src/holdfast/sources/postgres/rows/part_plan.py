@@ -7,10 +7,10 @@ Small tables are packed, so that ten thousand tables become a few dozen parts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from holdfast.model.backup import PartKind, PartPlan, Relation
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import CopiedRows, PostgresSchema, TablePack
 from holdfast.model.units import size
 from holdfast.ports.source import TablePlan

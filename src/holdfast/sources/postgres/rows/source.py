@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import psycopg
@@ -13,6 +13,7 @@ import psycopg
 from holdfast.model.backup import Buffer, PartKind, PartPlan, Relation
 from holdfast.model.checksums import Policy
 from holdfast.model.errors import HoldfastError, SnapshotLost
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.proof import PostgresProof
 from holdfast.model.units import size
 from holdfast.ports.sessions import HeldKind, Holder, Holding

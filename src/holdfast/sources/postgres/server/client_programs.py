@@ -11,11 +11,11 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import RestoreFailed, ToolMissing
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.restore import Proven
 from holdfast.runtime import events
 from holdfast.runtime.process import ChildFailed, output_of, running

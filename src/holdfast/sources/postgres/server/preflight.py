@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import psycopg
 
@@ -19,6 +18,7 @@ from holdfast.model.errors import (
     HoldfastError,
     Unsupported,
 )
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.source import Finding
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import waiting_for

@@ -10,7 +10,6 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
@@ -19,6 +18,7 @@ from psycopg.pq import TransactionStatus
 
 from holdfast.model.backup import Relation
 from holdfast.model.errors import BackupFailed, HoldfastError, SnapshotLost
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.postgres.server import catalog_queries, failures

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from holdfast.model.backup import Relation
+from holdfast.model.lazy_dataclass import dataclass
 
 NAME = r'(?:"(?:[^"]|"")*"|[\w$]+)'
 _QUALIFIED = re.compile(rf"(?P<schema>{NAME})\.(?P<name>{NAME})")

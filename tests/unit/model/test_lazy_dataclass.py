@@ -1,0 +1,269 @@
+"""Classes whose methods are compiled late are those that the standard library would have made."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import pickle
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import FrozenInstanceError, asdict, field, fields, is_dataclass, replace
+from importlib import import_module
+from threading import Barrier, Thread
+from typing import Any, ClassVar, Generic, TypeVar
+
+import pytest
+
+import holdfast
+from holdfast.model import lazy_dataclass
+from holdfast.model.lazy_dataclass import dataclass
+
+T = TypeVar("T")
+FROZEN = {"frozen": True, "slots": True, "kw_only": True}
+BOTH = [dataclasses.dataclass, lazy_dataclass._decorated]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where something is."""
+
+    name: str
+    tags: list[str] = field(default_factory=list)
+    seen: int = field(default=0, compare=False, repr=False)
+    KINDS: ClassVar[tuple[str, ...]] = ("folder",)
+
+    @property
+    def is_tagged(self) -> bool:
+        return bool(self.tags)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Town(Place):
+    people: int = 1
+
+    def __post_init__(self) -> None:
+        if self.people < 0:
+            raise ValueError("less than nobody")
+
+
+def described(made: type) -> dict[str, Any]:
+    """What users of a class may notice about it."""
+    members = vars(made)
+    named = {name: str(inspect.signature(each)) for name, each in _functions(made)}
+    return {
+        "functions": {name for name in named if name not in ("__getstate__", "__setstate__")},
+        "init": str(inspect.signature(made)),
+        "slots": members.get("__slots__"),
+        "hashable": made.__hash__ is not None,
+        "match": getattr(made, "__match_args__", None),
+        "fields": [(each.name, each.type, each.compare, each.kw_only) for each in fields(made)],
+        "parameters": str(getattr(made, "__dataclass_params__", "")),
+        "name": (made.__name__, made.__qualname__, made.__module__),
+    }
+
+
+def _functions(made: type) -> Iterator[tuple[str, Callable[..., object]]]:
+    for name in vars(made):
+        if inspect.isfunction(found := getattr(made, name)):
+            yield name, found
+
+
+def plain(decorate: Callable[..., Any]) -> type:
+    @decorate(**FROZEN)
+    class Made:
+        one: int
+        two: str = "2"
+        other: list[int] = field(default_factory=list)
+        SHARED: ClassVar[int] = 7
+
+    return Made
+
+
+def positional(decorate: Callable[..., Any]) -> type:
+    @decorate(frozen=True, slots=True, order=True)
+    class Made:
+        one: int
+        two: int = 2
+
+    return Made
+
+
+def open_to_change(decorate: Callable[..., Any]) -> type:
+    @decorate(slots=True)
+    class Made:
+        one: int = 1
+
+    return Made
+
+
+def of_identity(decorate: Callable[..., Any]) -> type:
+    @decorate(slots=True, frozen=True, eq=False, repr=False)
+    class Made:
+        one: int = 1
+
+    return Made
+
+
+def generic(decorate: Callable[..., Any]) -> type:
+    @decorate(**FROZEN)
+    class Made(Generic[T]):
+        one: T
+
+    return Made
+
+
+def with_own(decorate: Callable[..., Any]) -> type:
+    @decorate(**FROZEN)
+    class Made:
+        one: int
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __repr__(self) -> str:
+            return "own"
+
+        def __hash__(self) -> int:
+            return 4
+
+    return Made
+
+
+def equal_by_own(decorate: Callable[..., Any]) -> type:
+    @decorate(**FROZEN)
+    class Made:
+        one: int
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+    return Made
+
+
+def inherited(decorate: Callable[..., Any]) -> type:
+    @decorate(**FROZEN)
+    class Above:
+        one: int = 1
+
+    @decorate(**FROZEN)
+    class Made(Above):
+        two: int = 2
+
+    return Made
+
+
+SHAPES = [
+    plain, positional, open_to_change, of_identity, generic, with_own, equal_by_own, inherited,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda each: each.__name__)
+def test_a_class_is_as_the_standard_library_makes_it(shape: Callable[..., type]) -> None:
+    by_library, ours = (shape(each) for each in BOTH)
+    assert described(ours) == described(by_library)
+
+
+def test_nothing_is_compiled_before_it_is_used() -> None:
+    compiled = list[object]()
+    is_listening = True
+
+    def note(event: str, arguments: tuple[object, ...]) -> None:
+        if is_listening and event == "compile":
+            compiled.append(arguments)
+
+    sys.addaudithook(note)
+    made = plain(lazy_dataclass._decorated)
+    assert not compiled
+    assert made(one=1)
+    assert compiled
+    is_listening = False
+
+
+def test_values_are_compared_printed_and_hashed_by_their_fields() -> None:
+    one, same, other = Town(name="a", seen=1), Town(name="a", seen=2), Town(name="a", people=3)
+    assert one == same
+    assert one != other
+    assert one != Place(name="a")
+    assert repr(one) == "Town(name='a', tags=[], people=1)"
+    assert asdict(other) == {"name": "a", "tags": [], "seen": 0, "people": 3}
+    assert replace(other, name="b") == Town(name="b", people=3)
+    hashed = positional(lazy_dataclass._decorated)
+    assert len({hashed(1), hashed(1, 2), hashed(2)}) == 2
+    assert hashed(1) < hashed(2)
+
+
+def test_a_default_is_made_anew_for_each_value() -> None:
+    assert Place(name="a").tags is not Place(name="b").tags
+
+
+def test_the_first_use_may_be_any() -> None:
+    for use in (is_dataclass, fields, inspect.signature, repr, lambda each: each(one=1)):
+        made = plain(lazy_dataclass._decorated)
+        use(made)
+        assert made(one=1) == made(one=1)
+
+
+def test_no_field_of_a_frozen_value_changes() -> None:
+    town = Town(name="a")
+    for name in ("name", "people", "unknown"):
+        with pytest.raises(FrozenInstanceError, match=f"cannot assign to field '{name}'"):
+            setattr(town, name, "b")
+        with pytest.raises(FrozenInstanceError, match=f"cannot delete field '{name}'"):
+            delattr(town, name)
+    assert not hasattr(town, "__dict__")
+
+
+def test_what_a_class_checks_itself_is_checked() -> None:
+    with pytest.raises(ValueError, match="less than nobody"):
+        Town(name="a", people=-1)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'size'"):
+        Town(name="a", size=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="takes 1 positional argument"):
+        Town("a")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda each: _through_pickle(each)])
+def test_a_value_can_be_copied(copied: Callable[[Town], Town]) -> None:
+    town = Town(name="a", tags=["b"], people=3)
+    assert copied(town) == town
+    assert copied(town) is not town
+
+
+def _through_pickle(town: Town) -> Any:
+    return pickle.loads(pickle.dumps(town))  # noqa: S301 - our own bytes
+
+
+def test_threads_that_use_a_class_at_once_get_whole_values() -> None:
+    made, found = plain(lazy_dataclass._decorated), list[Any]()
+    together = Barrier(8)
+
+    def use() -> None:
+        together.wait()
+        found.append(made(one=1))
+
+    threads = [Thread(target=use) for _ in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert found == [made(one=1, other=[])] * 8
+
+
+def test_a_wrong_class_of_ours_would_be_told_here() -> None:
+    """`dataclasses` refuses it when it is made; here this would be when it is first used."""
+    for found in pkgutil.walk_packages(holdfast.__path__, "holdfast."):
+        import_module(found.name)
+    kinds = {
+        each
+        for module in list(sys.modules.values())
+        if module.__name__.partition(".")[0] == "holdfast"
+        for each in vars(module).values()
+        if isinstance(each, type) and is_dataclass(each)
+    }
+    assert len(kinds) > 300
+    for each in kinds:
+        assert inspect.signature(each).parameters.keys() >= {
+            one.name for one in fields(each) if one.init
+        }
