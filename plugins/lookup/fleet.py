@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ description:
   project take their hosts from this lookup. It fails instead, and names the nearest host or group.
 - Each part of the pattern must match, and so must the pattern within C(--limit).
 - It also refuses releases of ansible-core that the playbooks do not support.
+- With the variable C(fleet_slice), such as C(2/4), it returns the second of four slices of them.
+  Each host is in exactly one slice. The first of four has the first host, the fifth and so on.
 options:
   _terms:
     description: A pattern in the form of C(hosts), such as C(databases) or C(db*:!db3).
@@ -53,9 +56,26 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
             # A syntax check does nothing, and a linter has no inventory.
             return [str(pattern) or "unnamed" for pattern in terms]
         known = variables or {}
+        groups, limit = known.get("groups", {}), known.get("ansible_limit")
         for pattern in terms:
-            require_hosts(str(pattern), known.get("groups", {}), limit=known.get("ansible_limit"))
-        return list(terms)
+            require_hosts(str(pattern), groups, limit=limit)
+        if "fleet_slice" not in known:
+            return list(terms)
+        return [sliced(str(pattern), str(known["fleet_slice"]), groups) for pattern in terms]
+
+
+def sliced(pattern: str, chosen: str, groups: Mapping[str, Sequence[str]]) -> str:
+    """The hosts of `pattern` that slice `chosen` of them has, such as `2/4`."""
+    found = re.fullmatch(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})", chosen)
+    if found is None or int(found[1]) > int(found[2]):
+        raise AnsibleError(
+            f"cannot choose the slice '{chosen}': fleet_slice is such as 1/4, the first of four"
+        )
+    first, count = int(found[1]), int(found[2])
+    hosts = [str(host) for host in _inventory(groups).list_hosts(pattern)][first - 1 :: count]
+    if not hosts:
+        raise AnsibleError(f"cannot choose the slice '{chosen}' of '{pattern}': it has no host")
+    return ":".join(hosts)
 
 
 def require_release(release: str) -> None:

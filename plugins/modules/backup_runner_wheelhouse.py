@@ -238,9 +238,12 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         unfinished = Path(name, "contents")
         unfinished.mkdir()
         yield unfinished
-        # Another run may have been quicker; its folder was made from the same content.
-        if not folder.exists():
+        try:
             unfinished.rename(folder)
+        except OSError:
+            # Another run was quicker, such as that of another slice: its content is the same.
+            if not folder.is_dir():
+                raise
 
 
 if __name__ == "__main__":

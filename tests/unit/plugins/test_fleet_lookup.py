@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ansible.errors import AnsibleError
 
-from plugins.lookup.fleet import require_hosts, require_release
+from plugins.lookup.fleet import require_hosts, require_release, sliced
 
 PROJECT = Path(__file__).resolve().parents[3]
 GROUPS = {"all": ["db1", "db2", "web1"], "databases": ["db1", "db2"], "postgres": ["db1"]}
@@ -51,6 +51,40 @@ def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest_name(
     with pytest.raises(AnsibleError) as refusal:
         require_hosts(pattern, GROUPS, limit=limit)
     assert told in str(refusal.value)
+
+
+FLEET = {
+    "all": [f"db{number}" for number in range(1, 12)],
+    "databases": [f"db{number}" for number in range(1, 12)],
+    "postgres": ["db2", "db3"],
+}
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 11])
+def test_each_host_is_in_one_slice_in_the_order_of_the_inventory(count: int) -> None:
+    slices = [
+        sliced("databases:!db5", f"{number}/{count}", FLEET).split(":")
+        for number in range(1, min(count, 10) + 1)
+    ]
+    names = [name for each in slices for name in each]
+    assert sorted(names) == sorted(set(FLEET["databases"]) - {"db5"})
+    assert [each[0] for each in slices] == names_in_order(names)[: len(slices)]
+    assert all(each == names_in_order(each) for each in slices)
+
+
+def names_in_order(names: list[str]) -> list[str]:
+    return [name for name in FLEET["databases"] if name in names]
+
+
+@pytest.mark.parametrize("chosen", ["0/4", "5/4", "1/0", "1", "a/b", "1/4 ", "-1/4", ""])
+def test_a_slice_that_there_is_not_is_refused(chosen: str) -> None:
+    with pytest.raises(AnsibleError, match="fleet_slice is such as 1/4"):
+        sliced("databases", chosen, FLEET)
+
+
+def test_a_slice_without_a_host_is_refused() -> None:
+    with pytest.raises(AnsibleError, match="cannot choose the slice '3/3' of 'postgres'"):
+        sliced("postgres", "3/3", FLEET)
 
 
 @pytest.mark.parametrize(("release", "is_taken"), [("2.18.9", False), ("2.19.0", True)])
