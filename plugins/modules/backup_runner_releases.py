@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import json
+import pwd
 import re
 import stat
 from collections.abc import Mapping
@@ -39,6 +41,11 @@ options:
     type: list
     elements: dict
     default: []
+  account:
+    description: >-
+      The system user that should exist, as C(user), C(group), C(home), C(shell) and C(comment).
+    type: dict
+    required: true
 author: holdfast
 """
 EXAMPLES = r"""
@@ -47,8 +54,14 @@ EXAMPLES = r"""
     folder: /opt/holdfast
     mark: .complete
     python: /usr/bin/python3
+    account:
+      {user: holdfast, group: holdfast, home: /var/lib/x, shell: /bin/false, comment: backups}
 """
 RETURN = r"""
+has_account:
+  description: Whether the system user and its group exist as wanted.
+  returned: always
+  type: bool
 missing:
   description: The folders that are missing, or have another owner, group or mode.
   returned: always
@@ -91,6 +104,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "python": {"type": "path", "required": True},
     "extra": {"type": "str", "default": ""},
     "folders": {"type": "list", "elements": "dict", "default": []},
+    "account": {"type": "dict", "required": True},
 }
 RELEASE = re.compile(r"[0-9][^-]*-[0-9a-f]{12}")
 # The venv module is imported here, because some systems package it separately.
@@ -129,6 +143,16 @@ def is_as_wanted(folder: Mapping[str, str]) -> bool:
     return path.is_dir() and found == (folder["owner"], folder["group"], int(folder["mode"], 8))
 
 
+def has_account(wanted: Mapping[str, str]) -> bool:
+    """Whether the user exists with that group, home, shell and comment."""
+    try:
+        found, group = pwd.getpwnam(wanted["user"]), grp.getgrnam(wanted["group"])
+    except KeyError:
+        return False
+    told = (found.pw_gid, found.pw_dir, found.pw_shell, found.pw_gecos)
+    return told == (group.gr_gid, wanted["home"], wanted["shell"], wanted["comment"])
+
+
 def main() -> None:
     """Answer with the releases, the missing folders, the Python version and the machine."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
@@ -138,6 +162,7 @@ def main() -> None:
         module.fail_json(msg=f"cannot use the interpreter '{python}': {errors.strip() or output}")
     module.exit_json(
         changed=False,
+        has_account=has_account(module.params["account"]),
         missing=[wanted for wanted in module.params["folders"] if not is_as_wanted(wanted)],
         installed=installed(folder, module.params["mark"]),
         unfinished=unfinished(folder, module.params["mark"]),
