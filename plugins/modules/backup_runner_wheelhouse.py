@@ -108,7 +108,13 @@ class Wheelhouse:
         return tuple(self.project / "requirements" / f"{name}.txt" for name in names)
 
     def wheel(self) -> Path:
-        """The project's own wheel, rebuilt only if a source has changed."""
+        """The project's own wheel: that of an installed collection, or built from the source.
+
+        It is built again only if a source has changed.
+        """
+        released = sorted((self.project / "wheels").glob("holdfast-*.whl"))
+        if released:
+            return released[-1]
         folder = self.cache / "wheels" / fingerprint(source_files(self.project), self.project)
         if not folder.exists():
             with whole_folder(folder) as unfinished:

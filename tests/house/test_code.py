@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.house.project import PROJECT, functions_in, modules, name_of, python_files
 
-SOURCES = python_files("src", "lab", "tests", "plugins", "benchmarks")
+SOURCES = python_files("src", "lab", "tests", "plugins", "benchmarks", "release")
 MODULE_LINES = 400
 FUNCTION_LINES = 50
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}

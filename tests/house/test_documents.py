@@ -65,7 +65,7 @@ def test_the_index_leads_to_every_page() -> None:
 def test_scripts_are_thin_and_can_be_run() -> None:
     scripts = sorted((PROJECT / "scripts").iterdir())
     names = {path.name for path in scripts}
-    assert names == {"demo", "test", "bench", "build-images", "bootstrap", "lock"}
+    assert names == {"demo", "test", "bench", "build-images", "bootstrap", "lock", "release"}
     assert [path.name for path in scripts if not os.access(path, os.X_OK)] == []
     long = [path.name for path in scripts if len(path.read_text().splitlines()) > SCRIPT_LINES]
     assert long == []

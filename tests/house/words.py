@@ -17,7 +17,18 @@ from tests.house.prose import passages, without_expressions
 GLOSSARY = PROJECT / "docs" / "glossary.md"
 MOST_WORDS = 35
 CODE_FOLDERS = frozenset(
-    {"src", "plugins", "roles", "playbooks", "inventory", "lab", "molecule", "benchmarks", "tests"}
+    {
+        "src",
+        "plugins",
+        "roles",
+        "playbooks",
+        "inventory",
+        "lab",
+        "molecule",
+        "benchmarks",
+        "release",
+        "tests",
+    }
 )
 
 FENCE = re.compile(r"^( *)(`{3,}).*?^\1\2 *$", re.MULTILINE | re.DOTALL)

@@ -18,6 +18,7 @@ SAMPLE: Mapping[str, float] = {
     "engine postgres": 1300,
     "engine clusters": 2300,
     "engine mysql": 700,
+    "packages": 90,
     "molecule default": 1100,
     "molecule tuning": 600,
     "molecule incident": 200,
@@ -28,6 +29,7 @@ FULL: Mapping[str, float] = {
     "unit elsewhere": 900,
     "engine mysql": 3600,
     "molecule default": 1200,
+    "packages": 300,
     "molecule vm": 5400,
     "upgrade": 600,
 }

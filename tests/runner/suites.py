@@ -79,12 +79,18 @@ def upgrade(_: Servers) -> list[Job]:
     return [_job("upgrade", "upgrade", lambda run: _each(run, [_pytest("upgrade")]))]
 
 
+def packages(_: Servers) -> list[Job]:
+    """What is published, built twice; installed on fresh hosts, used and removed."""
+    return [_job("packages", "packages", lambda run: _each(run, [_pytest("packages")]))]
+
+
 SUITES: Mapping[str, Callable[[Servers], list[Job]]] = {
     "lint": lint,
     "unit": unit,
     "contract": contract,
     "engine": engines,
     "molecule": molecule,
+    "packages": packages,
     "upgrade": upgrade,
     "vm": vm,
 }

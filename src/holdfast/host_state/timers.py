@@ -13,6 +13,8 @@ from holdfast.runtime.process import ChildFailed, output_of
 
 MICROSECONDS = 1_000_000
 ANSWER_SECONDS = 3.0
+# Of several units, one state each.
+_STATE = re.compile(r"[a-z]+")
 # With a time zone other than UTC systemd prints a second line for UTC.
 _NEXT = re.compile(r"(?:Next elapse|\(in UTC\)): (?:\w+ )?(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
 
@@ -21,13 +23,19 @@ def unit_name(job: str, command: str = "backup") -> str:
     return f"holdfast-{command}-{job}"
 
 
+def _timers(unit: str) -> list[str]:
+    """The timers that may start it: that of the role, and an instance of the package's."""
+    program, command, job = unit.split("-", 2)
+    return [f"{unit}.timer", f"{program}-{command}@{job}.timer"]
+
+
 def next_run(job: str) -> datetime | None:
     """The next start by the job's timer; None without systemd, a timer or a next time."""
     # Not `systemctl show`: it prints this time only for people, whatever --timestamp says.
-    argv = ["systemctl", "list-timers", "--output=json", f"{unit_name(job)}.timer"]
+    argv = ["systemctl", "list-timers", "--output=json", *_timers(unit_name(job))]
     try:
         timers = parsed(output_of(argv))
-        due = next((timer["next"] for timer in timers), None)
+        due = min(filter(None, (timer["next"] for timer in timers)), default=None)
     except (ToolMissing, ChildFailed, ValueError, KeyError):
         return None
     return datetime.fromtimestamp(due // MICROSECONDS, UTC) if due else None
@@ -46,9 +54,12 @@ def next_by_calendar(schedule: str, *, since: datetime) -> datetime | None:
 
 
 def is_waiting(unit: str) -> bool | None:
-    """Whether that timer is active; None without a running systemd."""
-    said = _said(["systemctl", "show", "--property=ActiveState", "--value", f"{unit}.timer"])
-    return {"active": True, "inactive": False, "failed": False}.get(said)
+    """Whether a timer of that unit is active; None without a running systemd."""
+    said = _said(["systemctl", "show", "--property=ActiveState", "--value", *_timers(unit)])
+    states = [
+        {"active": True, "inactive": False, "failed": False}.get(s) for s in _STATE.findall(said)
+    ]
+    return None if not states or None in states else any(states)
 
 
 def _said(argv: list[str]) -> str:

@@ -25,6 +25,11 @@ def make_program(path: Path, *, asked: str, answer: str) -> None:
             datetime(2026, 11, 20, 2, 0, tzinfo=UTC),
         ),
         ("""echo '[{"next":null,"unit":"u"}]'""", None),
+        # The role's timer has no next time, an instance of the package's has one.
+        (
+            """echo '[{"next":null,"unit":"u"},{"next":1795140000723740,"unit":"v"}]'""",
+            datetime(2026, 11, 20, 2, 0, tzinfo=UTC),
+        ),
         ("echo '[]'", None),
         ("echo", None),
         ("exit 1", None),
@@ -81,12 +86,15 @@ def test_the_next_time_of_a_calendar_is_counted_from_a_given_one(
         ("echo failed", False),
         ("echo activating", None),
         ("exit 1", None),
+        # Of the Debian package: one of the two names is unknown, and so inactive.
+        ("printf 'inactive\\n\\nactive\\n'", True),
+        ("printf 'inactive\\n\\nfailed\\n'", False),
     ],
 )
 def test_a_timer_waits_or_does_not_or_nobody_knows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, waiting: bool | None
 ) -> None:
-    asked = '[ "$4" = "holdfast-backup-shop.timer" ]'
+    asked = '[ "$4 $5" = "holdfast-backup-my-shop.timer holdfast-backup@my-shop.timer" ]'
     make_program(tmp_path / "systemctl", asked=asked, answer=program)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert is_waiting("holdfast-backup-shop") is waiting
+    assert is_waiting("holdfast-backup-my-shop") is waiting
