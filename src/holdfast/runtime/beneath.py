@@ -105,10 +105,12 @@ class Beneath:
     def create(self, name: str, *, mode: int = FILE_MODE, owner: Owner | None = None) -> int:
         """A descriptor to write the new file `name`; raises `FileExistsError` if it exists."""
         with self._holding(name) as (folder, last):
-            descriptor = os.open(last, _CREATE, mode, dir_fd=folder)
-        with on_failure(os.close, descriptor):
-            _settle(descriptor, mode=mode, owner=owner)
-        return descriptor
+            return create_in(folder, last, mode=mode, owner=owner)
+
+    def open_folder(self, name: str) -> int:
+        """A descriptor of the folder `name` for `create_in`, which the caller closes."""
+        with self.folder(name) as descriptor:
+            return os.dup(descriptor)
 
     def extend(self, name: str, *, mode: int = FILE_MODE) -> int:
         """A descriptor to write to the regular file `name`, which is created if it is missing."""
@@ -177,6 +179,16 @@ class Beneath:
         """Remove the empty folder `name`."""
         with self._holding(name) as (folder, last):
             os.rmdir(last, dir_fd=folder)
+
+
+def create_in(folder: int, name: str, *, mode: int, owner: Owner | None = None) -> int:
+    """As `Beneath.create`, of a file whose folder is open already: `name` is a single segment."""
+    if _segments(name) != [name]:
+        raise NotBeneath(errno.EINVAL, "it is not a name in a folder", name)
+    descriptor = os.open(name, _CREATE, mode, dir_fd=folder)
+    with on_failure(os.close, descriptor):
+        _settle(descriptor, mode=mode, owner=owner)
+    return descriptor
 
 
 def _segments(name: str) -> list[str]:

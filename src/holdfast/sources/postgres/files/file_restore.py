@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO
 
-from holdfast.model.backup import Part, PartKind
+from holdfast.model.backup import Buffer, Part, PartKind
 from holdfast.model.errors import RestoreFailed, VerifyFailed
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import ClusterFile
@@ -18,11 +16,15 @@ from holdfast.ports.run import Progress
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.files import write_all
 from holdfast.runtime.worker_pool import WorkerPool
-from holdfast.sources.postgres.files.file_reader import CHUNK_BYTES
 from holdfast.sources.postgres.files.part_plan import FileRange, range_of
-from holdfast.sources.postgres.files.restore_folders import RestoreFolders, restore_failed
+from holdfast.sources.postgres.files.restore_folders import (
+    OpenFolder,
+    RestoreFolders,
+    restore_failed,
+)
 from holdfast.sources.postgres.files.snapshot import MAP_FILE
 from holdfast.sources.postgres.files.tree import OF_A_SERVER, SIGNALS
+from holdfast.sources.postgres.files.unpacking import members
 
 # The usual block size of a file system: it stores no smaller hole.
 HOLE_BYTES = 4096
@@ -70,18 +72,19 @@ class FileRestore:
             yield chunk
 
     def _unpack(self, chunks: Iterator[bytes]) -> None:
-        with tarfile.open(fileobj=_Stream(chunks), mode="r|", bufsize=CHUNK_BYTES) as pack:
-            for member in pack:
+        here = OpenFolder(self._folders)
+        with afterwards(here.close):
+            for member in members(chunks):
                 # pg_basebackup prefixes some of its names with "./".
                 name = member.name.removeprefix("./")
-                # A backup packs no links, devices or pipes; one here may lead out of the folder.
-                content = pack.extractfile(member) if member.isreg() else None
-                if member.isdir():
+                if member.is_folder:
                     self._folders.make_folder(name, mode=member.mode)
-                elif content is not None:
-                    self._write(name, _chunks_of(content), how=_How(mode=member.mode))
-                else:
-                    raise tarfile.TarError(f"'{name}' is neither file nor folder")
+                elif name not in _NOT_BROUGHT:
+                    descriptor = here.create(name, mode=member.mode)
+                    with afterwards(os.close, descriptor):
+                        for chunk in member.content:
+                            _require_no_map(name, chunk)
+                            write_all(descriptor, chunk)
 
     def _write(self, path: str, chunks: Iterator[bytes], *, how: _How) -> None:
         """Write a new file, or one range of a file that other workers write to as well."""
@@ -93,9 +96,7 @@ class FileRestore:
         with afterwards(os.close, descriptor):
             os.lseek(descriptor, how.piece.first if how.piece else 0, os.SEEK_SET)
             for chunk in chunks:
-                if path == MAP_FILE and chunk:
-                    # A starting server would link to the places that the map names.
-                    raise tarfile.TarError("it names places outside of the folder")
+                _require_no_map(path, chunk)
                 _write_all(descriptor, chunk, is_sparse=how.is_sparse)
             if how.is_sparse:
                 _end_here(descriptor)
@@ -117,20 +118,6 @@ class _How:
         return _How(piece=range_of(part), mode=found.mode, is_sparse=found.is_sparse)
 
 
-class _Stream(io.RawIOBase):
-    """Chunks as a file object, for `tarfile` to read as a stream."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = memoryview(b"")
-
-    def read(self, size: int = -1) -> bytes:
-        if not self._rest:
-            self._rest = memoryview(next(self._chunks, b""))
-        head, self._rest = self._rest[:size], self._rest[size:]
-        return bytes(head)
-
-
 def _path_of(part: Part) -> str:
     """The path of a part's file; raises `VerifyFailed` if the part names none."""
     if path := path_of(part):
@@ -138,9 +125,10 @@ def _path_of(part: Part) -> str:
     raise VerifyFailed(f"cannot trust part '{part.name}': it does not name its file")
 
 
-def _chunks_of(content: IO[bytes]) -> Iterator[bytes]:
-    while chunk := content.read(CHUNK_BYTES):
-        yield chunk
+def _require_no_map(path: str, content: Buffer) -> None:
+    if path == MAP_FILE and content:
+        # A starting server would link to the places that the map names.
+        raise tarfile.TarError("it names places outside of the folder")
 
 
 def _write_all(descriptor: int, chunk: bytes, *, is_sparse: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from holdfast.model.errors import RestoreFailed, TargetNotEmpty, Unsupported, VerifyFailed
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.runtime.beneath import Beneath, NotBeneath
+from holdfast.runtime.beneath import Beneath, NotBeneath, create_in
 from holdfast.runtime.files import PASSABLE_FOLDER, make_folder
 
 LINKS = "pg_tblspc"
@@ -23,6 +24,7 @@ GROUP_FOLDER_MODE, GROUP_FILE_MODE = 0o750, 0o640
 _MOST, _LEAST_OF_FOLDERS, _LEAST_OF_FILES = 0o755, 0o700, 0o600
 _OID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 _LARGEST_OID = (1 << 32) - 1
+_NONE = -1
 _NOT_OURS = "it is damaged or was altered: restore from another backup"
 
 
@@ -102,11 +104,21 @@ class RestoreFolders:
         if above:
             self.make_folder(above)
         root, name = self._rooted(path)
-        otherwise = GROUP_FILE_MODE if self.is_for_group else FILE_MODE
-        rights = mode & _MOST | _LEAST_OF_FILES if mode else otherwise
         if is_piece:
-            return root.extend(name, mode=rights)
-        return root.create(name, mode=rights)
+            return root.extend(name, mode=self.rights(mode))
+        return root.create(name, mode=self.rights(mode))
+
+    def rights(self, mode: int) -> int:
+        """The mode of a file that had `mode` in the backup, 0 if that does not say."""
+        otherwise = GROUP_FILE_MODE if self.is_for_group else FILE_MODE
+        return mode & _MOST | _LEAST_OF_FILES if mode else otherwise
+
+    def opened(self, path: str) -> int:
+        """A descriptor of the folder `path`, made if it is missing; the caller closes it."""
+        if path:
+            self.make_folder(path)
+        root, name = self._rooted(path)
+        return root.open_folder(name)
 
     def _rooted(self, path: str) -> tuple[Beneath, str]:
         """The root folder for the backup's `path`, and the path below it.
@@ -118,6 +130,34 @@ class RestoreFolders:
         if first == LINKS and oid in self.spaces:
             return Beneath(self.spaces[oid]), inside
         return Beneath(self.data), path
+
+
+class OpenFolder:
+    """Creates files, and keeps the folder of the last one open: most files of a pack share it.
+
+    The way to a folder is one step of the kernel for each segment, for every file.
+    """
+
+    def __init__(self, folders: RestoreFolders) -> None:
+        self._folders = folders
+        self._path: str | None = None
+        self._descriptor = _NONE
+
+    def close(self) -> None:
+        if self._descriptor != _NONE:
+            descriptor, self._descriptor = self._descriptor, _NONE
+            os.close(descriptor)
+
+    def create(self, path: str, *, mode: int) -> int:
+        """Open the new file `path` for writing, as `RestoreFolders.create` does."""
+        above, slash, name = path.rpartition("/")
+        if slash and not above:
+            raise NotBeneath(errno.EINVAL, "it is not a plain relative name", path)
+        if above != self._path or self._descriptor == _NONE:
+            self.close()
+            self._descriptor = self._folders.opened(above)
+            self._path = above
+        return create_in(self._descriptor, name, mode=self._folders.rights(mode))
 
 
 def require_empty(folders: Iterable[Path]) -> list[bool]:
