@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated
 
-import typer
-
 from holdfast.cli.context import (
+    Caller,
     ChunkSize,
     JobName,
     JsonOption,
@@ -16,6 +15,7 @@ from holdfast.cli.context import (
     print_document,
 )
 from holdfast.cli.documents import Document, of_backup, of_error
+from holdfast.cli.parameters import Option
 from holdfast.cli.progress import Meter, watched
 from holdfast.cli.tables import BAD, WARN, backup_table
 from holdfast.cli.telling import Outcome
@@ -26,11 +26,11 @@ from holdfast.runtime import events
 
 Resume = Annotated[
     bool,
-    typer.Option("--resume", help="Continue an unfinished backup of the same snapshot."),
+    Option("--resume", help="Continue an unfinished backup of the same snapshot."),
 ]
 AllowMixed = Annotated[
     bool,
-    typer.Option(
+    Option(
         "--allow-mixed",
         help="With --resume: continue even if the snapshot is gone; the backup is then mixed.",
     ),
@@ -53,7 +53,7 @@ holdfast backup shop --resume
 
 
 def backup(
-    context: typer.Context,
+    context: Caller,
     job: JobName,
     *,
     resume: Resume = False,
@@ -95,7 +95,7 @@ def backup(
     else:
         _show(session, report)
     if report.error is not None:
-        raise typer.Exit(report.error.exit_code)
+        raise SystemExit(report.error.exit_code)
 
 
 def _tell(manifest: Manifest) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
-from holdfast.cli.telling import SKIPPED, Caller, Outcome
+from holdfast.cli.telling import SKIPPED, Caller, Outcome, loaded_typer
 from holdfast.model.errors import ConfigInvalid, DrillFailed, Interrupted, Reported, VerifyFailed
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
@@ -59,9 +59,8 @@ class _Leaving:
 
     def end(self) -> None:
         """A wrong command line is no end: nothing has begun."""
-        import typer
-
-        if isinstance(self.cause, typer.TyperException | typer.Abort):
+        typer = loaded_typer()
+        if typer and isinstance(self.cause, typer.TyperException | typer.Abort):
             return
         try:
             self._end()

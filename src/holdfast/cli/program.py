@@ -41,7 +41,7 @@ COMMANDS = {
 By name, so that only the requested command is loaded: a server calls `wal` for each segment.
 """
 
-QUICK = frozenset({"list", "show", "status", "wal"})
+QUICK = frozenset({"backup", "list", "show", "status", "wal"})
 """What servers and monitors call often: read without typer, unless something about it is unusual.
 
 Its functions declare what they take with `cli.parameters` alone.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -84,11 +85,15 @@ class Outcome:
 
 def _code_of(error: BaseException) -> int | None:
     """The exit code of a command that reported its errors itself."""
-    import typer  # this is read first, also where typer is not needed
-
-    if isinstance(error, typer.Exit):
-        return error.exit_code
+    typer = loaded_typer()
+    if typer is not None and isinstance(error, typer.Exit):
+        return int(error.exit_code)
     return error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else None
+
+
+def loaded_typer() -> Any:
+    """The library, or None: an error of it needs no look where a command ran without it."""
+    return sys.modules.get("typer")
 
 
 def _nothing() -> None:
@@ -242,11 +247,10 @@ class Telling:
             self._send([self._event(Topic.START, Outcome(job=job)) for job in self._jobs])
 
     def _end(self) -> None:
-        import typer
-
         from holdfast.operations.notify import GRACE_SECONDS
 
-        if isinstance(self.cause, typer.TyperException | typer.Abort):
+        typer = loaded_typer()
+        if typer and isinstance(self.cause, typer.TyperException | typer.Abort):
             # The command line was wrong: its caller sees the message, and nothing has begun.
             return
         outcomes = {each.job: each for each in self._said.outcomes}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from holdfast.config.sources import PostgresSettings
@@ -44,7 +45,7 @@ from holdfast.wiring.repositories import (
     unknown_repository,
     uploads_at_once,
 )
-from holdfast.wiring.sources import SourceOptions, holding_daemon, source_of
+from holdfast.wiring.sources import SourceOptions, holding_daemon, server_archiver, source_of
 
 if TYPE_CHECKING:
     from holdfast.config.hooks import HookSettings
@@ -273,7 +274,7 @@ def _archiver(config: Configured) -> Callable[[], Archiver | None]:
     source = config.job.source
     if not isinstance(source, PostgresSettings) or source.method != "physical":
         return lambda: None
-    return source_of(config.job, SourceOptions(holder=config.sessions)).archiver
+    return partial(server_archiver, source)
 
 
 def check_context(settings: Settings, name: str, *, chosen: str = "") -> CheckContext:

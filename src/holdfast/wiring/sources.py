@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from holdfast.config.settings import CompressionSettings, JobSettings, Settings
     from holdfast.model.checksums import Policy
     from holdfast.model.recovery import ServerStarter
-    from holdfast.model.wal_archive import WalStream
+    from holdfast.model.wal_archive import Archiver, WalStream
     from holdfast.ports.source import Source
     from holdfast.sources.postgres.server.login import Login
 
@@ -230,6 +230,16 @@ def physical_source(settings: PostgresSettings, holder: Holder | None) -> Source
         holder=holder or postgres_holder(settings, "holdfast"),
         fast=fast,
     )
+
+
+def server_archiver(settings: PostgresSettings) -> Archiver:
+    """As `archiver` of a physical source, of which all else takes longer to load than the answer.
+
+    Raises `DatabaseUnreachable`, `AccessDenied`, `GrantMissing`.
+    """
+    from holdfast.sources.postgres.files import wal
+
+    return wal.archiver(_login(settings, "holdfast"))
 
 
 def _require_page_checks() -> None:

@@ -42,12 +42,14 @@ MOST = {
 """The most modules of each command, and the most texts: a dataclass in use has three to six."""
 
 
-def loaded(cli: CommandLine, line: str, folder: Path) -> tuple[int, set[str]]:
+def loaded(
+    cli: CommandLine, line: str, folder: Path, *, check: bool = True
+) -> tuple[int, set[str]]:
     """The texts that a process of its own compiled, and the modules that it has at its end."""
     config = [] if line.startswith("-") else ["--config", str(cli.config)]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *config, *line.split()],
-        check=True,
+        check=check,
         capture_output=True,
         text=True,
         cwd=folder,
@@ -72,6 +74,11 @@ def test_a_short_command_loads_little(cli: CommandLine, server: DataDirectory, l
     modules_at_most, texts_at_most = MOST[line]
     assert len(found) <= modules_at_most
     assert texts <= texts_at_most
+
+
+def test_a_backup_loads_nothing_of_its_command_line(cli: CommandLine, tmp_path: Path) -> None:
+    _, found = loaded(cli, "backup nosuch", tmp_path, check=False)
+    assert not {"typer", "rich", "pydantic"} & found
 
 
 @pytest.mark.parametrize(
