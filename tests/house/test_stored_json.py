@@ -31,6 +31,7 @@ JOINED = {
     "sources/postgres/server/catalog_queries.py": "a sample of a server",
     "sources/postgres/rows/transport.py": "one row of a server",
     "sources/postgres/files/file_reader.py": "a sample of a file",
+    "sources/postgres/files/unpacking.py": "a block of a tar",
     READER: "pieces of one chunk",
 }
 

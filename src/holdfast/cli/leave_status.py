@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
-from holdfast.cli.telling import SKIPPED, Caller, Outcome, loaded_typer
+from holdfast.cli.parameters import loaded_typer
+from holdfast.cli.telling import SKIPPED, Caller, Outcome
 from holdfast.model.errors import ConfigInvalid, DrillFailed, Interrupted, Reported, VerifyFailed
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards

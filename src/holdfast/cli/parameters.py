@@ -6,6 +6,7 @@ monitor calls often is declared here without it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import field
 from typing import Any
@@ -13,6 +14,11 @@ from typing import Any
 from holdfast.model.lazy_dataclass import dataclass
 
 Run = Callable[..., None]
+
+
+def loaded_typer() -> Any:
+    """The library, or None: no error is one of its own where a command ran without it."""
+    return sys.modules.get("typer")
 
 
 class Parameter:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from holdfast.cli.parameters import loaded_typer
 from holdfast.model.errors import ConfigInvalid, Reported, RepositoryBusy, RunInFlight
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime import events
@@ -89,11 +89,6 @@ def _code_of(error: BaseException) -> int | None:
     if typer is not None and isinstance(error, typer.Exit):
         return int(error.exit_code)
     return error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else None
-
-
-def loaded_typer() -> Any:
-    """The library, or None: an error of it needs no look where a command ran without it."""
-    return sys.modules.get("typer")
 
 
 def _nothing() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from holdfast.config.sources import PostgresSettings
@@ -274,7 +273,7 @@ def _archiver(config: Configured) -> Callable[[], Archiver | None]:
     source = config.job.source
     if not isinstance(source, PostgresSettings) or source.method != "physical":
         return lambda: None
-    return partial(server_archiver, source)
+    return lambda: server_archiver(source)
 
 
 def check_context(settings: Settings, name: str, *, chosen: str = "") -> CheckContext:

@@ -74,7 +74,7 @@ def _plain(head: bytes) -> tuple[str, int, int, bool] | None:
 
 
 class _Window:
-    """The part of a stream that is at hand."""
+    """The part of a stream that was read and not used yet."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
