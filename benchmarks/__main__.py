@@ -5,7 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from benchmarks import catalog, files, fleet, fleet_store, levels, stock_tools, upload
+from benchmarks import (
+    catalog,
+    files,
+    fleet,
+    fleet_page,
+    fleet_store,
+    levels,
+    stock_tools,
+    upload,
+)
 
 OTHERS: Mapping[str, Callable[[list[str]], int]] = {
     "upload": upload.main,
@@ -13,6 +22,7 @@ OTHERS: Mapping[str, Callable[[list[str]], int]] = {
     "files": files.main,
     "fleet": fleet.main,
     "fleet-store": fleet_store.main,
+    "fleet-page": fleet_page.main,
     "levels": levels.main,
 }
 

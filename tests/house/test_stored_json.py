@@ -17,6 +17,7 @@ WHOLE = {"list", "sorted", "tuple", "set"}
 JOINED = {
     "model/wal_records.py": "pages of one window of a segment, or one record",
     "catalog/signed_manifests.py": "a manifest of ours on its way out",
+    "cli/fleet_page/state.py": "a page or a document on its way out",
     "runtime/process.py": "what a program says of itself",
     "model/restore.py": "counted before each piece",
     "repositories/object_store.py": "the head of a put, no longer than the store's smallest part",

@@ -15,6 +15,7 @@ SAMPLE: Mapping[str, float] = {
     "unit": 600,
     "unit elsewhere": 600,
     "contract": 220,
+    "browser": 120,
     "engine postgres": 1300,
     "engine clusters": 2300,
     "engine mysql": 700,

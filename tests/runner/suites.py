@@ -25,6 +25,8 @@ CHECKERS = {
     "ansible-lint production": ["ansible-lint", "--offline"],
 }
 STOCK_TOOLS = {name: [f"/usr/bin/{name}"] for name in ("age", "b3sum", "jq", "openssl", "zstd")}
+# With its fonts; nothing else of a desktop.
+CHROMIUM = {"chromium": ["/usr/bin/chromium"]}
 # Its package would start a server.
 PROMTOOL = {"prometheus": ["/usr/bin/promtool", str(TOOLS / "promtool")]}
 UNPACK = (
@@ -52,6 +54,11 @@ def unit(_: Servers) -> list[Job]:
 def contract(_: Servers) -> list[Job]:
     """One suite per port, which every driver must pass."""
     return [_job("contract", "contract", lambda run: _each(run, [_pytest("contract")]))]
+
+
+def browser(_: Servers) -> list[Job]:
+    """The page of a fleet in Debian's Chromium; its pictures are beside the logs."""
+    return [_job("browser", "browser", _browser)]
 
 
 def engines(servers: Servers) -> list[Job]:
@@ -88,6 +95,7 @@ SUITES: Mapping[str, Callable[[Servers], list[Job]]] = {
     "lint": lint,
     "unit": unit,
     "contract": contract,
+    "browser": browser,
     "engine": engines,
     "molecule": molecule,
     "packages": packages,
@@ -112,6 +120,12 @@ def _unit(run: Run) -> None:
     if machine.missing(PROMTOOL):
         run(Step(name="promtool", argv=[sys.executable, "-c", UNPACK]))
     run(_pytest("unit", "tests/unit", "tests/house"))
+
+
+def _browser(run: Run) -> None:
+    if lacking := machine.missing(CHROMIUM):
+        run(Step(name="chromium", argv=[sys.executable, "-c", INSTALL, *lacking]))
+    run(_pytest("browser"))
 
 
 def _pytest(name: str, *paths: str) -> Step:

@@ -18,6 +18,10 @@ SCHEMA = "holdfast.host-status/1"
 # Four times the size of a status with everything in it.
 STATUS = Limits(size_bytes=48 << 10, containers=256)
 HISTORY_DAYS = 31
+# The newest of each that a status lists; what is older stands in the repository.
+MOST_BACKUPS, MOST_DRILLS, MOST_WINDOWS = 16, 12, 8
+# A database may have a name of any length; with 16 of them a status must stay small.
+NAME_CHARACTERS = 128
 # How long a timer may delay a start, and how long a status takes to arrive.
 GRACE = timedelta(hours=1)
 # How far ahead the clock of a host may be before its statuses count as wrong.
@@ -117,6 +121,44 @@ class GoodDrill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PastDrill:
+    """A drill, whether it passed or not; seconds are None where it did not come so far."""
+
+    backup: Short
+    database: Short
+    ended: Moment
+    passed: bool
+    restore_seconds: Number | None = None
+    lost_seconds: Number | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownWindow:
+    """A time span in which a cluster can be brought back to every moment.
+
+    If `is_exact` is False, `ends` is the time when the last WAL was archived. `gap` names the
+    segments that are missing there; empty if it is open.
+    """
+
+    database: Short
+    timeline: Count
+    begins: Moment
+    ends: Moment
+    is_exact: bool = True
+    gap: Said = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """What the repository held of the job as of `at`: its newest backups and its windows."""
+
+    at: Moment
+    count: Count
+    backups: Annotated[tuple[GoodBackup, ...], Length(at_most=MOST_BACKUPS)] = ()
+    windows: Annotated[tuple[KnownWindow, ...], Length(at_most=MOST_WINDOWS)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Day:
     """The backups of one day in UTC: how the last run ended, and the sums over all runs."""
 
@@ -135,6 +177,7 @@ class HostStatus:
 
     `number` counts the statuses, so that two of one second have an order. `free_bytes` is the room
     in the repository that holds this status. `tuning` is None for a host that was never tuned.
+    `failures` are the last of each command that has ended well since.
     """
 
     host: Annotated[str, Fits(is_host)]
@@ -151,6 +194,9 @@ class HostStatus:
     free_bytes: Count | None = None
     tuning: TuningVerdict | None = None
     days: Annotated[tuple[Day, ...], Length(at_most=HISTORY_DAYS)] = ()
+    failures: Annotated[tuple[Act, ...], Length(at_most=8)] = ()
+    drills: Annotated[tuple[PastDrill, ...], Length(at_most=MOST_DRILLS)] = ()
+    holdings: Holdings | None = None
 
     @property
     def name(self) -> str:
@@ -177,11 +223,18 @@ class HostStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happened:
-    """The end of one command, and what it made."""
+    """The end of one command, and what it made; `holdings` is None where nobody looked."""
 
     act: Act
     backups: Sequence[GoodBackup] = ()
     drills: Sequence[GoodDrill] = ()
+    tried: Sequence[PastDrill] = ()
+    holdings: Holdings | None = None
+
+    @property
+    def changes_holdings(self) -> bool:
+        """Whether the command may have added or removed backups."""
+        return self.act.command in (BACKUP, PRUNE) and self.act.outcome in ("ok", "warning")
 
 
 def after(before: HostStatus, happened: Happened, *, now: datetime) -> HostStatus:
@@ -197,6 +250,9 @@ def after(before: HostStatus, happened: Happened, *, now: datetime) -> HostStatu
         drilled=drilled,
         databases=min(len(happened.backups), MOST_DATABASES) or before.databases,
         days=_days(before, happened, now=now),
+        failures=_failures(before, happened.act),
+        drills=_drills(before, happened.tried),
+        holdings=happened.holdings or before.holdings,
     )
 
 
@@ -206,6 +262,24 @@ def _acts(before: HostStatus, act: Act) -> tuple[Act, ...]:
         return before.acts
     others = [each for each in before.acts if each.command != act.command]
     return tuple(sorted((*others, act), key=lambda each: each.command))
+
+
+def _failures(before: HostStatus, act: Act) -> tuple[Act, ...]:
+    """An error stays readable after the next run has ended well, until the next error."""
+    if act.outcome == "skipped":
+        return before.failures
+    known = before.act(act.command)
+    others = [each for each in before.failures if each.command != act.command]
+    if act.failed:
+        return tuple(others)
+    same = [each for each in before.failures if each.command == act.command]
+    last = [known] if known is not None and known.failed else same
+    return tuple(sorted((*others, *last), key=lambda each: each.command))
+
+
+def _drills(before: HostStatus, tried: Sequence[PastDrill]) -> tuple[PastDrill, ...]:
+    """The last drills, the oldest first."""
+    return tuple(sorted((*before.drills, *tried), key=lambda each: each.ended)[-MOST_DRILLS:])
 
 
 def _days(before: HostStatus, happened: Happened, *, now: datetime) -> tuple[Day, ...]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from holdfast.catalog.host_statuses import HostStatuses
 from holdfast.model.errors import HoldfastError
 from holdfast.model.fleet import Allowed, Row, Told, rows_of
-from holdfast.model.host_status import Due, Happened, HostStatus, after
+from holdfast.model.host_status import Due, Happened, Holdings, HostStatus, after
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.host_state import LastStatus
 from holdfast.ports.repository import Repository
@@ -20,13 +20,17 @@ from holdfast.ports.run import Clock
 from holdfast.runtime import events
 from holdfast.runtime.kernel import start
 
+# Of the time that a command waits for its status: the status matters more than what it lists.
+LOOK_SHARE = 0.5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeavingContext:
     """The dependencies of leaving a status: this host's part of it, and where it goes.
 
-    `dues` returns when each timer of the job starts next, given what began when. `repositories`
-    opens the repositories of the job, by name; each may fail on its own.
+    `dues` returns when each timer of the job starts next, given what began when. `holdings` looks
+    at what the job's repository holds. `repositories` opens the repositories of the job, by name;
+    each may fail on its own.
     """
 
     begun: HostStatus
@@ -34,6 +38,7 @@ class LeavingContext:
     last: LastStatus
     repositories: Mapping[str, Callable[[], Repository]]
     clock: Clock
+    holdings: Callable[[], Holdings | None] = lambda: None
 
     def leave(self, happened: Happened, *, seconds: float) -> bool:
         """Leave the status after one more command in each repository of the job.
@@ -41,7 +46,7 @@ class LeavingContext:
         Returns within `seconds`, and whether it ended; never raises an error. A repository that
         does not answer in time keeps the earlier status, and the log says so.
         """
-        thread = _begun(partial(_leave, self, happened))
+        thread = _begun(partial(_leave, self, happened, seconds=seconds * LOOK_SHARE))
         thread.join(seconds)
         if thread.is_alive():
             _not_left(self, f"no answer within {seconds:g} seconds")
@@ -55,9 +60,10 @@ def _begun(work: Callable[[], None]) -> threading.Thread:
     return thread
 
 
-def _leave(context: LeavingContext, happened: Happened) -> None:
+def _leave(context: LeavingContext, happened: Happened, *, seconds: float) -> None:
     with _told(context):
         stores = _opened(context)
+        happened = replace(happened, holdings=_looked(context, happened, seconds=seconds))
         status = _updated(context, happened, list(stores.values()))
         # Side by side: a mirror that hangs must not keep the status from the others.
         threads = [
@@ -66,6 +72,24 @@ def _leave(context: LeavingContext, happened: Happened) -> None:
         ]
         for thread in threads:
             thread.join()
+
+
+def _looked(context: LeavingContext, happened: Happened, *, seconds: float) -> Holdings | None:
+    """What the repository holds after the command; None if that takes longer than `seconds`.
+
+    The earlier list then stays, with its time.
+    """
+    if not happened.changes_holdings:
+        return None
+    found: list[Holdings | None] = []
+
+    def look() -> None:
+        with _told(context):
+            found.append(context.holdings())
+
+    thread = _begun(look)
+    thread.join(seconds)
+    return found[0] if found else None
 
 
 @contextmanager
@@ -133,10 +157,14 @@ def _not_left(context: LeavingContext, error: str, *, repository: str = "") -> N
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """A row for each job of each host, worst first, and the repositories that cannot be read."""
+    """A row for each job of each host, worst first, and the repositories that cannot be read.
+
+    `read_at` is when each repository could be read last.
+    """
 
     rows: tuple[Row, ...]
     unseen: Mapping[str, HoldfastError]
+    read_at: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
     def needs_attention(self) -> bool:
@@ -151,21 +179,39 @@ def fleet(
     max_drill_age: timedelta | None = None,
     now: datetime,
 ) -> Fleet:
-    """Read what all hosts left in `repositories`; one that cannot be read hides no other.
-
-    Makes one list of each repository, and one read for each job of each host.
-    """
-    told: list[Told] = []
-    unseen: dict[str, HoldfastError] = {}
-    for name, opened in repositories.items():
-        try:
-            told += _told_in(name, opened())
-        except HoldfastError as error:
-            unseen[name] = error
-    # Who seems to be missing may have told its state where nobody could read it.
-    wanted = () if unseen else expected
+    """Read what all hosts left in `repositories`, once."""
     allowed = Allowed(age=max_age, drill_age=max_drill_age)
-    return Fleet(rows=tuple(rows_of(told, wanted, allowed=allowed, now=now)), unseen=unseen)
+    return FleetReader(repositories, allowed).read(expected, now=now)
+
+
+class FleetReader:
+    """Reads what all hosts left in `repositories`; one that cannot be read hides no other.
+
+    It remembers what it read last of each, and shows that while a repository cannot be read.
+    """
+
+    def __init__(
+        self, repositories: Mapping[str, Callable[[], Repository]], allowed: Allowed
+    ) -> None:
+        self._repositories = repositories
+        self._allowed = allowed
+        self._last: dict[str, list[Told]] = {}
+        self._read_at: dict[str, datetime] = {}
+
+    def read(self, expected: Iterable[tuple[str, str]] = (), *, now: datetime) -> Fleet:
+        """Makes one list of each repository, and one read for each job of each host."""
+        unseen: dict[str, HoldfastError] = {}
+        for name, opened in self._repositories.items():
+            try:
+                self._last[name] = _told_in(name, opened())
+                self._read_at[name] = now
+            except HoldfastError as error:
+                unseen[name] = error
+        told = [each for found in self._last.values() for each in found]
+        # Who seems to be missing may have told its state where nobody could ever read it.
+        wanted = () if unseen.keys() - self._last.keys() else expected
+        rows = rows_of(told, wanted, allowed=self._allowed, now=now)
+        return Fleet(rows=tuple(rows), unseen=unseen, read_at=dict(self._read_at))
 
 
 def _told_in(name: str, repository: Repository) -> list[Told]:

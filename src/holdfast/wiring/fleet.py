@@ -8,24 +8,31 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from holdfast.config.settings import JobSettings, Settings
 from holdfast.host_state.runs import FileLastStatus
 from holdfast.host_state.timers import is_waiting, next_by_calendar, unit_name
 from holdfast.host_state.tuning import VERDICT_FILE, last_verdict
-from holdfast.model.backup import Summary
+from holdfast.model.backup import POSTGRES_CLUSTER, Summary
 from holdfast.model.drill import DrillRecord
 from holdfast.model.host_status import (
     BACKUP,
     DRILL,
     GRACE,
+    MOST_BACKUPS,
+    MOST_WINDOWS,
+    NAME_CHARACTERS,
     VERIFY,
     Act,
     Due,
     GoodBackup,
     GoodDrill,
     Happened,
+    Holdings,
     HostStatus,
+    KnownWindow,
+    PastDrill,
     host_key,
 )
 from holdfast.model.lazy_dataclass import dataclass
@@ -33,7 +40,11 @@ from holdfast.model.redaction import sanitized
 from holdfast.operations.fleet import LeavingContext
 from holdfast.ports.repository import Repository
 from holdfast.runtime.clock import now
+from holdfast.wiring.reading import index_of, repository_of
 from holdfast.wiring.repositories import repository, repository_settings, store_name
+
+if TYPE_CHECKING:
+    from holdfast.catalog.manifest_index import Overview
 
 
 def leaving_context(settings: Settings, job: str, *, chosen: str = "") -> LeavingContext:
@@ -59,6 +70,40 @@ def leaving_context(settings: Settings, job: str, *, chosen: str = "") -> Leavin
         last=FileLastStatus(settings.state_directory / "status"),
         repositories=_repositories(settings, names),
         clock=now,
+        holdings=partial(_holdings, settings, job),
+    )
+
+
+def _holdings(settings: Settings, job: str) -> Holdings:
+    """What the job's own repository holds: one list of it, and of its WAL where it has any."""
+    overview = index_of(settings, job).overview(job)
+    is_archived = any(each.server.kind == POSTGRES_CLUSTER for each in overview.summaries)
+    return Holdings(
+        at=now().replace(microsecond=0),
+        count=len(overview.summaries),
+        backups=tuple(_good_backup(each) for each in overview.summaries[:MOST_BACKUPS]),
+        windows=_windows(settings, job, overview) if is_archived else (),
+    )
+
+
+def _windows(settings: Settings, job: str, overview: Overview) -> tuple[KnownWindow, ...]:
+    from holdfast.operations.restore.windows import WindowsContext, windows  # few jobs have WAL
+
+    found = windows(
+        WindowsContext(
+            job=job, repository=repository_of(settings, job), summaries=overview.summaries
+        )
+    )
+    return tuple(
+        KnownWindow(
+            database=each.database[:NAME_CHARACTERS],
+            timeline=each.timeline,
+            begins=each.begins,
+            ends=each.ends,
+            is_exact=each.is_exact,
+            gap=each.gap[:500],
+        )
+        for each in found.windows[:MOST_WINDOWS]
     )
 
 
@@ -76,22 +121,12 @@ def _repositories(
 
 
 def happened(
-    act: Act, manifests: Iterable[Summary] = (), drills: Iterable[DrillRecord] = ()
+    act: Act, manifests: Iterable[Summary] = (), drills: Sequence[DrillRecord] = ()
 ) -> Happened:
     """The end of a command, fit to leave the host, with the good backups and drills of it."""
     return Happened(
         act=replace(act, error=sanitized(act.error), hint=sanitized(act.hint)),
-        backups=[
-            GoodBackup(
-                backup=each.backup_id,
-                database=each.server.database[:500],
-                taken_at=each.snapshot_at,
-                plain_bytes=each.plain_bytes,
-                stored_bytes=each.stored_bytes,
-                seconds=each.seconds,
-            )
-            for each in manifests
-        ],
+        backups=[_good_backup(each) for each in manifests],
         drills=[
             GoodDrill(
                 backup=each.backup,
@@ -104,6 +139,30 @@ def happened(
             for each in drills
             if each.passed
         ],
+        tried=[_past_drill(each) for each in drills],
+    )
+
+
+def _good_backup(summary: Summary) -> GoodBackup:
+    return GoodBackup(
+        backup=summary.backup_id,
+        database=summary.server.database[:NAME_CHARACTERS],
+        taken_at=summary.snapshot_at,
+        plain_bytes=summary.plain_bytes,
+        stored_bytes=summary.stored_bytes,
+        seconds=summary.seconds,
+    )
+
+
+def _past_drill(record: DrillRecord) -> PastDrill:
+    loss = record.loss
+    return PastDrill(
+        backup=record.backup[:500],
+        database=record.database[:NAME_CHARACTERS],
+        ended=record.ended,
+        passed=record.passed,
+        restore_seconds=record.seconds.restore if record.passed else None,
+        lost_seconds=loss.total_seconds() if loss is not None else None,
     )
 
 

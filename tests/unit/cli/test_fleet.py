@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +82,13 @@ def states(answer: Answer) -> dict[str, tuple[str, str | None]]:
     return {each["host"]: (each["state"], each["why"]) for each in answer.document["jobs"]}
 
 
+def data_in(page: Path) -> list[dict[str, Any]]:
+    """The jobs in the data of a page."""
+    _, _, data = page.read_text().partition('id="data">')
+    jobs: list[dict[str, Any]] = json.loads(data.partition("</script>")[0])["jobs"]
+    return jobs
+
+
 def test_of_four_hosts_the_three_in_need_are_named_with_the_reason(
     hosts: Hosts, at: Callable[[timedelta], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +128,10 @@ def test_of_four_hosts_the_three_in_need_are_named_with_the_reason(
     lines = [line.split()[0] for line in shown.stdout.splitlines()]
     assert lines[1:5] == ["never", "silent", full, "healthy"], "worst first"
     assert "3 of 4 jobs of 4 hosts need attention" in shown.stdout
+    page = hosts.cli.folder / "fleet.html"
+    assert hosts.cli.holdfast("fleet", "--expect", expected, "--html", str(page)).exit_code == 44
+    on_page = [(each["host"], each["state"], each["why"] or None) for each in data_in(page)]
+    assert on_page == [(host, state, why) for host, (state, why) in found.items()]
 
 
 def test_a_healthy_fleet_ends_with_0(hosts: Hosts) -> None:
@@ -156,6 +168,11 @@ def test_every_kind_of_run_is_told(hosts: Hosts) -> None:
     assert status["overdue_after_seconds"] == 9999 * 86400
     assert status["free_bytes"] > 0
     assert [each["runs"] for each in status["days"]] == [1]
+    assert [each["backup"] for each in status["holdings"]["backups"]] == [backup["backup"]]
+    assert (status["holdings"]["count"], status["holdings"]["windows"]) == (1, [])
+    assert [(each["passed"], each["backup"]) for each in status["drills"]] == [
+        (True, backup["backup"])
+    ]
     assert len(list(cli.repository.glob("_status/shop/*"))) == 1
 
 

@@ -1,0 +1,1 @@
+"""The page of `holdfast fleet --html` and `--serve`: all jobs of all hosts, in one file."""
