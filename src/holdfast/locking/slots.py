@@ -100,6 +100,7 @@ class Writers:
         )
         with kept(self._taken(turn, job, deadline), self._terms):
             turn.line.remove(turn.passed)
+            turn.line.tidy()
             yield
 
     def _taken(self, turn: _Turn, job: str, deadline: datetime | None) -> Lease:
@@ -129,6 +130,7 @@ class Line:
         self._terms = terms
         self._at_most = at_most
         self._is_stored = False
+        self._over: list[str] = []
         self.mine = ""
 
     def join(self) -> bool:
@@ -164,12 +166,19 @@ class Line:
                     with suppress(AlreadyStored):
                         self._repository.put(f"{key}{LEFT}", [b"left\n"])
 
+    def tidy(self) -> None:
+        """Remove tickets that no longer count, such as those of logins that may only add."""
+        with suppress(HoldfastError):
+            for key in self._over[:MOST_PASSED]:
+                self._repository.delete(key)
+
     def look(self) -> tuple[dict[int, int], list[str]]:
         """The highest generation of each slot, and the tickets before ours; with one list."""
         heads: dict[int, int] = {}
         before: list[str] = []
         now = f"{self._terms.clock():%Y%m%dT%H%M%SZ}"
         self._is_stored = False
+        self._over = []
         for stored in self._repository.list(SLOTS):
             if generation := _GENERATION.fullmatch(stored.key):
                 slot, number = int(generation["slot"]), int(generation["number"])
@@ -181,11 +190,14 @@ class Line:
                     # A list is in order of key: all others came later.
                     self._is_stored = name == self.mine
                     break
-                if ticket["left"] and before and before[-1] == name:
-                    before.pop()
-                elif not ticket["left"] and ticket["until"] >= now:
+                if not ticket["left"] and ticket["until"] >= now:
                     before.append(name)
-                if len(before) >= MOST_TICKETS:
+                else:
+                    if before and before[-1] == name:
+                        # Before its mark: without that, it would count again.
+                        self._over.append(f"{SLOTS}/{LINE}/{before.pop()}")
+                    self._over.append(stored.key)
+                if len(before) + len(self._over) >= MOST_TICKETS:
                     self._is_stored = True
                     break
         return heads, before

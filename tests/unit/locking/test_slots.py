@@ -123,6 +123,25 @@ def test_tickets_that_their_hosts_cannot_remove_hold_up_nobody() -> None:
     assert outcomes(log) == {"ok"}
     assert log.most_at_once == 2
     assert log.overtaken_seconds < 10
+    assert tickets_in(store)
+    store.refuse_deletes_with = None
+    store.objects = {key: told for key, told in store.objects.items() if key.startswith("_slots/")}
+    assert outcomes(simulated(night(1, 2, seed=2), store)) == {"ok"}
+    assert tickets_in(store) == []
+
+
+def tickets_in(store: MemoryRepository) -> list[str]:
+    return [key for key in store.objects if "/line/" in key]
+
+
+def test_a_ticket_whose_host_no_longer_waits_by_its_own_word_counts_for_nothing() -> None:
+    store = MemoryRepository()
+    for number in range(30):
+        store.objects[DEAD_TICKET.replace("20261202", "20261201").format(number)] = b""
+    (run,) = simulated(night(1, 2), store).runs
+    assert run.began is not None
+    assert run.began - run.came < 1
+    assert tickets_in(store) == []
 
 
 def test_a_ticket_that_somebody_removed_is_put_again() -> None:
