@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -87,11 +87,37 @@ def schedules_of(job: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(purpose, schedule) for purpose, schedule in schedules.items() if schedule]
 
 
+IDENTITY = ("holdfast-identity", "holdfast-identity-passphrase")
+
+
+def credentials_in(settings: object, kept: Sequence[str], *, opens: bool = False) -> list[str]:
+    """Those of the `kept` secrets that these settings name as `{credential: NAME}`.
+
+    `opens` adds the identity, for what reads the content of encrypted backups.
+    """
+    named = {*_credentials(settings), *(IDENTITY if opens else ())}
+    return [name for name in kept if name in named]
+
+
+def _credentials(settings: object) -> Iterator[str]:
+    if isinstance(settings, Mapping):
+        name = settings.get("credential")
+        if isinstance(name, str) and len(settings) == 1:
+            yield name
+        else:
+            for each in settings.values():
+                yield from _credentials(each)
+    elif isinstance(settings, Sequence) and not isinstance(settings, str):
+        for each in settings:
+            yield from _credentials(each)
+
+
 class FilterModule:
     """The class in which Ansible finds the filters."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
+            "credentials_in": credentials_in,
             "kinds_without_job": kinds_without_job,
             "merged_jobs": merged_jobs,
             "problems_of_checks": problems_of_checks,

@@ -46,6 +46,10 @@ options:
       The system user that should exist, as C(user), C(group), C(home), C(shell) and C(comment).
     type: dict
     required: true
+  secrets:
+    description: Folder in which this role keeps the secrets of the host.
+    type: path
+    default: ""
 author: holdfast
 """
 EXAMPLES = r"""
@@ -93,6 +97,10 @@ extra:
   description: The extra that was given.
   returned: always
   type: str
+keeps_secrets:
+  description: Whether there is anything in the folder of secrets.
+  returned: always
+  type: bool
 machine:
   description: Machine type of the wheels, such as x86_64.
   returned: always
@@ -105,6 +113,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "extra": {"type": "str", "default": ""},
     "folders": {"type": "list", "elements": "dict", "default": []},
     "account": {"type": "dict", "required": True},
+    # Without this, Ansible takes the name for that of a secret.
+    "secrets": {"type": "path", "default": "", "no_log": False},
 }
 RELEASE = re.compile(r"[0-9][^-]*-[0-9a-f]{12}")
 # The venv module is imported here, because some systems package it separately.
@@ -130,6 +140,11 @@ def unfinished(folder: Path, mark: str) -> list[str]:
 def target(link: Path) -> str:
     """The name of the release that a link points to; empty if there is no such link."""
     return link.readlink().name if link.is_symlink() else ""
+
+
+def holds_any(folder: str) -> bool:
+    """Whether the folder exists with anything in it."""
+    return bool(folder) and Path(folder).is_dir() and any(Path(folder).iterdir())
 
 
 def is_as_wanted(folder: Mapping[str, str]) -> bool:
@@ -169,6 +184,7 @@ def main() -> None:
         current=target(folder / "current"),
         previous=target(folder / "previous"),
         extra=module.params["extra"],
+        keeps_secrets=holds_any(module.params["secrets"]),
         **json.loads(output),
     )
 

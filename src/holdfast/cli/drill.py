@@ -184,7 +184,9 @@ def _drilled(
     meter, chosen = Meter(), session.chosen_repository
     identities = session.identities(identity)
     reader = reader_of(session.settings, job, progress=meter, identities=identities, chosen=chosen)
-    context = drill_context(session.settings, job, reader, chosen=chosen)
+    context = drill_context(
+        session.settings, job, reader, chosen=chosen, hidden=[identity] if identity else []
+    )
     give_way()
     with watched(meter, f"drill {job}"):
         return drill_job(context, request, begun=session.told.begun)

@@ -34,7 +34,7 @@ def identity(context: typer.Context, file: NewFile, *, as_json: JsonOption = Fal
     Put the recipient into encryption.recipients of a repository. FILE opens the backups: keep it
     where you restore, with a copy at another place, and never on the database hosts.
     """
-    from holdfast.config.secret import write_private
+    from holdfast.config.private_files import write_private
     from holdfast.pipeline.encryption import Identities
 
     made = Identities.generate()
@@ -60,7 +60,7 @@ def signing(context: typer.Context, file: NewFile, *, as_json: JsonOption = Fals
     authentication.public_keys on hosts that only read backups.
     """
     from holdfast.catalog.signed_manifests import Signer
-    from holdfast.config.secret import write_private
+    from holdfast.config.private_files import write_private
 
     made = Signer.generate()
     write_private(file, made.reveal())

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from holdfast.config.secret import SecretPath
+from holdfast.config.secret import SecretPath, SecretSource
 from holdfast.config.values import AbsolutePath, Strict, shown
 from holdfast.model.checked import After, Mistake
 from holdfast.model.errors import ConfigInvalid
@@ -191,13 +191,22 @@ class EncryptionSettings(Strict):
 class AuthenticationSettings(Strict):
     """The key that signs manifests, and the keys trusted beside it, the `public_keys`.
 
-    Without a `key_file` this host can read backups of others, but cannot back up.
+    The key is a file of this host, or the secret `key`. With neither, this host can read backups of
+    others, but cannot back up.
     """
 
     key_file: SecretPath | None = None
+    key: SecretSource | None = None
     public_keys: tuple[PublicKey, ...] = ()
 
+    @property
+    def signs(self) -> bool:
+        """Whether this host has a key to sign with."""
+        return self.key_file is not None or self.key is not None
+
     def require_sound(self) -> None:
-        """There is a key."""
-        if not self.public_keys and self.key_file is None:
+        """There is a key, and at most one to sign with."""
+        if self.key_file is not None and self.key is not None:
+            raise Mistake("two keys to sign with are named", hint="name either key_file or key")
+        if not self.public_keys and not self.signs:
             raise Mistake("it names no key", hint="add a key_file, or public_keys: [ed25519:...]")

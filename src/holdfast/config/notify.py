@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
+from holdfast.config.private_files import NotPrivate, require_private
 from holdfast.config.repositories import LOOPBACK
-from holdfast.config.secret import NotPrivate, SecretPlace, require_private
+from holdfast.config.secret import SecretPlace
 from holdfast.config.values import AbsolutePath, Duration, Name, Strict, Text, shown
 from holdfast.model.checked import Before, By, Length, Mistake, Range
 from holdfast.model.errors import ConfigInvalid

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from holdfast.config.secret import SecretPath
+from holdfast.config.secret import SecretPath, SecretSource
 from holdfast.config.values import Duration, Size, Strict
 from holdfast.model.checked import After, By, Length, Mistake, Range
 
@@ -99,6 +99,11 @@ POSTGRES_KEYS = {
 }
 
 
+def _require_one_password(settings: PostgresSettings | MysqlSettings) -> None:
+    if settings.password is not None and settings.password_file is not None:
+        raise Mistake("two passwords are named", hint="name either password or password_file")
+
+
 class PostgresSettings(Strict):
     """A PostgreSQL database: `dsn` is a libpq connection string or URL.
 
@@ -122,6 +127,7 @@ class PostgresSettings(Strict):
     blob_size: Size = BLOB_BYTES
     dsn: Dsn
     password_file: SecretPath | None = None
+    password: SecretSource | None = None
     session: Literal["own", "daemon"] = "own"
     checkpoint: Literal["fast", "spread"] = "fast"
     incremental: Annotated[int, Range(at_least=0, at_most=MOST_INCREMENTALS)] = 0
@@ -129,6 +135,7 @@ class PostgresSettings(Strict):
 
     def require_sound(self) -> None:
         """Refuse a key that the chosen engine and method would silently ignore."""
+        _require_one_password(self)
         for key in POSTGRES_KEYS:
             if key in self.written and not self.knows(key):
                 engine, method = POSTGRES_KEYS[key][0]
@@ -175,6 +182,7 @@ class MysqlSettings(Strict):
     lock_hold: Duration = timedelta(seconds=10)
     dsn: Dsn
     password_file: SecretPath | None = None
+    password: SecretSource | None = None
 
     @property
     def held_by_daemon(self) -> bool:
@@ -190,6 +198,7 @@ class MysqlSettings(Strict):
 
     def require_sound(self) -> None:
         """Refuse a key that the chosen engine would silently ignore."""
+        _require_one_password(self)
         foreign, remedy = MYSQL_KEYS_OF_OTHERS[self.engine]
         self._refuse(foreign, f"has no effect with engine {self.engine}", hint=remedy)
         if self.method == "physical":

@@ -28,13 +28,14 @@ class DrillRoom:
     The server writes nothing elsewhere. Each of its processes works in a folder below `folder`, or
     names one in its arguments: so the next drill finds what a killed one left. `user` is the user
     to run as, empty for the user of this process; only root names another. The server plans for
-    `memory_bytes`, 0 for no limit.
+    `memory_bytes`, 0 for no limit. It may not see the folders and files of `hidden`.
     """
 
     folder: str
     sockets: str
     user: str = ""
     memory_bytes: int = 0
+    hidden: tuple[str, ...] = ()
 
     @property
     def home(self) -> str:

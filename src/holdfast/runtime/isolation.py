@@ -1,9 +1,10 @@
 """Run a throw-away server apart from production: without a network, and after everybody else.
 
 A restored database may hold foreign tables and functions that connect to production, or read and
-write its files. In namespaces of its own the server has no network interface, and sees neither the
-sockets nor the data directories of other servers. It can write to its own folders only. Its own
-socket works as usual. Namespaces of a user need no rights; a policy of the host may forbid them.
+write its files. In namespaces of its own the server has no network interface. It sees neither the
+sockets nor the data directories of other servers, nor the secrets, backups and state of holdfast,
+and can write to its own folders only. Its own socket works as usual. Namespaces of a user need no
+rights; a policy of the host may forbid them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from holdfast.runtime.process import ChildFailed, User, output_of, running
 NICE = 10
 _NETWORK = ("unshare", "--user", "--map-current-user", "--net")
 _ALL = (*_NETWORK, "--mount", "--keep-caps", "--")
+_CONFINED, _SEEING = "confined", "seeing"
 _HIDE = (sys.executable, "-I", str(Path(__file__).with_name("hide_others.py")))
 # Where Debian's servers have their sockets; others are found by their names.
 _FOLDERS = (Path("/run/postgresql"), Path("/run/mysqld"))
@@ -44,15 +46,18 @@ def user_named(name: str) -> User | None:
     return found
 
 
-def isolated(argv: Sequence[str], user: User | None, *, own: Sequence[Path]) -> list[str]:
+def isolated(
+    argv: Sequence[str], user: User | None, *, own: Sequence[Path], hidden: Sequence[Path] = ()
+) -> list[str]:
     """`argv` kept from the network and from other servers, as far as this host allows that.
 
-    `own` are the folders that it may write to.
+    `own` are the folders that it may write to, `hidden` what it may not see: folders and files.
     """
-    places = tuple(str(each) for each in _places(own))
+    found = [*_places(own), *_outside(hidden, own)]
+    places = tuple(str(each) for each in dict.fromkeys(found))
     # A kernel before 5.12 cannot make everything else read-only.
-    for writable in (own, ()):
-        hiding = (*_ALL, *_HIDE, *map(str, writable), "--", *places, "--")
+    for mode in (_CONFINED, _SEEING):
+        hiding = (*_ALL, *_HIDE, mode, *map(str, own), "--", *places, "--")
         if _runs(hiding, user):
             return [*hiding, *argv]
     return [*_NETWORK, "--", *argv] if _runs((*_NETWORK, "--"), user) else list(argv)
@@ -60,7 +65,7 @@ def isolated(argv: Sequence[str], user: User | None, *, own: Sequence[Path]) -> 
 
 def has_isolation(user: User | None) -> bool:
     """Whether this host keeps what `user` runs from the network and from other servers."""
-    return _runs((*_ALL, *_HIDE, "--", *(str(each) for each in _places(())), "--"), user)
+    return _runs((*_ALL, *_HIDE, _SEEING, "--", *(str(each) for each in _places(())), "--"), user)
 
 
 def _places(own: Sequence[Path]) -> Iterator[Path]:
@@ -72,6 +77,17 @@ def _places(own: Sequence[Path]) -> Iterator[Path]:
         # `resolve` would raise an error where somebody made a loop of links.
         if is_server and path.is_absolute() and Path(os.path.realpath(path.parent)) not in _FOLDERS:
             yield path
+
+
+def _outside(hidden: Sequence[Path], own: Sequence[Path]) -> Iterator[Path]:
+    """What links lead to, those above before those below; nothing that lies in a folder of `own`.
+
+    A cover needs the real place: nobody may choose by a link what is covered instead.
+    """
+    needed = [each.resolve() for each in own]
+    for place in sorted({Path(os.path.realpath(each)) for each in hidden}):
+        if place != Path("/") and not any(place.is_relative_to(each) for each in needed):
+            yield place
 
 
 def _listening() -> Iterator[Path]:
@@ -110,7 +126,7 @@ def network_finding(user: str) -> list[DrillFinding]:
         DrillFinding(
             subject="network",
             problem="this host cannot keep the throw-away server from its network, and from the"
-            " sockets and data directories of other servers",
+            " sockets and data directories of other servers, and from keys of this host",
             hint="what the backup holds could reach another server: allow user namespaces (sysctl"
             " user.max_user_namespaces), or let drill.user be one who owns no server's data",
             blocks=False,

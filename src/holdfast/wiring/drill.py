@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.config.credentials import CREDENTIALS, KEPT
 from holdfast.config.drill import DrillSettings
+from holdfast.config.secret_files import secret_files
 from holdfast.locking.host_lock import FlockGuard
 from holdfast.model.backup import JOB_NAME, POSTGRES_CLUSTER, Manifest
 from holdfast.model.errors import ConfigInvalid, Unsupported
@@ -21,6 +24,7 @@ from holdfast.operations.restore.windows import WindowsContext
 from holdfast.wiring import limits
 from holdfast.wiring.fleet import installed_version
 from holdfast.wiring.gauges import gauges_of
+from holdfast.wiring.keys import identity_file
 from holdfast.wiring.reading import drills_of, index_of, repository_of
 from holdfast.wiring.repositories import repository_settings, store_name, unknown_job
 
@@ -32,10 +36,16 @@ if TYPE_CHECKING:
 
 
 def drill_context(
-    settings: Settings, job: str, reader: BackupReader, *, chosen: str = ""
+    settings: Settings,
+    job: str,
+    reader: BackupReader,
+    *,
+    chosen: str = "",
+    hidden: Sequence[Path] = (),
 ) -> DrillContext:
     """The context of the drills of `job`; opens no connection to its source.
 
+    No server of them sees the files of `hidden`, nor any other secret of this host.
     The job may be no longer configured, or that of another host: its repository is enough. Raises
     `UnknownJob`, and `ConfigInvalid` if this host cannot sign the records.
     """
@@ -43,7 +53,7 @@ def drill_context(
     if not JOB_NAME.fullmatch(job):
         raise unknown_job(settings, job)
     store = repository_settings(settings, store_name(settings, job, chosen=chosen))
-    if store.authentication is not None and store.authentication.key_file is None:
+    if store.authentication is not None and not store.authentication.signs:
         raise ConfigInvalid(
             f"cannot drill job '{job}': this host has no key to sign the record with",
             hint="name one in authentication.key_file; holdfast keys signing FILE makes it",
@@ -54,12 +64,23 @@ def drill_context(
         reader=reader,
         guard=FlockGuard(locks, clock=reader.clock, run_id=secrets.token_hex(16)),
         open_server=DrillServers(settings=settings, job=job, reader=reader, chosen=chosen).open,
-        host=_host(settings, job),
+        host=_host(settings, job, hidden=[*_secrets(settings), *hidden]),
         gauges=gauges_of(settings, job),
     )
 
 
-def _host(settings: Settings, job: str) -> DrillHost:
+def _secrets(settings: Settings) -> Iterator[Path]:
+    """What nobody but holdfast may read: credentials, keys, its state, and backups of this host."""
+    yield from (Path("/run/credentials"), KEPT.parent, settings.state_directory)
+    if folder := os.environ.get(CREDENTIALS):
+        yield Path(folder)
+    if identity := identity_file():
+        yield identity
+    yield from secret_files(settings)
+    yield from (each.path for each in settings.repositories.values() if each.kind == "local")
+
+
+def _host(settings: Settings, job: str, *, hidden: Sequence[Path]) -> DrillHost:
     asked = drill_settings(settings, job)
     stores = [each for each in settings.repositories.values() if each.kind == "local"]
     return DrillHost(
@@ -70,6 +91,7 @@ def _host(settings: Settings, job: str) -> DrillHost:
             job=job,
             memory_bytes=(asked.memory_limit_mb or 0) << 20,
             apart=[each.path for each in stores],
+            hidden=hidden,
         ),
         user_of=lambda manifest: _user(asked, manifest),
         workers=limits.reading_budget(settings, job).slots,

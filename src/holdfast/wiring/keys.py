@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast.config.secret import Secret, read_private
+from holdfast.config.credentials import CREDENTIALS, NoCredential, credential_if_any
+from holdfast.config.private_files import read_private
+from holdfast.config.secret import Secret, secret_of
 from holdfast.model.errors import ConfigInvalid
 from holdfast.pipeline.encryption import SECRET_PREFIX, CannotOpen, Identities, is_locked, unlocked
 
@@ -52,7 +55,8 @@ def believed_keys(settings: AuthenticationSettings | None) -> tuple[str, ...]:
     """The public keys whose signatures are trusted; empty if no signature is required."""
     if settings is None:
         return ()
-    own = (_signer(settings.key_file).public_key,) if settings.key_file else ()
+    signer = _signer(settings)
+    own = (signer.public_key,) if signer else ()
     return tuple(dict.fromkeys((*own, *settings.public_keys)))
 
 
@@ -60,9 +64,7 @@ def signed_manifests(repository: Repository, settings: AuthenticationSettings) -
     """`repository`, with manifests signed when written and verified when read."""
     from holdfast.catalog.signed_manifests import SignedManifests
 
-    def signer() -> Signer | None:
-        return _signer(settings.key_file) if settings.key_file else None
-
+    signer = partial(_signer, settings)
     return SignedManifests(repository, signer=signer, trusted=settings.public_keys)
 
 
@@ -72,10 +74,15 @@ def identities_from(file: Path | None) -> Identities | None:
     None if none of them is given. Raises `ConfigInvalid`.
     """
     path = file or identity_file()
-    if path is None:
-        return None
-    _require_name(path)
-    content = read_private(path, what="identity file")
+    if path is not None:
+        _require_name(path)
+        content = read_private(path, what="identity file")
+    else:
+        path = Path(IDENTITY_CREDENTIAL)
+        kept = _kept(IDENTITY_CREDENTIAL)
+        if kept is None:
+            return None
+        content = kept
     try:
         return _identities(content, path)
     except ValueError as error:
@@ -120,13 +127,28 @@ def passphrase_of(path: Path) -> Secret:
     from the terminal. Raises `ConfigInvalid`.
     """
     if (file := _named(PASSPHRASE_VARIABLE, PASSPHRASE_CREDENTIAL)) is not None:
-        text = read_private(file, what="passphrase file").decode(errors="replace")
-        passphrase = text.partition("\n")[0].removesuffix("\r")
+        passphrase = _first_line(read_private(file, what="passphrase file"))
+    elif (kept := _kept(PASSPHRASE_CREDENTIAL)) is not None:
+        passphrase = _first_line(kept)
     else:
         passphrase = _asked(path)
     if not passphrase:
         raise _unusable(path, "it is locked, and its passphrase is empty", hint=PASSPHRASE_HINT)
     return Secret(passphrase)
+
+
+def _first_line(content: bytes) -> str:
+    return content.decode(errors="replace").partition("\n")[0].removesuffix("\r")
+
+
+def _kept(name: str) -> bytes | None:
+    """The credential that the host keeps for whoever works without a unit; None if it has none."""
+    try:
+        return credential_if_any(name, os.environ)
+    except NoCredential as error:
+        raise ConfigInvalid(
+            f"cannot use credential '{name}': {error.what}", hint=error.hint
+        ) from error
 
 
 def _asked(path: Path) -> str:
@@ -149,7 +171,7 @@ def public_half(path: Path) -> str:
     _require_name(path)
     content = read_private(path, what="key")
     if content.startswith(SIGNING_KEY):
-        return _signer(path).public_key
+        return _parsed(content, f"'{path}'").public_key
     identities = identities_from(path)
     return "\n".join(identities.recipients) if identities else ""
 
@@ -171,17 +193,27 @@ def identity_file() -> Path | None:
 def _named(variable: str, credential: str) -> Path | None:
     if named := os.environ.get(variable):
         return Path(named)
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    folder = os.environ.get(CREDENTIALS)
     found = Path(folder, credential) if folder else None
     return found if found and found.exists() else None
 
 
-def _signer(path: Path) -> Signer:
+def _signer(settings: AuthenticationSettings) -> Signer | None:
+    """The key that signs, from its file or its secret; None if this host has none."""
+    if settings.key is not None:
+        found = secret_of(settings.key, "the signing key")
+        return _parsed(found.reveal().encode(), "of authentication.key") if found else None
+    if settings.key_file is None:
+        return None
+    return _parsed(read_private(settings.key_file, what="signing key"), f"'{settings.key_file}'")
+
+
+def _parsed(content: bytes, which: str) -> Signer:
     from holdfast.catalog.signed_manifests import Signer
 
     try:
-        return Signer.parse(read_private(path, what="signing key"))
+        return Signer.parse(content)
     except ValueError as error:
         raise ConfigInvalid(
-            f"cannot use signing key '{path}': {error}", hint="holdfast keys signing FILE makes one"
+            f"cannot use signing key {which}: {error}", hint="holdfast keys signing FILE makes one"
         ) from None

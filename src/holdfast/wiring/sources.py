@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast.config.secret import read_secret
+from holdfast.config.secret import read_secret, secret_of
 from holdfast.config.sources import (
     CLUSTERS_HINT,
     MysqlSettings,
@@ -103,7 +103,7 @@ def _postgres_source(
 
     return PostgresSource(
         dsn=settings.dsn,
-        password=_password(settings.password_file),
+        password=_password_of(settings),
         transport=settings.transport,
         chunk_bytes=settings.chunk_size if options.chunk_bytes is None else options.chunk_bytes,
         external_bytes=settings.blob_size if settings.blobs == "external" else None,
@@ -125,7 +125,7 @@ def _postgres_tools_source(settings: PostgresSettings, compression: CompressionS
 
     return PostgresToolsSource(
         dsn=settings.dsn,
-        password=_password(settings.password_file),
+        password=_password_of(settings),
         codec=compression.codec,
         level=compression.effective_level,
         selection=_selection(settings),
@@ -152,9 +152,7 @@ def _mysql_source(settings: MysqlSettings, job: JobSettings, _options: SourceOpt
         hold_seconds=settings.lock_hold.total_seconds(),
         checksums=checksum_policy(job),
     )
-    return MysqlSource(
-        dsn=settings.dsn, password=_password(settings.password_file), options=options
-    )
+    return MysqlSource(dsn=settings.dsn, password=_password_of(settings), options=options)
 
 
 def checksum_policy(job: JobSettings) -> Policy:
@@ -170,11 +168,11 @@ def _mysql_tools_source(settings: MysqlSettings, compression: CompressionSetting
     from holdfast.sources.mysql.files.source import MysqlPhysicalSource
 
     if settings.method == "physical":
-        return MysqlPhysicalSource(settings.dsn, password=_password(settings.password_file))
+        return MysqlPhysicalSource(settings.dsn, password=_password_of(settings))
     program = compression.program
     return MysqlToolsSource(
         settings.dsn,
-        password=_password(settings.password_file),
+        password=_password_of(settings),
         selection=_selection(settings),
         as_tables=settings.backup_as_tables,
         compressing=Compressing(program=program, level=compression.effective_level)
@@ -262,9 +260,13 @@ def postgres_holder(settings: PostgresSettings, application_name: str) -> Holder
 def _login(settings: PostgresSettings, application_name: str) -> Login:
     from holdfast.sources.postgres.server.login import Login
 
-    file = settings.password_file
-    password = read_secret(file).reveal() if file else None
+    password = _password_of(settings)
     return Login.parse(settings.dsn, password=password, application_name=application_name)
+
+
+def _password_of(settings: SourceSettings) -> str | None:
+    found = secret_of(settings.password, "the source's password")
+    return found.reveal() if found else _password(settings.password_file)
 
 
 def directory_target(url: str, _password: str | None) -> Target:

@@ -124,8 +124,7 @@ def test_a_secret_comes_whole_from_wherever_it_is(tmp_path: Path) -> None:
     ("source", "environment", "said"),
     [
         (SecretSource(environment="SECRET"), {}, "environment variable SECRET is empty or not set"),
-        (SecretSource(credential="s3"), {}, "there are no systemd credentials"),
-        (SecretSource(credential="s3"), {"CREDENTIALS_DIRECTORY": "/nowhere"}, "No such file"),
+        (SecretSource(credential="s3"), {}, "this host has no credential 's3'"),
     ],
 )
 def test_a_secret_that_is_not_there_is_told_with_its_remedy(

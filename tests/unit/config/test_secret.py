@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.config.load import load
-from holdfast.config.secret import NotPrivate, Secret, read_secret, require_private
+from holdfast.config.private_files import NotPrivate, require_private
+from holdfast.config.secret import Secret, read_secret
 from holdfast.model.errors import ConfigInvalid
 from tests.support.configs import HEAD, JOB, REPOSITORY, written
 

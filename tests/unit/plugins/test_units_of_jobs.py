@@ -37,6 +37,7 @@ PLAY = """\
                 'folders': __backup_runner_private_folders}} | to_json }}}}
       vars: {{templates: {role}/templates/units.yaml.j2}}
 """
+KEPT = ["db", "holdfast-identity", "other", "ping-url"]
 BASE = {"source": {"kind": "postgres"}, "repository": "main", "schedule": "*-*-* 02:00:00"}
 PROVEN = {
     **BASE,
@@ -48,7 +49,12 @@ PROVEN = {
         "folder": "/srv/drill rooms",
     },
 }
-JOBS = {"plain": BASE, "shop": PROVEN, "by-hand": {**BASE, "drill": {"checks": []}}}
+PASSWORD = {"kind": "postgres", "password": {"credential": "db"}}
+JOBS = {
+    "plain": BASE,
+    "shop": PROVEN | {"source": PASSWORD},
+    "by-hand": {**BASE, "drill": {"checks": []}},
+}
 
 
 class Rendered:
@@ -61,7 +67,8 @@ class Rendered:
             "out": str(out),
             "backup_runner_jobs": JOBS,
             "backup_runner_on_failure": ["mail-root@%n.service"],
-            "backup_runner_notify": {"watch": {"kind": "ping"}},
+            "backup_runner_notify": {"watch": {"kind": "ping", "url": {"credential": "ping-url"}}},
+            "__backup_runner_secrets_kept": {"sealed": KEPT},
         }
         ended = subprocess.run(
             [
@@ -118,6 +125,23 @@ def test_a_job_without_drill_is_drilled_by_name_only_and_in_the_same_sandbox(
     assert f"if drill_jobs is defined else '{asked}' }}}}" in PLAYBOOK.read_text()
 
 
+def test_a_service_loads_the_secrets_that_its_job_names_and_only_what_reads_backups_the_identity(
+    rendered: Rendered,
+) -> None:
+    def loaded(unit: str) -> list[str]:
+        begin = "LoadCredentialEncrypted="
+        lines = [each for each in rendered.lines(unit) if each.startswith(begin)]
+        pairs = [each.removeprefix(begin).split(":") for each in lines]
+        assert all(path == f"/etc/holdfast/credentials/{name}.cred" for name, path in pairs)
+        return [name for name, _ in pairs]
+
+    assert loaded("backup-plain.service") == ["ping-url"]
+    assert loaded("backup-shop.service") == ["db", "ping-url"]
+    assert loaded("verify-shop.service") == ["db", "holdfast-identity", "ping-url"]
+    # A drill needs the repository, and no login to the database.
+    assert loaded("drill-shop.service") == ["holdfast-identity", "ping-url"]
+
+
 def test_systemd_accepts_every_unit(rendered: Rendered) -> None:
     # Not in the PATH of unit tests, most of which must not find a systemd.
     analyze = shutil.which("systemd-analyze", path="/usr/bin:/bin")
@@ -142,6 +166,7 @@ def test_verify_and_drill_are_as_confined_as_the_backup(rendered: Rendered) -> N
         "MemoryMax",
         "Res",
         "X-",
+        "LoadCredential",
     )
     paths = ("RequiresMountsFor", "ReadWritePaths", "SystemCallFilter=mount mount_setattr")
 

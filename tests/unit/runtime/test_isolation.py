@@ -95,8 +95,52 @@ def test_where_nothing_can_be_made_read_only_production_is_hidden_still(folder: 
         server.bind(str(place))
         server.listen()
         argv = isolated(asked("AF_UNIX", str(place)), None, own=[folder / "gone"])
-        assert str(folder / "gone") not in argv
+        assert "confined" not in argv
         assert output_of(argv).split()[0] == "refused"
+
+
+READS = """
+import pathlib, sys
+for place in sys.argv[1:]:
+    try:
+        print(pathlib.Path(place).read_text() or "empty")
+    except OSError:
+        print("gone")
+"""
+
+
+@needs_isolation
+def test_a_server_in_isolation_sees_no_secret_but_its_own_folder_within_what_is_hidden(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, key = folder / "state", folder / "signing.key"
+    own = state / "drills/shop/room"
+    own.mkdir(parents=True)
+    places = [key, state / "history", own / "mine", folder / "link"]
+    for each in places[:3]:
+        each.write_text(each.name)
+    places[3].symlink_to(key)
+    argv = [sys.executable, "-c", READS, *map(str, places), "history"]
+    hidden = [state, places[3], folder / "missing"]
+    # A folder that it worked in stays open, and would show what is covered now.
+    monkeypatch.chdir(state)
+    assert output_of(argv).split() == ["signing.key", "history", "mine", "signing.key", "history"]
+    said = output_of(isolated(argv, None, own=[own], hidden=hidden)).split()
+    assert said == ["empty", "gone", "mine", "empty", "gone"]
+    assert sorted(each.name for each in state.iterdir()) == ["drills", "history"]
+
+
+@needs_isolation
+def test_a_server_in_isolation_gets_nothing_from_the_process_that_started_it(folder: Path) -> None:
+    """Neither its environment nor its files by way of /proc, although both have one user."""
+    own = folder / "own"
+    own.mkdir()
+    (folder / "key").write_text("geheim")
+    places = [f"/proc/{os.getpid()}/root{folder}/key", f"/proc/{os.getpid()}/environ"]
+    argv = [sys.executable, "-c", READS, *places]
+    assert output_of(argv).split()[0] == "geheim"
+    said = output_of(isolated(argv, None, own=[own], hidden=[folder / "key"])).split()
+    assert said == ["gone", "gone"]
 
 
 def test_a_host_without_namespaces_runs_the_server_as_it_is_and_says_so(

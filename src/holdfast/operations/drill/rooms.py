@@ -55,13 +55,14 @@ ROOM_FACTOR, ROOM_BYTES = 1.5, 256 << 20
 class Rooms:
     """The rooms of one job below `folder`; `apart` are folders that no room may lie in.
 
-    `host` names this one in the names of its rooms.
+    `hidden` is what no server in a room may see. `host` names this one in the names of its rooms.
     """
 
     folder: Path
     job: str
     memory_bytes: int = 0
     apart: Sequence[Path] = ()
+    hidden: Sequence[Path] = ()
     host: str = field(default_factory=this_host)
 
     def sweep(self) -> int:
@@ -125,6 +126,7 @@ class Rooms:
             sockets=str(place if is_short else _sockets_of(place)),
             user=user,
             memory_bytes=self.memory_bytes,
+            hidden=tuple(map(str, self.hidden)),
         )
 
     def keep(self, room: DrillRoom) -> None:

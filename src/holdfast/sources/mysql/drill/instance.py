@@ -179,7 +179,7 @@ class Instance:
             # As the server's user: the script of MariaDB, run by root, changes files of the host.
             with (
                 running(
-                    isolated(argv, self._user, own=self.place.own),
+                    self._isolated(argv),
                     stdout=False,
                     cwd=self.place.home,
                     user=self._user,
@@ -191,6 +191,10 @@ class Instance:
         except ChildFailed as error:
             raise self.failed(error.stderr or error.message, doing="make") from error
 
+    def _isolated(self, argv: Sequence[str]) -> list[str]:
+        hidden = [Path(each) for each in self._room.hidden]
+        return isolated(argv, self._user, own=self.place.own, hidden=hidden)
+
     def start(self, *, options: Sequence[str] = ()) -> str:
         """Start the server and wait until it answers; its version. Raises `DrillFailed`."""
         self._make_folders()
@@ -201,7 +205,7 @@ class Instance:
             *options,
         ]
         self._server = ServerProcess.started(
-            isolated(argv, self._user, own=self.place.own),
+            self._isolated(argv),
             folder=self.place.home,
             notices_in=self.place.sockets,
             log=self.place.log,

@@ -89,6 +89,7 @@ class PostgresProcess:
         self._user = user_named(room.user)
         self._log = Path(room.folder) / LOG
         self._own = [Path(each) for each in dict.fromkeys((room.folder, room.sockets))]
+        self._hidden = [Path(each) for each in room.hidden]
         self._process: ServerProcess | None = None
         # Nothing begins after `abort`: nobody watches the drill from then on.
         self._work = Cancellation()
@@ -124,7 +125,7 @@ class PostgresProcess:
         argv = [postgres, "-D", str(self._data), *said]
         with self._work.registered(self._stop):
             self._process = ServerProcess.started(
-                isolated(argv, self._user, own=self._own),
+                isolated(argv, self._user, own=self._own, hidden=self._hidden),
                 folder=Path(self._room.home),
                 notices_in=Path(self._room.sockets),
                 log=self._log,
