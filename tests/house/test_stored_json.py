@@ -15,6 +15,7 @@ CONFIGURATION = "config/"
 WHOLE = {"list", "sorted", "tuple", "set"}
 # The joined bytes in each module, and why they always fit into memory.
 JOINED = {
+    "config/credentials.py": "what systemd-creds opens is a file of root's on this host",
     "model/wal_records.py": "pages of one window of a segment, or one record",
     "catalog/signed_manifests.py": "a manifest of ours on its way out",
     "cli/fleet_page/state.py": "a page or a document on its way out",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from holdfast.config.credentials import NoCredential, credential
 from holdfast.config.private_files import HINT, NotPrivate, require_private
@@ -123,3 +123,24 @@ def _found(source: SecretPlace, what: str, environment: Mapping[str, str]) -> tu
             f"cannot use {what}: '{error.filename}': {cause}",
             hint="the user who runs holdfast must be able to read it",
         ) from error
+
+
+# Keys whose values are files with a secret in them.
+FILE_KEYS = ("key_file", "password_file")
+
+
+def secret_files(settings: Any) -> Iterator[Path]:
+    """The files that settings, or anything in them, name."""
+    if isinstance(settings, SecretPlace):
+        if settings.file is not None:
+            yield settings.file
+    elif isinstance(settings, Strict):
+        values = vars(settings)
+        yield from (values[key] for key in FILE_KEYS if values.get(key) is not None)
+        yield from secret_files(values)
+    elif isinstance(settings, Mapping):
+        for each in settings.values():
+            yield from secret_files(each)
+    elif isinstance(settings, list | tuple):
+        for each in settings:
+            yield from secret_files(each)

@@ -74,11 +74,18 @@ def _hide(libc: ctypes.CDLL, place: Path, kept: dict[Path, int]) -> None:
         _require(libc.mount(b"none", bytes(place), b"tmpfs", 0, None))
         for each, descriptor in kept.items():
             if each.is_relative_to(place):
-                each.mkdir(parents=True, exist_ok=True)
+                _make(each)
                 source = b"/proc/self/fd/%d" % descriptor
                 _require(libc.mount(source, bytes(each), None, MS_BIND | MS_REC, None))
     elif stat.S_ISSOCK(kind) or stat.S_ISREG(kind):
         _require(libc.mount(b"/dev/null", bytes(place), None, MS_BIND, None))
+
+
+def _make(folder: Path) -> None:
+    """Make the folder in an empty one of this process's own, which nobody else sees."""
+    for each in (*reversed(folder.parents), folder):
+        if not each.is_dir():
+            each.mkdir(mode=0o700)
 
 
 def _set(libc: ctypes.CDLL, place: Path, wanted: Attributes) -> None:

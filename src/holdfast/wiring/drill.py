@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast.config.credentials import CREDENTIALS, KEPT
 from holdfast.config.drill import DrillSettings
-from holdfast.config.secret_files import secret_files
 from holdfast.locking.host_lock import FlockGuard
 from holdfast.model.backup import JOB_NAME, POSTGRES_CLUSTER, Manifest
 from holdfast.model.errors import ConfigInvalid, Unsupported
@@ -24,7 +22,7 @@ from holdfast.operations.restore.windows import WindowsContext
 from holdfast.wiring import limits
 from holdfast.wiring.fleet import installed_version
 from holdfast.wiring.gauges import gauges_of
-from holdfast.wiring.keys import identity_file
+from holdfast.wiring.keys import secret_places
 from holdfast.wiring.reading import drills_of, index_of, repository_of
 from holdfast.wiring.repositories import repository_settings, store_name, unknown_job
 
@@ -64,20 +62,9 @@ def drill_context(
         reader=reader,
         guard=FlockGuard(locks, clock=reader.clock, run_id=secrets.token_hex(16)),
         open_server=DrillServers(settings=settings, job=job, reader=reader, chosen=chosen).open,
-        host=_host(settings, job, hidden=[*_secrets(settings), *hidden]),
+        host=_host(settings, job, hidden=[*secret_places(settings), *hidden]),
         gauges=gauges_of(settings, job),
     )
-
-
-def _secrets(settings: Settings) -> Iterator[Path]:
-    """What nobody but holdfast may read: credentials, keys, its state, and backups of this host."""
-    yield from (Path("/run/credentials"), KEPT.parent, settings.state_directory)
-    if folder := os.environ.get(CREDENTIALS):
-        yield Path(folder)
-    if identity := identity_file():
-        yield identity
-    yield from secret_files(settings)
-    yield from (each.path for each in settings.repositories.values() if each.kind == "local")
 
 
 def _host(settings: Settings, job: str, *, hidden: Sequence[Path]) -> DrillHost:

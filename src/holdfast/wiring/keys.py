@@ -6,20 +6,21 @@ Only the functions that need `cryptography` import it: it loads slower than ever
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast.config.credentials import CREDENTIALS, NoCredential, credential_if_any
+from holdfast.config.credentials import CREDENTIALS, KEPT, NoCredential, credential_if_any
 from holdfast.config.private_files import read_private
-from holdfast.config.secret import Secret, secret_of
+from holdfast.config.secret import Secret, secret_files, secret_of
 from holdfast.model.errors import ConfigInvalid
 from holdfast.pipeline.encryption import SECRET_PREFIX, CannotOpen, Identities, is_locked, unlocked
 
 if TYPE_CHECKING:
     from holdfast.catalog.signed_manifests import SignedManifests, Signer
     from holdfast.config.encryption import AuthenticationSettings
+    from holdfast.config.settings import Settings
     from holdfast.ports.repository import Repository
 
 IDENTITY_VARIABLE = "HOLDFAST_IDENTITY_FILE"
@@ -142,7 +143,7 @@ def _first_line(content: bytes) -> str:
 
 
 def _kept(name: str) -> bytes | None:
-    """The credential that the host keeps for whoever works without a unit; None if it has none."""
+    """The credential that the host keeps for work without a unit; None if it has none."""
     try:
         return credential_if_any(name, os.environ)
     except NoCredential as error:
@@ -188,6 +189,17 @@ def _require_name(path: Path) -> None:
 def identity_file() -> Path | None:
     """The file that the environment names, or the systemd credential."""
     return _named(IDENTITY_VARIABLE, IDENTITY_CREDENTIAL)
+
+
+def secret_places(settings: Settings) -> Iterator[Path]:
+    """What nobody but holdfast may read: credentials, keys, its state, and backups of this host."""
+    yield from (Path("/run/credentials"), KEPT.parent, settings.state_directory)
+    if folder := os.environ.get(CREDENTIALS):
+        yield Path(folder)
+    if identity := identity_file():
+        yield identity
+    yield from secret_files(settings)
+    yield from (each.path for each in settings.repositories.values() if each.kind == "local")
 
 
 def _named(variable: str, credential: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""A secret named by `{credential: NAME}` is found in a unit, and by whoever works by hand."""
+"""A secret named by `{credential: NAME}` is found in a unit, and by hand."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.config.load import load
 from holdfast.config.private_files import NotPrivate, require_private
-from holdfast.config.secret import Secret, read_secret
+from holdfast.config.secret import Secret, read_secret, secret_files
 from holdfast.model.errors import ConfigInvalid
 from tests.support.configs import HEAD, JOB, REPOSITORY, written
 
@@ -89,3 +89,36 @@ def test_a_file_that_was_opened_to_others_after_the_load_is_refused(tmp_path: Pa
     with pytest.raises(ConfigInvalid, match="cannot use password file") as refused:
         read_secret(path)
     assert "chmod 0640" in refused.value.hint
+
+
+ALL_SECRETS = """\
+state_directory: /var/lib/x
+notify:
+  hook: {{kind: webhook, url: {{file: {0}/url}}, secret: {{file: {0}/hook}}}}
+repositories:
+  main: {{kind: local, path: /b, authentication: {{key_file: {0}/signing}}}}
+  ssh:
+    kind: sftp
+    host: h
+    user: u
+    path: /b
+    host_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl]
+    private_key: {{file: {0}/ssh}}
+    authentication: {{key: {{file: {0}/key}}}}
+jobs:
+  shop:
+    source: {{kind: postgres, dsn: dbname=shop, password_file: {0}/password}}
+    repository: main
+  crm:
+    source: {{kind: postgres, dsn: dbname=crm, password: {{file: {0}/other}}}}
+    repository: ssh
+"""
+
+
+def test_the_files_of_all_secrets_are_found(tmp_path: Path) -> None:
+    names = {"url", "hook", "signing", "ssh", "key", "password", "other"}
+    for name in names:
+        (tmp_path / name).write_text("x")
+        (tmp_path / name).chmod(0o600)
+    settings = load(written(tmp_path, ALL_SECRETS.format(tmp_path)))
+    assert {each.name for each in secret_files(settings)} == names

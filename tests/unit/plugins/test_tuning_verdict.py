@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.tuning_verdict import MOST_REASONS, forget, leave, verdict
 
+from holdfast.host_state.tuning import last_verdict
 from plugins.modules.fleet_answer import system
 
 AT = "2026-11-30T15:00:00+00:00"
@@ -70,3 +71,13 @@ def test_everybody_may_read_the_verdict_and_it_appears_whole(tmp_path: Path) -> 
 )
 def test_a_system_is_a_debian_by_itself_or_by_descent(text: str, told: tuple[str, bool]) -> None:
     assert system(text) == told
+
+
+def test_the_runner_reads_what_a_tuning_leaves(tmp_path: Path) -> None:
+    leave(verdict([row("pending", reason="at the next boot")], at=AT), folder=tmp_path)
+    read = last_verdict(tmp_path / "verdict.json")
+    assert read is not None
+    assert (read.outcome, read.counts["pending"]) == ("pending", 1)
+    assert read.reasons == ("limits k: at the next boot",)
+    modes = [each.stat().st_mode & 0o777 for each in (tmp_path, tmp_path / "verdict.json")]
+    assert modes == [0o711, 0o644], "the user of backups gets through to it"
