@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -28,6 +28,7 @@ from holdfast.sources.mysql.server import databases
 from holdfast.sources.mysql.server.accounts import read_access
 from holdfast.sources.mysql.server.connection import Address, ConnectionLost
 from holdfast.sources.mysql.server.content_checksum import Content
+from holdfast.sources.mysql.server.definition_text import tables_shown
 from holdfast.sources.mysql.server.definitions import read_definitions
 from holdfast.sources.mysql.server.options import (
     DdlCheck,
@@ -176,10 +177,34 @@ class MysqlSource(Source):
                     options=self.options,
                     while_held=kept.begin,
                 )
-                snapshot = self._described(holder, readers, version, taken=taken, kept=kept)
+                found, ahead = self._read(holder, readers, tables)
+                snapshot = self._described(
+                    holder, readers, version, taken=taken, kept=kept, found=found, ahead=ahead
+                )
             except ConnectionLost as error:
                 raise SnapshotLost(f"cannot take the snapshot: {error.message}") from error
             yield snapshot
+
+    def _read(
+        self, holder: Session, readers: Sequence[Session], listed: Sequence[Table]
+    ) -> tuple[list[Table], dict[str, bytes]]:
+        """All tables of the database, and the definitions of those that were `listed` before.
+
+        The server describes columns and keys to one session only, which takes as long as to print
+        all definitions: other sessions ask for these in that time.
+        """
+        found: list[Table] = []
+
+        def describe(session: Session) -> None:
+            found.extend(read_tables(session, self.address.database, sizes="kept"))
+
+        if self.options.ddl != "detect":
+            # Blocked, they can be read once the tables are known and held. Ignored, nothing would
+            # notice a table that changes between both answers.
+            describe(holder)
+            return found, {}
+        names = [table.relation.name for table in listed]
+        return found, tables_shown([holder, *readers], names, beside=describe)
 
     def _described(
         self,
@@ -189,17 +214,24 @@ class MysqlSource(Source):
         *,
         taken: ConsistentSnapshot,
         kept: KeptStill,
+        found: Sequence[Table],
+        ahead: Mapping[str, bytes],
     ) -> MysqlSnapshot:
         """The snapshot with its parts; definitions are read right after it was taken."""
         database, limits, options = self.address.database, Limits.of(version), self.options
-        found = read_tables(holder, database, sizes="kept")
         tables = wanted(found, options, database)
         if options.ddl == "block" and version.mariadb:
             hold_definitions(holder, tables)
         taken_names = {each.relation.name for each in tables}
         left_out = sorted({each.relation.name for each in found} - taken_names)
         definitions = read_definitions(
-            holder, database, tables, options=options, left_out=left_out, helpers=readers
+            holder,
+            database,
+            tables,
+            options=options,
+            left_out=left_out,
+            helpers=readers,
+            ahead=ahead,
         )
         for each in readers:
             each.run(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")

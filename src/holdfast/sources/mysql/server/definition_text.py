@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import queue
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from holdfast.model.errors import BackupFailed
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.worker_pool import WorkerPool
-from holdfast.sources.mysql.server.connection import StatementFailed
+from holdfast.sources.mysql.server.connection import TABLE_GONE, StatementFailed
 from holdfast.sources.mysql.server.session import Session
 from holdfast.sources.mysql.server.sql import Item, quoted, unquoted
 from holdfast.sources.mysql.server.tables import TRANSACTIONAL, Table
@@ -96,27 +96,51 @@ def shown_by_server(
     return values[column], values
 
 
-def tables_shown(sessions: Sequence[Session], names: Sequence[str]) -> dict[str, bytes]:
+def tables_shown(
+    sessions: Sequence[Session],
+    names: Sequence[str],
+    *,
+    beside: Callable[[Session], None] | None = None,
+) -> dict[str, bytes]:
     """The definition of each table as the server prints it, read by all `sessions` at once.
 
-    An error ends the sessions.
+    The first session does `beside` in that time; then tables that are gone are left out. An error
+    ends the sessions.
     """
+    first, *others = sessions
     turns = [names[at : at + SHOWN_IN_TURN] for at in range(0, len(names), SHOWN_IN_TURN)]
     idle: queue.SimpleQueue[Session] = queue.SimpleQueue()
-    for each in sessions:
+    for each in others if beside else sessions:
         idle.put(each)
 
-    def show(turn: Sequence[str]) -> dict[str, bytes]:
+    def show(turn: Sequence[str] | None) -> dict[str, bytes]:
+        if turn is None:
+            with afterwards(idle.put, first):
+                if beside:
+                    beside(first)
+            return {}
         session = idle.get()
         with afterwards(idle.put, session), as_stored(session):
-            return {name: shown_by_server(session, "TABLE", name, column=1)[0] for name in turn}
+            found = ((name, _shown(session, name, is_needed=not beside)) for name in turn)
+            return {name: sql for name, sql in found if sql is not None}
 
     def cut() -> None:
         for session in sessions:
             session.cut()
 
     pool = WorkerPool(len(sessions), abort=cut, tries=1)
-    return {name: sql for shown in pool.map(turns, show) for name, sql in shown.items()}
+    work = [None, *turns] if beside else turns
+    return {name: sql for shown in pool.map(work, show) for name, sql in shown.items()}
+
+
+def _shown(session: Session, name: str, *, is_needed: bool) -> bytes | None:
+    try:
+        return shown_by_server(session, "TABLE", name, column=1)[0]
+    except BackupFailed as error:
+        cause = error.__cause__
+        if is_needed or not isinstance(cause, StatementFailed) or cause.code != TABLE_GONE:
+            raise
+        return None
 
 
 def without_database(sql: bytes, database: str) -> bytes:

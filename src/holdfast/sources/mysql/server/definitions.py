@@ -73,14 +73,16 @@ def read_definitions(
     options: Options,
     left_out: Collection[str] = (),
     helpers: Sequence[Session] = (),
+    ahead: Mapping[str, bytes] | None = None,
 ) -> Definitions:
     """Everything but rows and grants, as it is now.
 
     Views that read tables in `left_out` are kept as text, as no server could create them. Sessions
-    in `helpers`, which must be idle, read some of many tables.
+    in `helpers`, which must be idle, read some of many tables, except those that were read `ahead`.
     """
     names = [table.relation.name for table in tables]
-    shown = tables_shown([session, *helpers], names)
+    shown = {name: sql for name, sql in (ahead or {}).items() if name in set(names)}
+    shown |= tables_shown([session, *helpers], [name for name in names if name not in shown])
     with as_stored(session):
         character_set, collation = session.text(
             "SELECT default_character_set_name, default_collation_name "

@@ -219,6 +219,8 @@ def _keys(session: Session, found: Sequence[Table]) -> dict[str, Key]:
         if key and (table.engine != TRANSACTIONAL or key.index != PRIMARY):
             unusable = session.text(UNORDERED_KEYS, table.relation.schema, name)
             unordered |= {(name, index) for (index,) in unusable}
+    if not unordered:
+        return keys
     return _first_usable([row for row in rows if row[:2] not in unordered], found)
 
 
