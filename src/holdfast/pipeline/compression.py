@@ -40,12 +40,26 @@ def is_incompressible(sample: Buffer) -> bool:
     return len(smaller) > len(sample) * SMALLEST_RATIO
 
 
+def zstd_compressor(level: int, *, threads: int = 0) -> zstandard.ZstdCompressor:
+    """A compressor whose frames have a checksum.
+
+    Threads share the content in jobs of two windows. By default zstd gives them four, and so keeps
+    some 10 MB more in memory at level 1, for an output that is 0.1 % smaller.
+    """
+    if not threads:
+        return zstandard.ZstdCompressor(level=level, write_checksum=True)
+    window_log = zstandard.ZstdCompressionParameters.from_level(level).window_log
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        level, write_checksum=True, threads=threads, job_size=2 << window_log
+    )
+    return zstandard.ZstdCompressor(compression_params=parameters)
+
+
 class CompressZstd:
     """One zstd frame with a checksum of the content; `threads` extra threads compress it."""
 
     def __init__(self, level: int, *, threads: int = 0) -> None:
-        compressor = zstandard.ZstdCompressor(level=level, write_checksum=True, threads=threads)
-        self._stream = compressor.compressobj()
+        self._stream = zstd_compressor(level, threads=threads).compressobj()
 
     def feed(self, chunk: Buffer) -> Iterable[Buffer]:
         return _full(self._stream.compress(chunk))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import os
 import subprocess
 import tracemalloc
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from hypothesis import given, strategies as st
 
 from holdfast.model.backup import Codec
 from holdfast.model.fingerprints import BLAKE3, XXH3, fingerprint_of
-from holdfast.pipeline.compression import COMPRESSORS, compressor, decompress
+from holdfast.pipeline.compression import COMPRESSORS, compressor, decompress, zstd_compressor
 from holdfast.pipeline.flow import CorruptStream, Fingerprint, flow
 
 MIB = 1 << 20
@@ -89,3 +90,13 @@ def test_threads_change_nothing_about_what_comes_back(codec: Codec) -> None:
     chunks = [bytes([number]) * 100_000 for number in range(50)]
     stored = b"".join(bytes(each) for each in flow(chunks, [compressor(codec, 3, threads=2)]))
     assert b"".join(decompress([stored], codec)) == b"".join(chunks)
+
+
+def test_threads_hold_little_of_the_content_in_memory() -> None:
+    """With the jobs that zstd chooses itself it is 18 MiB."""
+    compressing = zstd_compressor(1, threads=2)
+    stream = compressing.compressobj()
+    content = os.urandom(MIB)
+    for _ in range(64):
+        stream.compress(content)
+    assert compressing.memory_size() < 14 * MIB
