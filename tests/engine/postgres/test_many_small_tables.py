@@ -21,12 +21,14 @@ from tests.support.postgres_server import PostgresServer
 TABLES = 2 * STATEMENTS_PER_MESSAGE + 20
 MAKE = f"""
 DO $$ BEGIN FOR n IN 1..{TABLES} LOOP
-    EXECUTE format('CREATE TABLE t_%s (id int PRIMARY KEY, "Name" text UNIQUE)', n);
+    EXECUTE format('CREATE TABLE t_%s (id int PRIMARY KEY, "Name" text UNIQUE)
+        WITH (autovacuum_enabled = false)', n);
     EXECUTE format('INSERT INTO t_%s SELECT k, ''row '' || k FROM generate_series(1, %s) k', n, n);
 END LOOP; END $$
 """
 COUNTED = 'SELECT {number}, count(*), sum(id), min("Name") FROM t_{number}'
-CONTENT = " UNION ALL ".join(COUNTED.format(number=number) for number in range(1, TABLES + 1))
+EACH = " UNION ALL ".join(COUNTED.format(number=number) for number in range(1, TABLES + 1))
+CONTENT = f"{EACH} ORDER BY 1"
 INDEXES = "SELECT count(*) FROM pg_index WHERE indrelid::regclass::text ~ '^t_' AND indisvalid"
 UNKNOWN = "SELECT count(*) FROM pg_class WHERE relname ~ '^t_[0-9]*$' AND reltuples < 0"
 
