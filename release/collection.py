@@ -16,8 +16,6 @@ from release.changelog import changelog
 from release.source import Source
 
 WHEELS = "wheels"
-# Filters of the roles read the runner's formula of processes from this module.
-FORMULA = "src/holdfast/limits/budget.py"
 MANIFEST, FILES = "MANIFEST.json", "FILES.json"
 
 
@@ -41,10 +39,7 @@ def _program(name: str) -> str:
 
 def _prepare(staged: Path, source: Source, wheel: Path) -> None:
     """The wheel instead of the source, and the changes as Ansible's users read them."""
-    formula = (staged / FORMULA).read_bytes()
     shutil.rmtree(staged / "src")
-    (staged / FORMULA).parent.mkdir(parents=True)
-    (staged / FORMULA).write_bytes(formula)
     (staged / "pyproject.toml").unlink()
     (staged / WHEELS).mkdir()
     shutil.copyfile(wheel, staged / WHEELS / wheel.name)

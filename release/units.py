@@ -7,6 +7,7 @@ The role writes units for each job; the package has templates, whose instance is
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import or_
 from typing import Any
 
 import yaml
@@ -59,15 +60,16 @@ def _rendered(source: Source, name: str, **more: str) -> str:
     environment = Environment(  # noqa: S701 - units are no pages
         loader=FileSystemLoader(templates), undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {
-        **Jobs().filters(),
-        **Units().filters(),
-        "comment": str,
-        "select": _chosen,
-    }
+    own = {**Jobs().filters(), **Units().filters()}
+    environment.filters |= {f"holdfast.holdfast.{name}": each for name, each in own.items()}
+    environment.filters |= {"comment": str, "select": _chosen, "combine": or_, "extract": _extract}
     text = environment.get_template(f"{name}.j2").render(_variables() | more)
     # The package has one release, and no link to it.
     return text.replace(f"{FOLDER}/current/", f"{FOLDER}/") + "\n"
+
+
+def _extract(key: str, container: Mapping[str, Any]) -> Any:
+    return container[key]
 
 
 def _chosen(values: list[str]) -> list[str]:
@@ -86,6 +88,9 @@ def _variables() -> dict[str, Any]:
         "ansible_managed": HEAD,
         "name": JOB,
         "job": JOB_SETTINGS,
+        # A package knows no jobs and no secrets: their drop-ins name both.
+        "__backup_runner_jobs": {},
+        "__backup_runner_sealed": [],
         "__backup_runner_program": [f"{FOLDER}/current/bin/holdfast", "--config", CONFIG],
         "__backup_runner_writable": [STATE, BACKUPS],
         "__backup_runner_session_settings": {

@@ -1,43 +1,26 @@
-"""Filters over the runner's own formula of slots and tasks, loaded from the runner's source."""
+"""Filters over the runner's own formula of slots and tasks, which units have to allow."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-# Loaded by path: the control node needs no runner, and a copy of the formula could diverge.
-FORMULA = Path(__file__).parents[2] / "src/holdfast/limits/budget.py"
-
-
-def formula() -> ModuleType:
-    """The runner's module; it imports nothing else of the runner, so it can be loaded alone."""
-    name = "holdfast_limits_budget"
-    if name not in sys.modules:
-        found = importlib.util.spec_from_file_location(name, FORMULA)
-        if found is None or found.loader is None:
-            raise ImportError(f"cannot read the formula of slots: there is no file '{FORMULA}'")
-        module = importlib.util.module_from_spec(found)
-        # Dataclasses look up their module by name while it is loaded.
-        sys.modules[name] = module
-        found.loader.exec_module(module)
-    return sys.modules[name]
+# As in `holdfast.limits.budget`, which a test compares: the control node has no runner to ask.
+TASKS_PER_SLOT = 3
+RESERVED_TASKS = 100
+AUTO_SLOTS = 10
 
 
 def slots_of_jobs(jobs: Mapping[str, Mapping[str, Any]]) -> int:
     """The most slots that any of the jobs may take; `auto` counts as the runner's own default."""
-    automatic = int(formula().AUTO_SLOTS)
     asked = [job.get("max_concurrent_processes", "auto") for job in jobs.values()]
-    numbers = [automatic if number == "auto" else int(number) for number in asked]
-    return max(numbers, default=automatic)
+    numbers = [AUTO_SLOTS if number == "auto" else int(number) for number in asked]
+    return max(numbers, default=AUTO_SLOTS)
 
 
 def tasks_for_slots(slots: int) -> int:
     """The `TasksMax=` that a run needs for that many slots."""
-    return int(formula().tasks_for(int(slots)))
+    return int(slots) * TASKS_PER_SLOT + RESERVED_TASKS
 
 
 class FilterModule:

@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-# Loaded by path: on the control node it need not be in `ansible.module_utils`.
-TEXT = Path(__file__).parents[1] / "module_utils/unit_text.py"
-
-
-def _text() -> ModuleType:
-    found = importlib.util.spec_from_file_location("holdfast_unit_text", TEXT)
-    if found is None or found.loader is None:
-        raise ImportError(f"cannot read '{TEXT}'")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+from ..module_utils.unit_text import words
 
 
 def unit_words(texts: Iterable[str]) -> str:
     """`texts` as the words of one directive, with blanks and specifiers escaped."""
-    return str(_text().words(map(str, texts)))
+    return words(map(str, texts))
 
 
 def command_words(texts: Iterable[str]) -> str:
     """`texts` as the words of a command line, in which dollars are escaped too."""
-    return str(_text().words(map(str, texts), command=True))
+    return words(map(str, texts), command=True)
 
 
 def is_remote(job: Mapping[str, Any], repositories: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether a job needs the network before it can begin."""
     used = [job.get("repository", ""), *job.get("mirrors", [])]
     return any(repositories.get(name, {}).get("kind", "local") != "local" for name in used)
+
+
+def under_key(value: Any, key: str) -> dict[str, Any]:
+    """`value` as a dictionary with one key, for `map` over lists."""
+    return {key: value}
 
 
 def nearest_of(name: str, known: Iterable[str]) -> str:
@@ -52,5 +44,6 @@ class FilterModule:
             "command_words": command_words,
             "is_remote": is_remote,
             "nearest_of": nearest_of,
+            "under_key": under_key,
             "unit_words": unit_words,
         }

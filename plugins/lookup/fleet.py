@@ -32,7 +32,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Inspect the hosts
-  hosts: "{{ lookup('fleet', fleet_hosts | default('databases')) }}"
+  hosts: "{{ lookup('holdfast.holdfast.fleet', fleet_hosts | default('databases')) }}"
 """
 RETURN = r"""
 _raw:

@@ -22,7 +22,7 @@ author: holdfast
 EXAMPLES = r"""
 - name: Refuse jobs that another variable would replace
   ansible.builtin.assert:
-    that: query('overruled_jobs') | length == 0
+    that: query('holdfast.holdfast.overruled_jobs') | length == 0
 """
 RETURN = r"""
 _raw:

@@ -25,7 +25,7 @@ author: holdfast
 EXAMPLES = r"""
 - name: Refuse misspelt variables
   ansible.builtin.assert:
-    that: lookup('unknown_variables', wantlist=True) | length == 0
+    that: lookup('holdfast.holdfast.unknown_variables', wantlist=True) | length == 0
 """
 RETURN = r"""
 _raw:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible.module_utils.systemd_units import Run
+from .systemd_units import Run
 
 # Best first: the serial number follows the disk to another slot, the path follows the slot.
 STABLE_IDENTITIES = ("ID_SERIAL", "ID_PATH")

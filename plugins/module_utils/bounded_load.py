@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.systemd_units import Run
+from .systemd_units import Run
 
 MEBIBYTE = 2**20
 SIZE_MIB = 128

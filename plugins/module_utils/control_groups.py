@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ansible.module_utils.mount_table import Mount
+from .mount_table import Mount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

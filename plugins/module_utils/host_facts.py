@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible.module_utils.systemd_units import Run, loaded_units
+from .systemd_units import Run, loaded_units
 
 KIBIBYTE = 1024
 SERVERS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ansible.module_utils.host_facts import HostFacts
-from ansible.module_utils.tuning_report import Choice
+from .host_facts import HostFacts
+from .tuning_report import Choice
 
 GIBIBYTE = 2**30
 # The first issue's value: what cron and the backups had before slots were counted.

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible.module_utils.systemd_units import Run
-from ansible.module_utils.unit_text import sibling
+from .systemd_units import Run
+from .unit_text import sibling
 
 PREFIX = "holdfast-backup-"
 PROGRAM = ("/usr/local/bin/holdfast",)

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible.module_utils.kernel_values import is_zero, normalised
-from ansible.module_utils.mount_table import Mount, covering
-from ansible.module_utils.sysctl_files import COUNTERPARTS, key_name, key_path, one_name
+from .kernel_values import is_zero, normalised
+from .mount_table import Mount, covering
+from .sysctl_files import COUNTERPARTS, key_name, key_path, one_name
 
 # Kept per network, IPC, UTS, user or message-queue namespace; all other keys are the machine's.
 NAMESPACED = (

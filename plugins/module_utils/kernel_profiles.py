@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ansible.module_utils.host_facts import HostFacts
-from ansible.module_utils.tuning_report import Choice
+from .host_facts import HostFacts
+from .tuning_report import Choice
 
 PROFILES = ("recipe", "postgresql", "mariadb", "backup_throughput", "none")
 MEBIBYTE = 2**20

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.kernel_keys import Kernel, KeyRefused, state_of
-from ansible.module_utils.kernel_profiles import KernelPlan
-from ansible.module_utils.kernel_settings import lower_than
-from ansible.module_utils.kernel_values import same_value
-from ansible.module_utils.original_state import Original, original_file
-from ansible.module_utils.sysctl_files import (
+from .kernel_keys import Kernel, KeyRefused, state_of
+from .kernel_profiles import KernelPlan
+from .kernel_settings import lower_than
+from .kernel_values import same_value
+from .original_state import Original, original_file
+from .sysctl_files import (
     COUNTERPARTS,
     boot_assignments,
     boot_value,
@@ -21,7 +21,7 @@ from ansible.module_utils.sysctl_files import (
     outvoted,
     own_values,
 )
-from ansible.module_utils.tuning_report import Choice, Row, explained
+from .tuning_report import Choice, Row, explained
 
 NO_LONGER_WANTED = "no longer wanted"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ansible.module_utils.host_facts import HostFacts
-from ansible.module_utils.kernel_profiles import (
+from .host_facts import HostFacts
+from .kernel_profiles import (
     COMMIT_RATIO_PERCENT,
     OVERCOMMIT,
     KernelPlan,
@@ -13,9 +13,9 @@ from ansible.module_utils.kernel_profiles import (
     overcommit_danger,
     with_conflicts,
 )
-from ansible.module_utils.kernel_values import normalised, number
-from ansible.module_utils.sysctl_files import one_name
-from ansible.module_utils.tuning_report import Choice
+from .kernel_values import normalised, number
+from .sysctl_files import one_name
+from .tuning_report import Choice
 
 # Writing one of a pair zeroes the other: no kernel can have both.
 EXCLUSIVE = (

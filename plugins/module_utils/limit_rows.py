@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.login_limits import (
+from .login_limits import (
     Entry,
     account,
     entries,
@@ -15,16 +15,16 @@ from ansible.module_utils.login_limits import (
     outvoted as login_outvoted,
     told,
 )
-from ansible.module_utils.process_limits import Limit, limits_of, login_limits
-from ansible.module_utils.systemd_units import (
+from .process_limits import Limit, limits_of, login_limits
+from .systemd_units import (
     Run,
     Unit,
     installed_units,
     instances_of,
     loaded_units,
 )
-from ansible.module_utils.tuning_report import Choice, Row, explained
-from ansible.module_utils.unit_files import outvoted, said_by
+from .tuning_report import Choice, Row, explained
+from .unit_files import outvoted, said_by
 
 DROPINS = Path("/etc/systemd/system")
 

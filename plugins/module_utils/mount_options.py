@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible.module_utils.mount_table import Mount, unescaped
+from .mount_table import Mount, unescaped
 
 # Access-time options replace each other; noatime implies nodiratime.
 ACCESS_TIME = frozenset({"atime", "noatime", "relatime", "strictatime"})

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.systemd_units import Unit
+from .systemd_units import Unit
 
 FOLDER = Path("/var/lib/holdfast-tuning")
 SCHEMA = "holdfast.snapshot/1"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible.module_utils.systemd_units import Run
+from .systemd_units import Run
 
 # Name in limits.d -> (name in /proc/PID/limits, systemd's property).
 KINDS = {"nofile": ("Max open files", "LimitNOFILE"), "nproc": ("Max processes", "LimitNPROC")}

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ansible.module_utils.block_devices import Disk, chosen_scheduler, known_to_udev, stable_match
-from ansible.module_utils.host_profiles import QueueWishes, queue_wishes
-from ansible.module_utils.original_state import Original
-from ansible.module_utils.tuning_report import Choice, Row, explained
-from ansible.module_utils.udev_rules import QueueRule, last_rule, outvoted
+from .block_devices import Disk, chosen_scheduler, known_to_udev, stable_match
+from .host_profiles import QueueWishes, queue_wishes
+from .original_state import Original
+from .tuning_report import Choice, Row, State, explained
+from .udev_rules import QueueRule, last_rule, outvoted
 
 NUMBERS = ("add_random", "read_ahead_kb")
 
@@ -175,6 +175,6 @@ def _number(disk: Disk, setting: str, choice: Choice) -> Row:
     return explained(_row(key, choice.value, live), choice)
 
 
-def _row(key: str, wanted: str, live: str, *, state: str = "", reason: str = "") -> Row:
-    told = state or ("ok" if live == wanted else "differs")
+def _row(key: str, wanted: str, live: str, *, state: State | None = None, reason: str = "") -> Row:
+    told: State = state or ("ok" if live == wanted else "differs")
     return Row(role="io_scheduler", key=key, wanted=wanted, live=live, state=told, reason=reason)

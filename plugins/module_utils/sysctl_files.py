@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from posixpath import normpath
 
-from ansible.module_utils.kernel_values import is_zero, normalised, same_value
+from .kernel_values import is_zero, normalised, same_value
 
 # Of two files with the same name the one in the earlier folder hides the other.
 FOLDERS = (

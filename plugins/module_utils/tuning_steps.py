@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from ansible.module_utils.original_state import (
+from .original_state import (
     FOLDER,
     Original,
     Snapshot,
@@ -17,8 +17,8 @@ from ansible.module_utils.original_state import (
     load,
     machine_id,
 )
-from ansible.module_utils.tuning_report import Row, as_dicts, concluded
-from ansible.module_utils.wanted_files import WantedFile, WantedFolder
+from .tuning_report import Row, as_dicts, concluded
+from .wanted_files import WantedFile, WantedFolder
 
 PREFLIGHT, CONFIGURE, VERIFY = STEPS = ("preflight", "configure", "verify")
 ARGUMENTS: dict[str, dict[str, Any]] = {

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.original_state import FOLDER, open_folder
+from .original_state import FOLDER, open_folder
 
 SCHEMA = "holdfast.tuning-verdict/1"
 NAME = "verdict.json"

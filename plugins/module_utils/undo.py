@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ansible.module_utils.block_devices import BlockTree, stable_match
-from ansible.module_utils.kernel_keys import Kernel
-from ansible.module_utils.mount_options import line_of_before, undoing_options
-from ansible.module_utils.mount_table import MOUNT_TABLE, Mount, covering, parse_mounts
-from ansible.module_utils.original_state import Original, file_state
-from ansible.module_utils.process_limits import limits_of
-from ansible.module_utils.systemd_units import Run, loaded_units
-from ansible.module_utils.tuning_report import Row
+from .block_devices import BlockTree, stable_match
+from .kernel_keys import Kernel
+from .mount_options import line_of_before, undoing_options
+from .mount_table import MOUNT_TABLE, Mount, covering, parse_mounts
+from .original_state import Original, file_state
+from .process_limits import limits_of
+from .systemd_units import Run, loaded_units
+from .tuning_report import Row, State
 
 AS_FOUND, ABSENT, OTHERWISE = "as it was found", "absent", "otherwise"
 # Files first, since units and disks are restored from them.
@@ -213,6 +213,6 @@ def _nothing_to_do(_: Original) -> None:
     """Do nothing: a unit's property follows its files."""
 
 
-def _row(key: str, wanted: str, live: str, *, state: str = "", reason: str = "") -> Row:
-    told = state or ("ok" if live == wanted else "differs")
+def _row(key: str, wanted: str, live: str, *, state: State | None = None, reason: str = "") -> Row:
+    told: State = state or ("ok" if live == wanted else "differs")
     return Row(role="", key=key, wanted=wanted, live=live, state=told, reason=reason)

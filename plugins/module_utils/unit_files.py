@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible.module_utils.systemd_units import Unit
+from .systemd_units import Unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

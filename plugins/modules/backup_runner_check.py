@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.job_units import PREFIX, NotRun, run_as, service_of
+
+from ..module_utils.job_units import PREFIX, NotRun, run_as, service_of
 
 DOCUMENTATION = r"""
 module: backup_runner_check
@@ -32,7 +33,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Check all jobs
-  backup_runner_check:
+  holdfast.holdfast.backup_runner_check:
     program: [/usr/local/bin/holdfast, --config, /etc/holdfast/holdfast.yaml]
     jobs: [shop, stock]
 """

@@ -54,7 +54,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Read what is installed
-  backup_runner_releases:
+  holdfast.holdfast.backup_runner_releases:
     folder: /opt/holdfast
     mark: .complete
     python: /usr/bin/python3

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.job_units import PREFIX, NotRun, run_as, service_of
+
+from ..module_utils.job_units import PREFIX, NotRun, run_as, service_of
 
 DOCUMENTATION = r"""
 module: backup_runner_run
@@ -41,7 +42,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Ask the runner whether the job could run now
-  backup_runner_run:
+  holdfast.holdfast.backup_runner_run:
     program: [/usr/local/bin/holdfast, --config, /etc/holdfast/holdfast.yaml]
     job: shop
     arguments: [check, shop, --json]

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kept_secrets import (
+
+from ..module_utils.kept_secrets import (
     Kept,
     NotKept,
     SecretFolder,
@@ -50,7 +51,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Keep the keys of a bucket
-  backup_runner_secrets:
+  holdfast.holdfast.backup_runner_secrets:
     secrets:
       s3-access-key: "{{ vault_s3_access_key }}"
       s3-secret-key: "{{ vault_s3_secret_key }}"

@@ -72,7 +72,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Find what differs
-  backup_runner_state:
+  holdfast.holdfast.backup_runner_state:
     files:
       - {path: /etc/holdfast.yaml, owner: root, group: holdfast, mode: "0640", digest: "..."}
     prefixes: [holdfast-backup-]

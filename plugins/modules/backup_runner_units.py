@@ -41,7 +41,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Install one service and one timer
-  backup_runner_units:
+  holdfast.holdfast.backup_runner_units:
     prefixes: [holdfast-backup-]
     units:
       holdfast-backup-shop.service: "..."

@@ -46,7 +46,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Build the bundles
-  backup_runner_wheelhouse:
+  holdfast.holdfast.backup_runner_wheelhouse:
     project: "{{ playbook_dir }}/.."
     cache: ~/.cache/holdfast/wheelhouse
     targets: [{python: "3.13", machine: x86_64, extra: ""}]

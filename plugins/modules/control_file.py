@@ -25,7 +25,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Write a report
-  control_file:
+  holdfast.holdfast.control_file:
     dest: "reports/{{ inventory_hostname }}.json"
     content: "{{ tuning_report | to_nice_json }}"
 """

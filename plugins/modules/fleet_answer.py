@@ -15,7 +15,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Ask each host for an answer
-  fleet_answer:
+  holdfast.holdfast.fleet_answer:
 """
 RETURN = r"""
 ping:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.block_devices import (
+
+from ..module_utils.block_devices import (
     ACCEPTED_ALIASES,
     ALIASES,
     BlockTree,
@@ -16,21 +17,21 @@ from ansible.module_utils.block_devices import (
     QueueRefused,
     loadable_schedulers,
 )
-from ansible.module_utils.host_kind import container_kind
-from ansible.module_utils.kernel_profiles import PROFILES
-from ansible.module_utils.original_state import original_file
-from ansible.module_utils.queue_rows import NUMBERS, QueueLooker, queue_originals
-from ansible.module_utils.systemd_units import Run
-from ansible.module_utils.tuning_report import Row
-from ansible.module_utils.tuning_steps import (
+from ..module_utils.host_kind import container_kind
+from ..module_utils.kernel_profiles import PROFILES
+from ..module_utils.original_state import original_file
+from ..module_utils.queue_rows import NUMBERS, QueueLooker, queue_originals
+from ..module_utils.systemd_units import Run
+from ..module_utils.tuning_report import Row
+from ..module_utils.tuning_steps import (
     ARGUMENTS as STEP_ARGUMENTS,
     Changes,
     CommandFailed,
     Seen,
     carry_out,
 )
-from ansible.module_utils.udev_rules import queue_rules
-from ansible.module_utils.wanted_files import WantedFile, headed
+from ..module_utils.udev_rules import queue_rules
+from ..module_utils.wanted_files import WantedFile, headed
 
 DOCUMENTATION = r"""
 module: io_scheduler_live
@@ -94,7 +95,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Read the schedulers
-  io_scheduler_live:
+  holdfast.holdfast.io_scheduler_live:
     steps: [preflight]
     devices:
       - auto

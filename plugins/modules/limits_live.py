@@ -7,23 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.host_facts import gather
-from ansible.module_utils.host_kind import container_kind
-from ansible.module_utils.host_profiles import limit_choices
-from ansible.module_utils.kernel_profiles import PROFILES
-from ansible.module_utils.limit_rows import DROPINS, LimitLooker
-from ansible.module_utils.original_state import original_file, original_units
-from ansible.module_utils.process_limits import ungranted
-from ansible.module_utils.systemd_units import SystemdSilent
-from ansible.module_utils.tuning_report import Choice, Row
-from ansible.module_utils.tuning_steps import (
+
+from ..module_utils.host_facts import gather
+from ..module_utils.host_kind import container_kind
+from ..module_utils.host_profiles import limit_choices
+from ..module_utils.kernel_profiles import PROFILES
+from ..module_utils.limit_rows import DROPINS, LimitLooker
+from ..module_utils.original_state import original_file, original_units
+from ..module_utils.process_limits import ungranted
+from ..module_utils.systemd_units import SystemdSilent
+from ..module_utils.tuning_report import Choice, Row
+from ..module_utils.tuning_steps import (
     ARGUMENTS as STEP_ARGUMENTS,
     Changes,
     CommandFailed,
     Seen,
     carry_out,
 )
-from ansible.module_utils.wanted_files import WantedFile, WantedFolder, headed
+from ..module_utils.wanted_files import WantedFile, WantedFolder, headed
 
 DOCUMENTATION = r"""
 module: limits_live
@@ -101,7 +102,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Read the limits
-  limits_live:
+  holdfast.holdfast.limits_live:
     steps: [preflight]
     users:
       - postgres

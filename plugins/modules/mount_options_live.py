@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.host_profiles import mount_choices
-from ansible.module_utils.kernel_profiles import PROFILES
-from ansible.module_utils.mount_options import (
+
+from ..module_utils.host_profiles import mount_choices
+from ..module_utils.kernel_profiles import PROFILES
+from ..module_utils.mount_options import (
     DATA_MODE,
     FstabLine,
     fstab_line,
@@ -21,10 +22,10 @@ from ansible.module_utils.mount_options import (
     remount_options,
     unsafe,
 )
-from ansible.module_utils.mount_table import MOUNT_TABLE, Mount, covering, parse_mounts
-from ansible.module_utils.original_state import Original
-from ansible.module_utils.tuning_report import Choice, Row, explained
-from ansible.module_utils.tuning_steps import (
+from ..module_utils.mount_table import MOUNT_TABLE, Mount, covering, parse_mounts
+from ..module_utils.original_state import Original
+from ..module_utils.tuning_report import Choice, Row, explained
+from ..module_utils.tuning_steps import (
     ARGUMENTS as STEP_ARGUMENTS,
     Changes,
     CommandFailed,
@@ -82,7 +83,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Read the mount options
-  mount_options_live:
+  holdfast.holdfast.mount_options_live:
     steps: [preflight]
     path: /var/lib/holdfast
     options:

@@ -70,7 +70,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Find clusters that lack the access
-  postgres_access_state:
+  holdfast.holdfast.postgres_access_state:
     server_user: postgres
     os_user: holdfast
     clusters: [{port: 5432, socket_directory: /run/postgresql}]

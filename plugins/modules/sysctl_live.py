@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.host_facts import HostFacts, gather
-from ansible.module_utils.host_kind import container_kind
-from ansible.module_utils.kernel_keys import (
+
+from ..module_utils.host_facts import HostFacts, gather
+from ..module_utils.host_kind import container_kind
+from ..module_utils.kernel_keys import (
     Kernel,
     KeyRefused,
     invalid_settings,
@@ -17,29 +18,29 @@ from ansible.module_utils.kernel_keys import (
     mistyped_settings,
     write_all,
 )
-from ansible.module_utils.kernel_profiles import PROFILES, KernelPlan
-from ansible.module_utils.kernel_rows import (
+from ..module_utils.kernel_profiles import PROFILES, KernelPlan
+from ..module_utils.kernel_rows import (
     Looker,
     lines_for,
     originals_of,
     purged_since,
     values_to_write,
 )
-from ansible.module_utils.kernel_settings import contradictions, laid_over
-from ansible.module_utils.kernel_values import same_value
-from ansible.module_utils.mount_table import MOUNT_TABLE, parse_mounts
-from ansible.module_utils.original_state import load
-from ansible.module_utils.sysctl_files import one_name
-from ansible.module_utils.systemd_units import SystemdSilent
-from ansible.module_utils.tuning_report import Row
-from ansible.module_utils.tuning_steps import (
+from ..module_utils.kernel_settings import contradictions, laid_over
+from ..module_utils.kernel_values import same_value
+from ..module_utils.mount_table import MOUNT_TABLE, parse_mounts
+from ..module_utils.original_state import load
+from ..module_utils.sysctl_files import one_name
+from ..module_utils.systemd_units import SystemdSilent
+from ..module_utils.tuning_report import Row
+from ..module_utils.tuning_steps import (
     ARGUMENTS as STEP_ARGUMENTS,
     Changes,
     CommandFailed,
     Seen,
     carry_out,
 )
-from ansible.module_utils.wanted_files import WantedFile, headed
+from ..module_utils.wanted_files import WantedFile, headed
 
 DOCUMENTATION = r"""
 module: sysctl_live
@@ -97,7 +98,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Read the live values
-  sysctl_live:
+  holdfast.holdfast.sysctl_live:
     steps: [preflight]
     file: /etc/sysctl.d/99-dbbackup.conf
     settings:

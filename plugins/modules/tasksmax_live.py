@@ -7,33 +7,34 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.control_groups import (
+
+from ..module_utils.control_groups import (
     group_below,
     lowest,
     pids_mount,
     task_ceilings,
 )
-from ansible.module_utils.host_profiles import task_choice, task_danger
-from ansible.module_utils.kernel_profiles import PROFILES
-from ansible.module_utils.mount_table import MOUNT_TABLE, Mount, parse_mounts
-from ansible.module_utils.original_state import original_file, original_units
-from ansible.module_utils.systemd_units import (
+from ..module_utils.host_profiles import task_choice, task_danger
+from ..module_utils.kernel_profiles import PROFILES
+from ..module_utils.mount_table import MOUNT_TABLE, Mount, parse_mounts
+from ..module_utils.original_state import original_file, original_units
+from ..module_utils.systemd_units import (
     Run,
     SystemdSilent,
     Unit,
     instances_of,
     loaded_units,
 )
-from ansible.module_utils.tuning_report import Choice, Row, explained
-from ansible.module_utils.tuning_steps import (
+from ..module_utils.tuning_report import Choice, Row, explained
+from ..module_utils.tuning_steps import (
     ARGUMENTS as STEP_ARGUMENTS,
     Changes,
     CommandFailed,
     Seen,
     carry_out,
 )
-from ansible.module_utils.unit_files import outvoted, said_by
-from ansible.module_utils.wanted_files import WantedFile, WantedFolder, headed
+from ..module_utils.unit_files import outvoted, said_by
+from ..module_utils.wanted_files import WantedFile, WantedFolder, headed
 
 DOCUMENTATION = r"""
 module: tasksmax_live
@@ -91,7 +92,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Read how many tasks cron may have
-  tasksmax_live:
+  holdfast.holdfast.tasksmax_live:
     steps: [preflight]
     units:
       - cron.service
@@ -265,7 +266,7 @@ def main() -> None:
         units=module.params["units"],
         dropin=dropin,
         dropin_head=module.params["dropin_head"],
-        ceiling=choice and Ceiling(choice=choice, dropin=dropin, mount=mount, **needs),
+        ceiling=Ceiling(choice=choice, dropin=dropin, mount=mount, **needs) if choice else None,
     )
     try:
         module.exit_json(**carry_out(module, role))

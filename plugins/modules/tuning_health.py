@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.job_units import PREFIX, NotRun, run_as, service_of
-from ansible.module_utils.server_health import Check, checks_for, sick
-from ansible.module_utils.tuning_verdict import leave, verdict
+
+from ..module_utils.job_units import PREFIX, NotRun, run_as, service_of
+from ..module_utils.server_health import Check, checks_for, sick
+from ..module_utils.tuning_verdict import leave, verdict
 
 DOCUMENTATION = r"""
 module: tuning_health
@@ -41,7 +42,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Check the host
-  tuning_health:
+  holdfast.holdfast.tuning_health:
 """
 RETURN = r"""
 well:

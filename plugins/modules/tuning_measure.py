@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.bounded_load import (
+
+from ..module_utils.bounded_load import (
     SCRATCH,
     by_ourselves,
     has_room,
@@ -18,8 +19,8 @@ from ansible.module_utils.bounded_load import (
     told,
     with_fio,
 )
-from ansible.module_utils.job_units import PREFIX, PROGRAM, NotRun, run_as, service_of
-from ansible.module_utils.original_state import FOLDER, machine_id, open_folder
+from ..module_utils.job_units import PREFIX, PROGRAM, NotRun, run_as, service_of
+from ..module_utils.original_state import FOLDER, machine_id, open_folder
 
 DOCUMENTATION = r"""
 module: tuning_measure
@@ -48,7 +49,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Measure
-  tuning_measure:
+  holdfast.holdfast.tuning_measure:
     label: before
     path: /var/lib/holdfast
 """

@@ -44,7 +44,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Set kernel keys
-  tuning_role:
+  holdfast.holdfast.tuning_role:
     role: sysctl
     arguments:
       profile: recipe

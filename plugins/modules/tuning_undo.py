@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.block_devices import BlockTree, QueueRefused
-from ansible.module_utils.host_kind import container_kind
-from ansible.module_utils.kernel_keys import Kernel, KeyRefused
-from ansible.module_utils.mount_table import MOUNT_TABLE, parse_mounts
-from ansible.module_utils.original_state import keep, load
-from ansible.module_utils.systemd_units import SystemdSilent
-from ansible.module_utils.tuning_report import as_dicts, refusals
-from ansible.module_utils.tuning_verdict import forget
-from ansible.module_utils.undo import Undo, UndoRefused
+
+from ..module_utils.block_devices import BlockTree, QueueRefused
+from ..module_utils.host_kind import container_kind
+from ..module_utils.kernel_keys import Kernel, KeyRefused
+from ..module_utils.mount_table import MOUNT_TABLE, parse_mounts
+from ..module_utils.original_state import keep, load
+from ..module_utils.systemd_units import SystemdSilent
+from ..module_utils.tuning_report import as_dicts, refusals
+from ..module_utils.tuning_verdict import forget
+from ..module_utils.undo import Undo, UndoRefused
 
 DOCUMENTATION = r"""
 module: tuning_undo
@@ -35,7 +36,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Undo
-  tuning_undo:
+  holdfast.holdfast.tuning_undo:
     roles:
       - sysctl
 """

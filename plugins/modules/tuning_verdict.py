@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.tuning_verdict import leave, verdict
+
+from ..module_utils.tuning_verdict import leave, verdict
 
 DOCUMENTATION = r"""
 module: tuning_verdict
@@ -28,7 +29,7 @@ author: holdfast
 """
 EXAMPLES = r"""
 - name: Leave the verdict
-  tuning_verdict:
+  holdfast.holdfast.tuning_verdict:
     failure: "{{ ansible_failed_result.msg }}"
 """
 RETURN = r"""

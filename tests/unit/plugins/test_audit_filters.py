@@ -1,12 +1,11 @@
 """Reports of an audit for people and monitors."""
 
-from ansible.module_utils.tuning_report import Row, as_dicts
-
 from plugins.filter.holdfast_audit import audit_counts, audit_rows, audit_table
+from plugins.module_utils.tuning_report import Row, State, as_dicts
 
 
 def rows() -> list[dict[str, str]]:
-    states = ("ok", "changed", "skipped", "pending", "differs")
+    states: tuple[State, ...] = ("ok", "changed", "skipped", "pending", "differs")
     found: list[dict[str, str]] = as_dicts(
         Row(role="sysctl", key=f"vm.{state}", wanted="1", live="2", state=state, why="so",
             reason="because" if state == "skipped" else "", needs="reboot")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import job_units as module
+
+from plugins.module_utils import job_units as module
 
 PREFIX = "holdfast-backup-"
 

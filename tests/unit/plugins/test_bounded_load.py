@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ansible.module_utils.bounded_load import SIZE_MIB, by_ourselves, pressure, told, with_fio
+from plugins.module_utils.bounded_load import SIZE_MIB, by_ourselves, pressure, told, with_fio
 
 
 def test_stalls_are_read_where_the_kernel_counts_them(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.control_groups import TaskCeiling, lowest, pids_mount, task_ceilings
-from ansible.module_utils.mount_table import Mount, parse_mounts
+
+from plugins.module_utils.control_groups import TaskCeiling, lowest, pids_mount, task_ceilings
+from plugins.module_utils.mount_table import Mount, parse_mounts
 
 HYBRID = """
 30 25 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro
@@ -19,7 +20,9 @@ UNIFIED = "31 30 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n"
     ("table", "point"), [(HYBRID, "/sys/fs/cgroup/pids"), (UNIFIED, "/sys/fs/cgroup")]
 )
 def test_the_pids_controller_is_found_in_either_version(table: str, point: str) -> None:
-    assert pids_mount(parse_mounts(table)).point == point
+    found = pids_mount(parse_mounts(table))
+    assert found is not None
+    assert found.point == point
 
 
 def test_no_control_groups_mean_no_mount() -> None:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.host_kind import container_kind
+
+from plugins.module_utils.host_kind import container_kind
 
 
 def put(root: Path, name: str, text: str) -> None:

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.block_devices import (
+
+from plugins.module_utils.block_devices import (
     BlockTree,
     Disk,
     QueueRefused,
@@ -14,10 +15,9 @@ from ansible.module_utils.block_devices import (
     parse_schedulers,
     stable_match,
 )
-from ansible.module_utils.queue_rows import QueueLooker, queue_originals
-from ansible.module_utils.tuning_report import Row
-from ansible.module_utils.udev_rules import queue_rules
-
+from plugins.module_utils.queue_rows import QueueLooker, queue_originals
+from plugins.module_utils.tuning_report import Row
+from plugins.module_utils.udev_rules import queue_rules
 from plugins.modules.io_scheduler_live import named_disks
 
 RECIPE = QueueLooker(profile="recipe")
@@ -243,9 +243,9 @@ def test_a_rule_over_several_lines_counts_from_its_first(tree: BlockTree, tmp_pa
 
 
 def test_the_profile_for_throughput_reads_far_ahead_and_none_wants_nothing() -> None:
-    assert QueueLooker(profile="backup_throughput").wishes(
-        Disk(name="sda")
-    ).read_ahead_kb.value == ("4096")
+    wished = QueueLooker(profile="backup_throughput").wishes(Disk(name="sda")).read_ahead_kb
+    assert wished is not None
+    assert wished.value == "4096"
     assert not QueueLooker(profile="none").wants_anything()
     assert QueueLooker(profile="none", read_ahead_kb="512").wants_anything()
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.kernel_keys import (
+
+from plugins.module_utils.kernel_keys import (
     Kernel,
     KeyRefused,
     invalid_settings,
@@ -11,7 +12,7 @@ from ansible.module_utils.kernel_keys import (
     mistyped_settings,
     write_all,
 )
-from ansible.module_utils.mount_table import Mount
+from plugins.module_utils.mount_table import Mount
 
 
 def kernel(folder: Path, *, kind: str = "proc", container: str | None = None) -> Kernel:

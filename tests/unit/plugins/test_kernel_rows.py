@@ -2,19 +2,21 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from ansible.module_utils.kernel_keys import Kernel
-from ansible.module_utils.kernel_profiles import KernelPlan
-from ansible.module_utils.kernel_rows import (
+
+from plugins.module_utils.kernel_keys import Kernel
+from plugins.module_utils.kernel_profiles import KernelPlan
+from plugins.module_utils.kernel_rows import (
     Looker,
     lines_for,
     originals_of,
     purged_since,
     values_to_write,
 )
-from ansible.module_utils.original_state import Original
-from ansible.module_utils.tuning_report import Choice, Row, as_dicts
+from plugins.module_utils.original_state import Original
+from plugins.module_utils.tuning_report import Choice, Row, as_dicts
 
 OURS = Path("/etc/sysctl.d/99-dbbackup.conf")
 
@@ -51,7 +53,7 @@ def put(root: Path, name: str, text: str) -> None:
     path.write_text(text)
 
 
-def one(root: Path, value: str, **changes: tuple[str, ...]) -> Row:
+def one(root: Path, value: str, **changes: Any) -> Row:
     (row,) = replace(looker(root), **changes).rows(plan(vm__swappiness=value))
     return row
 

@@ -1,10 +1,11 @@
 """Profiles as formulas, values that override them, and contradictions."""
 
 import pytest
-from ansible.module_utils.host_facts import HostFacts, facts_from, parse_meminfo
-from ansible.module_utils.kernel_profiles import PROFILES, kernel_plan
-from ansible.module_utils.kernel_settings import contradictions, laid_over, lower_than
-from ansible.module_utils.tuning_report import Choice
+
+from plugins.module_utils.host_facts import HostFacts, facts_from, parse_meminfo
+from plugins.module_utils.kernel_profiles import PROFILES, kernel_plan
+from plugins.module_utils.kernel_settings import contradictions, laid_over, lower_than
+from plugins.module_utils.tuning_report import Choice
 
 GIB, MIB = 2**30, 2**20
 HOST = HostFacts(memory=16 * GIB, committed=2 * GIB)

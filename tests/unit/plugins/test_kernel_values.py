@@ -1,7 +1,8 @@
 """A kernel key's value as an operator writes it, and as the kernel shows it."""
 
 import pytest
-from ansible.module_utils.kernel_values import number, same_value
+
+from plugins.module_utils.kernel_values import number, same_value
 
 
 @pytest.mark.parametrize(

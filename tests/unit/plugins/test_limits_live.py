@@ -5,17 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.limit_rows import LimitLooker, login_row, service_row
-from ansible.module_utils.login_limits import Account, entries, last_words, outvoted, told
-from ansible.module_utils.process_limits import (
+
+from plugins.module_utils.limit_rows import LimitLooker, login_row, service_row
+from plugins.module_utils.login_limits import Account, entries, last_words, outvoted, told
+from plugins.module_utils.process_limits import (
     Limit,
     limits_of,
     login_limits,
     parse_limits,
     ungranted,
 )
-from ansible.module_utils.systemd_units import Run, Unit
-from ansible.module_utils.tuning_report import Choice
+from plugins.module_utils.systemd_units import Run, Unit
+from plugins.module_utils.tuning_report import Choice
 
 TEXT = """Limit                     Soft Limit           Hard Limit           Units
 Max processes             31000                31000                processes

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.mount_options import (
+
+from plugins.module_utils.mount_options import (
     FstabLine,
     fstab_line,
     is_live,
@@ -15,8 +16,7 @@ from ansible.module_utils.mount_options import (
     remount_options,
     unsafe,
 )
-from ansible.module_utils.mount_table import Mount
-
+from plugins.module_utils.mount_table import Mount
 from plugins.modules.mount_options_live import option_row
 
 WANTED = ["noatime", "nodiratime"]

@@ -1,6 +1,6 @@
 """Reading the kernel's table of mounts."""
 
-from ansible.module_utils.mount_table import covering, parse_mounts
+from plugins.module_utils.mount_table import Mount, covering, parse_mounts
 
 TABLE = r"""
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro
@@ -19,17 +19,20 @@ def test_options_and_optional_fields_are_told_apart() -> None:
     assert mount.super_options == {"rw", "data=writeback"}
 
 
+def mounted(path: str) -> Mount:
+    found = covering(parse_mounts(TABLE), path)
+    assert found is not None
+    return found
+
+
 def test_the_deepest_mount_covers_a_path() -> None:
-    mounts = parse_mounts(TABLE)
-    found = {
-        path: covering(mounts, path).kind for path in ("/proc/sys/vm/swappiness", "/proc/sys/fs")
-    }
+    found = {path: mounted(path).kind for path in ("/proc/sys/vm/swappiness", "/proc/sys/fs")}
     assert found == {"/proc/sys/vm/swappiness": "tmpfs", "/proc/sys/fs": "proc"}
 
 
 def test_of_two_mounts_on_one_point_the_later_covers() -> None:
-    assert covering(parse_mounts(TABLE), "/var/lib").kind == "ext4"
+    assert mounted("/var/lib").kind == "ext4"
 
 
 def test_a_name_that_only_begins_alike_is_not_below() -> None:
-    assert covering(parse_mounts(TABLE), "/various").point == "/"
+    assert mounted("/various").point == "/"

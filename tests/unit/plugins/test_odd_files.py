@@ -14,11 +14,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.block_devices import Disk, known_to_udev
-from ansible.module_utils.login_limits import Account, entries, last_words, told
-from ansible.module_utils.mount_options import fstab_line, mount_unit_name, new_complaints
-from ansible.module_utils.sysctl_files import COUNTERPARTS, boot_assignments, boot_value
-from ansible.module_utils.udev_rules import last_rule, queue_rules
+
+from plugins.module_utils.block_devices import Disk, known_to_udev
+from plugins.module_utils.login_limits import Account, entries, last_words, told
+from plugins.module_utils.mount_options import fstab_line, mount_unit_name, new_complaints
+from plugins.module_utils.sysctl_files import COUNTERPARTS, boot_assignments, boot_value
+from plugins.module_utils.udev_rules import last_rule, queue_rules
 
 OURS = "vm.swappiness = 10\nvm.dirty_ratio = 10\nvm.overcommit_ratio = 80\n"
 MINE = "postgres - nofile 900\n"

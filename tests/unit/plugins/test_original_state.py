@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.original_state import (
+
+from plugins.module_utils.original_state import (
     Original,
     Snapshot,
     extended,
@@ -12,7 +13,7 @@ from ansible.module_utils.original_state import (
     original_file,
     original_units,
 )
-from ansible.module_utils.systemd_units import Unit
+from plugins.module_utils.systemd_units import Unit
 
 
 def key(name: str, value: str) -> Original:

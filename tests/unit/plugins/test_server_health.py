@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ansible.module_utils.server_health import checks_for, sick
+from plugins.module_utils.server_health import checks_for, sick
 
 
 def touch(root: Path, *names: str) -> None:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.sysctl_files import (
+
+from plugins.module_utils.sysctl_files import (
     boot_assignments,
     boot_value,
     key_name,

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 import pytest
-from ansible.module_utils.systemd_units import (
+
+from plugins.module_utils.systemd_units import (
     Run,
     SystemdSilent,
     installed_units,

@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.host_profiles import task_choice, task_danger
-from ansible.module_utils.mount_table import Mount
-from ansible.module_utils.systemd_units import Unit
-from ansible.module_utils.tuning_report import Choice
 
 from holdfast.limits import budget
 from plugins.filter.holdfast_budget import slots_of_jobs, tasks_for_slots
+from plugins.module_utils.host_profiles import task_choice, task_danger
+from plugins.module_utils.mount_table import Mount
+from plugins.module_utils.systemd_units import Unit
+from plugins.module_utils.tuning_report import Choice
 from plugins.modules.tasksmax_live import Ceiling
 
 NOTHING: frozenset[str] = frozenset()

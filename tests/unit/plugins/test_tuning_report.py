@@ -2,12 +2,20 @@
 
 from dataclasses import replace
 
-from ansible.module_utils.tuning_report import Choice, Row, as_dicts, explained, refusals, settled
+from plugins.module_utils.tuning_report import (
+    Choice,
+    Row,
+    State,
+    as_dicts,
+    explained,
+    refusals,
+    settled,
+)
 
 WAS = [{"key": "vm.swappiness", "state": "differs", "live": "60"}]
 
 
-def row(state: str, *, live: str = "10", reason: str = "") -> Row:
+def row(state: State, *, live: str = "10", reason: str = "") -> Row:
     return Row(
         role="sysctl", key="vm.swappiness", wanted="10", live=live, state=state, reason=reason
     )

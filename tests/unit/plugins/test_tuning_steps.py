@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.original_state import Original
-from ansible.module_utils.tuning_report import Row
-from ansible.module_utils.tuning_steps import Changes, CommandFailed, Seen, carry_out
 
 from plugins.action.tuning_role import chosen_steps
+from plugins.module_utils.original_state import Original
+from plugins.module_utils.tuning_report import Row
+from plugins.module_utils.tuning_steps import Changes, CommandFailed, Seen, carry_out
 
 STEPS = ["preflight", "configure", "verify"]
 

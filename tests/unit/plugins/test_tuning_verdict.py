@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.tuning_verdict import MOST_REASONS, forget, leave, verdict
 
 from holdfast.host_state.tuning import last_verdict
+from plugins.module_utils.tuning_verdict import MOST_REASONS, forget, leave, verdict
 from plugins.modules.fleet_answer import system
 
 AT = "2026-11-30T15:00:00+00:00"

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.block_devices import BlockTree
-from ansible.module_utils.kernel_keys import Kernel
-from ansible.module_utils.mount_options import undoing_options
-from ansible.module_utils.original_state import Original, original_file
-from ansible.module_utils.undo import Undo
+
+from plugins.module_utils.block_devices import BlockTree
+from plugins.module_utils.kernel_keys import Kernel
+from plugins.module_utils.mount_options import undoing_options
+from plugins.module_utils.original_state import Original, original_file
+from plugins.module_utils.undo import Undo
 
 UNIT = """Id=cron.service
 LoadState=loaded

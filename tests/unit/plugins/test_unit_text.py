@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible.module_utils.unit_text import directives, sibling, word
+
+from plugins.module_utils.unit_text import directives, sibling, word
 
 SERVICE = """\
 # Ansible managed

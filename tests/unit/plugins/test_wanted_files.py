@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.wanted_files import WantedFile, WantedFolder, headed
+
+from plugins.module_utils.wanted_files import WantedFile, WantedFolder, headed
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="files belong to root")
 
