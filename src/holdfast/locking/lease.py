@@ -99,6 +99,7 @@ class Lease:
         self._watched: int | None = None
         self._told: set[str] = set()
         self._watched_since = 0.0
+        self._patience = terms.lease_seconds
         self.is_proven_alive = False
         """Whether another owner's heartbeat was seen during our attempts."""
 
@@ -151,6 +152,14 @@ class Lease:
         """How long the generation that is watched has been the highest."""
         return 0.0 if self._watched is None else self._terms.seconds() - self._watched_since
 
+    @property
+    def stale_seconds(self) -> float:
+        """How much longer than a lease time no heartbeat came; below zero while the owner may live.
+
+        The lease time is ours, or that of the owner if it was read and is longer.
+        """
+        return self.unchanged_seconds - self._patience
+
     def renew(self) -> None:
         """Put the next generation: a heartbeat, and the proof that nobody has taken over.
 
@@ -197,16 +206,17 @@ class Lease:
             return "its last owner released it"
         if claim is not None and has_ended(claim.owner, seen_from=self._terms.me):
             return f"process {claim.owner.pid} on this host has ended"
-        patience = max(claim.lease_seconds if claim else 0.0, self._terms.lease_seconds)
-        if self._watched is not None and looked_at - self._watched_since >= patience:
-            return f"no heartbeat arrived for {patience:g} s"
         if self._watched is None:
             self._watch(head.number)
+        self._patience = max(claim.lease_seconds if claim else 0.0, self._terms.lease_seconds)
+        if looked_at - self._watched_since >= self._patience:
+            return f"no heartbeat arrived for {self._patience:g} s"
         return ""
 
     def _watch(self, number: int) -> None:
         """Watch `number` from now on; the generation may be younger than the start of the look."""
         self._watched, self._watched_since = number, self._terms.seconds()
+        self._patience = self._terms.lease_seconds
 
     def _after(self, number: int, *, held: bool) -> int:
         """The number of the next generation: all who take the lease after `number` get the same, so
@@ -297,7 +307,8 @@ class Lease:
         found: dict[int, Stored] = {}
         for stored in self._repository.list(self._folder):
             name = stored.key.rpartition("/")[2]
-            if _NUMBER.fullmatch(name):
+            # An object in a folder below is not a generation, whatever its name.
+            if _NUMBER.fullmatch(name) and stored.key == self._key(int(name)):
                 found[int(name)] = stored
         for number in [each for each in found if each >= MOST_NUMBERS]:
             self._tell_damaged(self._key(number))

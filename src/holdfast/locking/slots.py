@@ -17,7 +17,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ from holdfast.model.errors import (
     RepositoryBusy,
     RepositoryReadOnly,
     RepositoryRefused,
+    RepositoryUnreachable,
 )
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime import events
@@ -49,7 +50,7 @@ HEARTBEATS_UNTAKEN = 2
 # removes.
 MOST_TICKETS = 5_000
 MOST_PASSED = 100
-_GENERATION = re.compile(rf"{SLOTS}/(?P<slot>[0-9]{{1,4}})/(?P<number>[0-9]{{16}})")
+_GENERATION = re.compile(rf"{SLOTS}/(?P<slot>[1-9][0-9]{{0,3}})/(?P<number>[0-9]{{16}})")
 _TICKET = re.compile(
     rf"{SLOTS}/{LINE}/(?P<name>[0-9]{{8}}T[0-9]{{12}}Z-(?P<until>[0-9]{{8}}T[0-9]{{6}}Z)"
     rf"-[0-9a-f]{{16}})(?P<left>{re.escape(LEFT)})?"
@@ -98,27 +99,27 @@ class Writers:
             terms=self._terms,
             jitter=self._jitter,
         )
-        with kept(self._taken(turn, job, deadline), self._terms):
-            turn.line.remove(turn.passed)
-            turn.line.tidy()
-            yield
+        with ExitStack() as standing:
+            standing.enter_context(afterwards(turn.line.leave))
+            with kept(self._taken(turn, job, deadline), self._terms):
+                # Only now: a store that is slow to remove our ticket must not cost us the slot.
+                standing.close()
+                turn.line.remove(turn.passed)
+                turn.line.tidy()
+                yield
 
     def _taken(self, turn: _Turn, job: str, deadline: datetime | None) -> Lease:
         seconds = self._terms.seconds
         give_up_at = seconds() + self._at_most.total_seconds()
-        with afterwards(turn.line.leave):
-            while (lease := turn.attempt(deadline)) is None:
-                left = give_up_at - seconds()
-                if left <= 0:
-                    raise RepositoryBusy(
-                        f"cannot run job '{job}': all {self._count} slots of its repository are"
-                        " taken",
-                        hint="repository_slots sets how many hosts may write, wait_at_most how long"
-                        " others wait",
-                    )
-                if turn.line.join():
-                    events.info("slot_awaited", job=job, hosts_before=turn.ahead)
-                self._sleep(min(turn.pause(), left))
+        while (lease := turn.attempt_and_join(job, deadline)) is None:
+            left = give_up_at - seconds()
+            if left <= 0:
+                raise RepositoryBusy(
+                    f"cannot run job '{job}': all {self._count} slots of its repository are taken",
+                    hint="repository_slots sets how many hosts may write, wait_at_most how long"
+                    " others wait",
+                )
+            self._sleep(min(turn.pause(), left))
         return lease
 
 
@@ -216,6 +217,28 @@ class _Turn:
     passed: list[str] = field(default_factory=list)
     refused: dict[int, RepositoryRefused] = field(default_factory=dict)
     failed: dict[int, int] = field(default_factory=dict)
+    unreachable_since: float | None = None
+
+    def attempt_and_join(self, job: str, deadline: datetime | None) -> Lease | None:
+        """As `attempt`; a host that gets no slot stands in line after it.
+
+        Who stands in line bears a store that is unreachable for as long as one that writes does: up
+        to a lease time. Before that, the error shows a wrong setting at once.
+        """
+        try:
+            lease = self.attempt(deadline)
+            if lease is None and self.line.join():
+                events.info("slot_awaited", job=job, hosts_before=self.ahead)
+        except RepositoryUnreachable as error:
+            now = self.terms.seconds()
+            since = now if self.unreachable_since is None else self.unreachable_since
+            if not self.line.mine or now - since >= self.terms.lease_seconds:
+                raise
+            self.unreachable_since = since
+            events.warning("slot_not_seen", job=job, problem=error.message)
+            return None
+        self.unreachable_since = None
+        return lease
 
     def attempt(self, deadline: datetime | None) -> Lease | None:
         """A slot that is ours now, or None: wait, then call it again.
@@ -261,12 +284,13 @@ class _Turn:
     def _is_free(self, slot: int, head: int) -> bool:
         if slot in self.refused:
             return False
-        is_stale = self.slots[slot].unchanged_seconds >= self.terms.lease_seconds
+        # The owner of a stale one may allow itself a longer lease time than we do: see `attempt`.
+        is_stale = self.slots[slot].stale_seconds >= 0
         return is_stale or (is_told_free(head) and self.failed.get(slot) != head)
 
     def _untaken_seconds(self, slot: int, head: int) -> float:
-        unchanged = self.slots[slot].unchanged_seconds
-        return unchanged if is_told_free(head) else unchanged - self.terms.lease_seconds
+        lease = self.slots[slot]
+        return lease.unchanged_seconds if is_told_free(head) else lease.stale_seconds
 
     def pause(self) -> float:
         """The seconds until the next look: a host far back in line needs none for a while."""

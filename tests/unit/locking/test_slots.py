@@ -3,18 +3,29 @@ requests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from benchmarks.simulated_hosts import Log, Night, SimulatedHost, simulated
 from benchmarks.virtual_time import VirtualTime
-from holdfast.locking.slots import MOST_TICKETS
+from holdfast.locking.lease import Lease, Terms
+from holdfast.locking.slots import MOST_TICKETS, Writers
 from holdfast.model.backup import Buffer
-from holdfast.model.errors import AlreadyStored, RepositoryReadOnly, RunInFlight
+from holdfast.model.errors import (
+    AlreadyStored,
+    HoldfastError,
+    RepositoryReadOnly,
+    RepositoryUnreachable,
+    RunInFlight,
+)
 from holdfast.ports.repository import Stored
+from tests.fakes.clock import FakeClock
 from tests.fakes.repository import MemoryRepository
+from tests.support.memory_hosts import Seconds, on_host
 
 DEAD_TICKET = "_slots/line/20261130T000000{:06}Z-20261202T000000Z-0123456789abcdef"
 # Of one backup: its data and manifest, lease and slot from claim to release, and its statuses.
@@ -195,3 +206,125 @@ def test_a_job_that_another_host_ran_while_this_one_waited_is_skipped() -> None:
         TwoHostsOfOneJob(number, others, time=time, repository=store, log=log).begin()
     with pytest.raises(RunInFlight, match="cannot run job 'shop'"):
         time.run()
+
+
+def test_a_dead_host_with_a_long_lease_time_keeps_its_own_slot_and_no_other() -> None:
+    """The host in front wanted this slot at each look, whatever others were free."""
+    store = MemoryRepository()
+    dead = Terms(
+        run_id="dead", lease_seconds=7 * 24 * 3600.0, clock=FakeClock(), me=on_host("dead")
+    )
+    lease = Lease(store, "_slots/1", dead, tells_when_free=True)
+    assert lease.attempt(deadline=None)
+    log = simulated(night(12, 2, wait_at_most=timedelta(hours=1)), store)
+    assert outcomes(log) == {"ok"}
+    assert log.most_at_once == 1
+
+
+def test_objects_beside_the_generations_of_a_slot_block_nobody() -> None:
+    """The list and the lease took different ones for the highest generation, again and again."""
+    store = MemoryRepository()
+    for slot in (1, 2):
+        store.objects[f"_slots/0{slot}/0000000000000999"] = b"no lease"
+        store.objects[f"_slots/{slot}/below/0000000000000998"] = b"no lease"
+    log = simulated(night(8, 2, wait_at_most=timedelta(hours=1)), store)
+    assert outcomes(log) == {"ok"}
+    assert log.most_at_once == 2
+
+
+class Outage(MemoryRepository):
+    """Cannot be listed for some seconds once somebody stands in line."""
+
+    def __init__(self, seconds: Callable[[], float], *, lasts: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._lasts = lasts
+        self._began: float | None = None
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        if self._began is None and tickets_in(self):
+            self._began = self._seconds()
+        if self._began is not None and self._seconds() - self._began < self._lasts:
+            raise RepositoryUnreachable("cannot list '_slots': the store is away")
+        return super().list(prefix)
+
+
+def waiting(store: MemoryRepository, seconds: Seconds) -> Writers:
+    """One slot, which another host holds and releases after five minutes."""
+    owner = Lease(store, "_slots/1", terms_of("other", seconds), tells_when_free=True)
+    assert owner.attempt(deadline=None)
+    began, beaten = seconds(), seconds()
+
+    def sleep(pause: float) -> None:
+        nonlocal beaten
+        seconds.now += pause
+        with suppress(HoldfastError):
+            if seconds() - began > 300:
+                owner.release()
+            elif seconds() - beaten > 15:
+                beaten = seconds()
+                owner.renew()
+
+    return Writers(
+        store,
+        1,
+        terms_of("me", seconds),
+        at_most=timedelta(hours=1),
+        sleep=sleep,
+        jitter=lambda: 0.5,
+    )
+
+
+def terms_of(host: str, seconds: Seconds) -> Terms:
+    return Terms(
+        run_id=host, lease_seconds=90.0, clock=FakeClock(), me=on_host(host), seconds=seconds
+    )
+
+
+def test_who_stands_in_line_bears_an_outage_as_long_as_a_host_that_writes_does() -> None:
+    seconds = Seconds()
+    store = Outage(seconds, lasts=60)
+    with waiting(store, seconds).slot("shop", deadline=None):
+        assert seconds() > 1300
+    assert tickets_in(store) == []
+
+
+def test_an_outage_of_a_lease_time_ends_the_wait() -> None:
+    seconds = Seconds()
+    store = Outage(seconds, lasts=10_000)
+    with (
+        pytest.raises(RepositoryUnreachable, match="the store is away"),
+        waiting(store, seconds).slot("shop", deadline=None),
+    ):
+        pass
+    assert 90 <= seconds() - 1000 < 120
+
+
+def test_a_store_that_cannot_be_listed_at_all_is_told_at_once() -> None:
+    seconds, store = Seconds(), MemoryRepository()
+    writers = Writers(store, 1, terms_of("me", seconds), at_most=timedelta(hours=1))
+    store.refuse_all_with = RepositoryUnreachable("cannot list '_slots': the store is away")
+    with pytest.raises(RepositoryUnreachable), writers.slot("shop", deadline=None):
+        pass
+
+
+def test_a_slow_removal_of_our_ticket_does_not_cost_us_the_slot() -> None:
+    """No heartbeat was sent until the store had answered."""
+    seconds, told = Seconds(), list[str]()
+
+    class Slow(MemoryRepository):
+        def delete(self, key: str) -> None:
+            if "/line/" in key:
+                told.append("ticket removed")
+            super().delete(key)
+
+    @contextmanager
+    def beating(*_: object, **__: object) -> Iterator[None]:
+        told.append("heartbeats")
+        yield
+
+    store = Slow()
+    writers = waiting(store, seconds)
+    writers._terms = replace(writers._terms, beating=beating)
+    with writers.slot("shop", deadline=None):
+        assert told == ["heartbeats", "ticket removed"]

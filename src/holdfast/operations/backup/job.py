@@ -324,7 +324,9 @@ def held(
     together = Mirrored(members)
     with ExitStack() as stack:
         stack.enter_context(own.host_guard.hold(name, deadline=deadline))
-        for member, mirror in zip(members, own.mirrors, strict=True):
+        pairs = zip(members, own.mirrors, strict=True)
+        # The same order on all hosts: else two could hold a slot each that the other one waits for.
+        for member, mirror in sorted(pairs, key=lambda pair: pair[1].name):
             try:
                 owned = mirror.guard.hold(name, deadline=deadline)
                 member.hold = stack.enter_context(owned)

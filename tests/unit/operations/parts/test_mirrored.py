@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 
 import pytest
 
@@ -23,6 +25,7 @@ from holdfast.operations.parts.mirrored import CHUNKS_BEHIND, Member, Mirrored
 from holdfast.operations.status import check
 from holdfast.operations.verify.backup import verify
 from holdfast.ports.repository import Stored
+from holdfast.ports.run import Hold
 from tests.fakes.guard import MemoryGuard
 from tests.fakes.repository import MemoryRepository
 from tests.fakes.source import FakeSource, table
@@ -259,3 +262,34 @@ def test_a_put_that_gets_no_thread_leaves_none_of_the_others_waiting(
     assert threads_named("put-") == []
     assert "shop/key" not in {*two.main.objects, *two.offsite.objects}
     assert together.failures == ()
+
+
+class Ordered(MemoryGuard):
+    """Tells in which order the repositories were locked."""
+
+    def __init__(self, name: str, told: list[str]) -> None:
+        super().__init__()
+        self._name = name
+        self._told = told
+
+    @contextmanager
+    def hold(self, job: str, *, deadline: datetime | None) -> Iterator[Hold]:
+        self._told.append(self._name)
+        with super().hold(job, deadline=deadline) as hold:
+            yield hold
+
+
+@pytest.mark.parametrize("names", [("berlin", "paris"), ("paris", "berlin")])
+def test_hosts_that_mirror_crosswise_lock_the_repositories_in_the_same_order(
+    names: tuple[str, str],
+) -> None:
+    """Each held the only slot of one repository, and waited for that of the other."""
+    told: list[str] = []
+    stores = {each: MemoryRepository() for each in names}
+    mirrors = [
+        Mirror(name=each, repository=store, guard=Ordered(each, told))
+        for each, store in stores.items()
+    ]
+    assert backup(mirrored(MemoryJob().context, *mirrors)).failures == ()
+    assert told == ["berlin", "paris"]
+    assert all(Catalog(each).survey("shop").manifests for each in stores.values())
