@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field
 from datetime import timedelta
@@ -326,6 +326,22 @@ def print_document(command: str, content: dict[str, Any]) -> None:
     document = {"schema": f"holdfast.{command}/1", **content}
     text = json.dumps(document, indent=2, ensure_ascii=False)
     sys.stdout.write(streams.printable_json(text) + "\n")
+
+
+def print_rows(command: str, content: dict[str, Any], **rows: Iterable[dict[str, Any]]) -> None:
+    """As `print_document`, with one list more at its end: one row at a time is in memory."""
+    ((key, found),) = rows.items()
+    streams.output_is_the_answer()
+    document = {"schema": f"holdfast.{command}/1", **content, key: []}
+    beginning = json.dumps(document, indent=2, ensure_ascii=False).removesuffix("]\n}")
+    sys.stdout.write(streams.printable_json(beginning))
+    separator = ending = ""
+    for row in found:
+        # A line break within a text is escaped: all others are between two lines.
+        text = json.dumps([row], indent=2, ensure_ascii=False)[1:-2].replace("\n", "\n  ")
+        sys.stdout.write(separator + streams.printable_json(text))
+        separator, ending = ",", "\n  "
+    sys.stdout.write(f"{ending}]\n}}\n")
 
 
 def end_unseen(unseen: Mapping[str, HoldfastError]) -> None:

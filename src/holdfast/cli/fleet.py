@@ -13,7 +13,7 @@ from holdfast.cli.context import (
     Session,
     duration_option,
     end_unseen,
-    print_document,
+    print_rows,
     session_of,
 )
 from holdfast.cli.fleet_table import show_fleet
@@ -174,9 +174,9 @@ def fleet(
 
 def _show(session: Session, found: Fleet, *, html: Path | None, as_json: bool) -> None:
     if as_json:
-        from holdfast.cli.fleet_document import document_of
+        from holdfast.cli.fleet_document import head_of, of_row
 
-        print_document("fleet", document_of(found))
+        print_rows("fleet", head_of(found), jobs=(of_row(row) for row in found.rows))
     elif html is not None:
         from holdfast.cli.fleet_page.command import write_page
 

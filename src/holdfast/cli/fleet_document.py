@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from holdfast.operations.fleet import Fleet
 
 
-def document_of(found: Fleet) -> Document:
-    """All of it but the schema."""
-    return {**head_of(found), "jobs": [of_row(row) for row in found.rows]}
-
-
 def head_of(found: Fleet) -> Document:
     """What is said of the whole fleet."""
     states: dict[str, int] = {}
