@@ -73,10 +73,11 @@ class LocalRepository:
             for chunk in chunks:
                 with self._errors_of("store", key):
                     written = _write_all(descriptor, chunk)
-                    cache.written(written)
+                cache.passes(written)
                 size_bytes += written
             with self._errors_of("store", key):
                 os.fsync(descriptor)
+            cache.ends()
         return size_bytes
 
     def _made(self, name: str) -> int:
@@ -123,7 +124,7 @@ class LocalRepository:
         cache = PageCache(descriptor)
         with self._errors_of("read", key):
             while chunk := os.read(descriptor, CHUNK_BYTES):
-                cache.read(len(chunk))
+                cache.passes(len(chunk))
                 yield chunk
 
     def stat(self, key: str) -> Stored:

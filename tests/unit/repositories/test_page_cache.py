@@ -1,7 +1,6 @@
-"""Long files do not stay in the page cache, and the disk is asked while they are written."""
+"""Long files do not stay in the page cache."""
 
 import ctypes
-import errno
 import mmap
 import os
 from collections.abc import Callable
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.model.errors import RepositoryFull
 from holdfast.repositories import page_cache
 from holdfast.repositories.local import LocalRepository
 
@@ -67,15 +65,3 @@ def test_reading_leaves_little_of_a_long_object_in_the_cache(
 def test_a_short_object_stays_in_the_cache(stored: Callable[[int], Path]) -> None:
     path = stored(2)
     assert cached_bytes(path) == path.stat().st_size
-
-
-def test_a_disk_that_refuses_written_bytes_ends_the_put(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fdatasync", full)
-    with pytest.raises(RepositoryFull, match="cannot store 'job/long'"):
-        LocalRepository(tmp_path).put("job/long", [bytes(MIB)] * LONG_MIB)
-    assert list((tmp_path / "job").iterdir()) == []
