@@ -13,6 +13,8 @@ from lab.errors import LabError
 # A release and its date, if it has one: `## 0.1.0, 2026-12-01`.
 RELEASE = re.compile(r"^## (\d+\.\d+\.\d+), (\d{4}-\d\d-\d\d|unreleased)$", re.MULTILINE)
 SECTION = re.compile(r"^### (.+)$", re.MULTILINE)
+# The file of the collection is reStructuredText, where a link is written otherwise.
+LINK = re.compile(r"\[([^\]]+)\]\(([^)]+)\)")
 # What an operator has to change stands in a section of its own; all others are new.
 BREAKING = "To change in an inventory"
 
@@ -44,4 +46,4 @@ def _changes(body: str) -> dict[str, list[str]]:
 def _entries(content: str) -> list[str]:
     """The points of a list, each on one line."""
     points = re.split(r"^- ", content, flags=re.MULTILINE)[1:]
-    return [" ".join(point.split()) for point in points]
+    return [LINK.sub(r"\1 (\2)", " ".join(point.split())) for point in points]

@@ -18,7 +18,8 @@ TEXT = """\
 
 - One line
   and its end.
-- Another.
+- Another, in
+  [its page](docs/a.md).
 
 ## 0.1.0, 2026-12-01
 
@@ -36,7 +37,10 @@ def test_each_point_is_a_change_and_what_an_operator_must_do_is_breaking() -> No
             "0.2.0": {
                 "release_date": "2027-01-15",
                 "changes": {
-                    "minor_changes": ["Tuning - One line and its end.", "Tuning - Another."]
+                    "minor_changes": [
+                        "Tuning - One line and its end.",
+                        "Tuning - Another, in its page (docs/a.md).",
+                    ]
                 },
             },
             "0.1.0": {"release_date": "2026-12-01", "changes": {"breaking_changes": ["A name."]}},
