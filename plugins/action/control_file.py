@@ -11,6 +11,12 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "dest": {"type": "path", "required": True},
+    "content": {"type": "str", "required": True},
+    "mode": {"type": "str", "default": "0644"},
+}
+
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     """The class that Ansible calls."""
@@ -21,13 +27,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     def run(self, tmp: object = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Write the file, if it differs; check mode writes nothing."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        spec = {
-            "dest": {"type": "str", "required": True},
-            "content": {"type": "str", "required": True},
-            "mode": {"type": "str", "default": "0644"},
-        }
-        _, asked = self.validate_argument_spec(argument_spec=spec)
-        path, text = Path(asked["dest"]).expanduser(), asked["content"]
+        _unused, asked = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        path, text = Path(asked["dest"]), asked["content"]
         try:
             before = path.read_text() if path.is_file() else None
             if before != text and not self._task.check_mode:

@@ -17,7 +17,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "role": {"type": "str", "choices": list(ROLES), "required": True},
     "arguments": {"type": "dict", "required": True},
     "verify": {"type": "str", "choices": ["repair", "report"], "default": "repair"},
-    "snapshots": {"type": "str", "default": "~/.holdfast/snapshots"},
+    "snapshots": {"type": "path", "default": "~/.holdfast/snapshots"},
     "health": {"type": "bool", "default": False},
     "well_before": {"type": "list", "elements": "str"},
 }
@@ -33,7 +33,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         """Call the role's module, and once more if something is to be changed."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         known = task_vars or {}
-        _, asked = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        _unused, asked = self.validate_argument_spec(argument_spec=ARGUMENTS)
         tags = {"selected": known.get("ansible_run_tags", ["all"]), "of_task": self._task.tags}
         module, arguments = f"{asked['role']}_live", {
             **asked["arguments"],
@@ -66,7 +66,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if "snapshot" not in answer:
             return
         name = f"{known['inventory_hostname']}-{answer['machine']}"
-        folder = Path(asked["snapshots"]).expanduser() / name
+        folder = Path(asked["snapshots"]) / name
         text = json.dumps(answer["snapshot"], indent=4, sort_keys=True) + "\n"
         try:
             write_private(folder / f"{asked['role']}.json", text)

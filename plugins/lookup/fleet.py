@@ -2,18 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-from ansible import context
-from ansible.errors import AnsibleError
-from ansible.inventory.manager import InventoryManager, split_host_pattern
-from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.lookup import LookupBase
-from ansible.release import __version__ as running
-
 DOCUMENTATION = r"""
 name: fleet
 short_description: Return a pattern of hosts that is proven to match some
@@ -28,7 +16,7 @@ options:
   _terms:
     description: A pattern in the form of C(hosts), such as C(databases) or C(db*:!db3).
     required: true
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Inspect the hosts
@@ -40,6 +28,19 @@ _raw:
   type: list
   elements: str
 """
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible import context
+from ansible.errors import AnsibleError
+from ansible.inventory.manager import InventoryManager, split_host_pattern
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.lookup import LookupBase
+from ansible.release import __version__ as running
+
 # The oldest proven release; ansible-core 2.18 lacks templating that the playbooks use.
 OLDEST = (2, 19)
 

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from typing import Any
-
-from ansible.inventory.manager import InventoryManager
-from ansible.plugins.lookup import LookupBase
-from ansible.vars.plugins import get_vars_from_inventory_sources
-
 DOCUMENTATION = r"""
 name: overruled_jobs
 short_description: List jobs that never reach a host
 description:
 - If two groups of a host, or a group and the host, set the same variable, Ansible keeps one of the
   values. Jobs of the other value are never run. This lookup names the places.
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Refuse jobs that another variable would replace
@@ -30,6 +21,16 @@ _raw:
   type: list
   elements: str
 """
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from ansible.inventory.manager import InventoryManager
+from ansible.plugins.lookup import LookupBase
+from ansible.vars.plugins import get_vars_from_inventory_sources
+
 JOBS = re.compile(r"backup_runner_jobs(_[a-z0-9_]+)?")
 
 

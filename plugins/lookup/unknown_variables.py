@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from pathlib import Path
-from typing import Any
-
-import yaml
-from ansible.plugins.lookup import LookupBase
-
 DOCUMENTATION = r"""
 name: unknown_variables
 short_description: List misspelt variables of the roles
@@ -20,7 +10,7 @@ description:
   names variables of the host that have the prefix of a role and are unknown to it, and those that
   nearly match a known one.
 - Variables that begin with C(__) or C(ansible_), and the reports of the roles, are ignored.
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Refuse misspelt variables
@@ -33,6 +23,17 @@ _raw:
   type: list
   elements: str
 """
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.plugins.lookup import LookupBase
+
 PROJECT = Path(__file__).resolve().parents[2]
 # A name that is one or two letters off is meant to be ours; other names belong to the site.
 NEARLY = 0.88

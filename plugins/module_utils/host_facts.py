@@ -36,7 +36,7 @@ def parse_meminfo(text: str) -> dict[str, int]:
     """The sizes of /proc/meminfo, in bytes; its few plain counts stay counts."""
     sizes = {}
     for line in text.splitlines():
-        name, _, value = line.partition(":")
+        name, _unused, value = line.partition(":")
         number, *unit = value.split()
         sizes[name] = int(number) * (KIBIBYTE if unit else 1)
     return sizes

@@ -76,7 +76,7 @@ def run_as(run: Run, unit: str, argv: Sequence[str], *, as_root: bool) -> Ended:
 
 
 def _ended(run: Run, name: str, output: Path) -> Ended:
-    _, told, _ = run(["systemctl", "show", "--property=Result,ExecMainStatus", "--", name])
+    told = run(["systemctl", "show", "--property=Result,ExecMainStatus", "--", name])[1]
     known = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
     code = int(known.get("ExecMainStatus") or 0)
     is_unstarted = known.get("Result") not in ("success", "exit-code") or code in SETUP_FAILED
@@ -90,7 +90,7 @@ def _ended(run: Run, name: str, output: Path) -> Ended:
 
 def _said(run: Run, name: str, known: dict[str, str]) -> str:
     """The last journal lines about the unit."""
-    _, lines, _ = run(["journalctl", "--quiet", "--output=cat", "--lines=6", f"--unit={name}"])
+    lines = run(["journalctl", "--quiet", "--output=cat", "--lines=6", f"--unit={name}"])[1]
     words = "; ".join(line.strip() for line in lines.splitlines() if line.strip())
     return words or f"systemd says {known.get('Result', 'nothing')}"
 

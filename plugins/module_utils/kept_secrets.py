@@ -67,7 +67,7 @@ class Systemd:
         if not self.program:
             return None
         argv = [self.program, "decrypt", f"--name={name}", str(path), "-"]
-        code, found, _ = self.run(argv, encoding=None)
+        code, found, _unused = self.run(argv, encoding=None)
         return bytes(found) if code == 0 else None
 
     def passes(self, folder: SecretFolder) -> bool:
@@ -84,7 +84,7 @@ class Systemd:
             argv = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect"]
             argv += [f"--property=User={folder.user}", "--property=ProtectSystem=strict"]
             argv += [f"--property=LoadCredentialEncrypted={PROBE}:{path}"]
-            code, found, _ = self.run(
+            code, found, _unused = self.run(
                 [*argv, "/bin/sh", "-c", f'cat "$CREDENTIALS_DIRECTORY/{PROBE}"']
             )
         finally:

@@ -85,7 +85,7 @@ class Kernel:
     def _nearest(self, key: str, *, cutoff: float) -> str:
         known = [
             one_name("/".join((str(Path(folder).relative_to(self.folder)), name)))
-            for folder, _, names in os.walk(self.folder)
+            for folder, _unused, names in os.walk(self.folder)
             for name in names
         ]
         return next(iter(difflib.get_close_matches(one_name(key), known, n=1, cutoff=cutoff)), "")

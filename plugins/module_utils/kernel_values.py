@@ -54,7 +54,7 @@ def _set(word: str) -> frozenset[int] | None:
         return None
     found: set[int] = set()
     for part in word.split(","):
-        first, _, last = part.partition("-")
+        first, _unused, last = part.partition("-")
         low, high = int(first), int(last or first)
         if high < low or high - low > LONGEST_RANGE:
             return None

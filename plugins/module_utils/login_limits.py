@@ -88,7 +88,7 @@ def last_words(known: Iterable[Entry], *, user: Account, item: str) -> dict[str,
             return dict.fromkeys(BOTH, entry)
         if entry.item == item and (entry.kind not in found or rank <= found[entry.kind][0]):
             found[entry.kind] = rank, entry
-    return {kind: entry for kind, (_, entry) in found.items()}
+    return {kind: entry for kind, (_unused, entry) in found.items()}
 
 
 def told(words: dict[str, Entry]) -> str:

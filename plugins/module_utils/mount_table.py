@@ -45,7 +45,7 @@ def unescaped(field: str) -> str:
 
 def _parse_line(line: str) -> Mount:
     # The separator follows a varying number of optional fields.
-    mounted, _, system = line.partition(" - ")
+    mounted, _unused, system = line.partition(" - ")
     fields, (kind, _source, super_options) = mounted.split(), system.split(maxsplit=2)
     return Mount(
         root=unescaped(fields[3]),

@@ -27,7 +27,7 @@ def parse_limits(text: str) -> dict[str, Limit]:
     """The limits of `KINDS`, from the text of /proc/PID/limits."""
     found = {}
     for line in text.splitlines():
-        for kind, (title, _) in KINDS.items():
+        for kind, (title, _unused) in KINDS.items():
             if line.startswith(title):
                 soft, hard = line.removeprefix(title).split()[:2]
                 found[kind] = Limit(soft, hard)
@@ -45,7 +45,7 @@ def limits_of(pid: int, *, proc: Path = Path("/proc")) -> dict[str, Limit]:
 def login_limits(run: Run, user: str) -> dict[str, Limit]:
     """The limits that PAM gives a login of `user`; empty if no session could be opened."""
     # With an explicit shell, since a service account has none; `-u` would bypass PAM.
-    code, output, _ = run(["runuser", "-s", "/bin/sh", user, "-c", "cat /proc/self/limits"])
+    code, output, _unused = run(["runuser", "-s", "/bin/sh", user, "-c", "cat /proc/self/limits"])
     return parse_limits(output) if code == 0 else {}
 
 
@@ -60,7 +60,7 @@ def ungranted(run: Run, wanted: Mapping[str, int]) -> dict[str, str]:
     if not doubtful:
         return {}
     properties = [f"--property={KINDS[kind][1]}={limit}" for kind, limit in doubtful.items()]
-    code, output, _ = run(
+    code, output, _unused = run(
         [
             "systemd-run",
             "--quiet",

@@ -149,10 +149,10 @@ def _answer(condition: tuple[str, str, str], known: Mapping[str, str]) -> bool |
 
 def _parsed(path: Path) -> Iterator[QueueRule]:
     for number, line in _logical_lines(path.read_text(errors="replace")):
-        tokens = [(name, sign, value) for name, sign, _, value in TOKEN.findall(line)]
+        tokens = [(name, sign, value) for name, sign, _unused, value in TOKEN.findall(line)]
         conditions = _conditions(TOKEN.findall(line))
         place: dict[str, Any] = {"conditions": conditions, "path": str(path), "line": number}
-        jump = {name: value for name, _, value in tokens if name in ("GOTO", "LABEL")}
+        jump = {name: value for name, _unused, value in tokens if name in ("GOTO", "LABEL")}
         if jump.get("LABEL"):
             yield QueueRule(setting="", value="", label=jump["LABEL"], **place)
         for name, sign, value in tokens:

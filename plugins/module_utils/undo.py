@@ -189,7 +189,7 @@ class Undo:
         return row
 
     def _do(self, argv: list[str]) -> None:
-        code, _, errors = self.run(argv)
+        code, _unused, errors = self.run(argv)
         if code:
             raise UndoRefused(f"cannot run '{' '.join(argv)}': {errors.strip()}")
 
@@ -209,7 +209,7 @@ def _replace(path: Path, content: bytes, *, mode: int, owner: int, group: int) -
         raise
 
 
-def _nothing_to_do(_: Original) -> None:
+def _nothing_to_do(_unused: Original) -> None:
     """Do nothing: a unit's property follows its files."""
 
 

@@ -64,7 +64,7 @@ class WantedFolder:
             return _shown(self.path, "absent", "directory")
         return _owner_differs(self.path, FOLDER_MODE)
 
-    def write(self, _: Move) -> None:
+    def write(self, _unused: Move) -> None:
         """Make the folder, and correct its owner and mode."""
         self.path.mkdir(parents=True, exist_ok=True)
         _own(self.path, FOLDER_MODE)

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.job_units import PREFIX, NotRun, run_as, service_of
-
 DOCUMENTATION = r"""
 module: backup_runner_check
 short_description: Ask the runner whether each job could run now
@@ -29,7 +23,7 @@ options:
     description: Prefix of the names of all job services.
     type: str
     default: holdfast-backup-
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Check all jobs
@@ -46,6 +40,13 @@ results:
   type: list
   elements: dict
 """
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.job_units import PREFIX, NotRun, run_as, service_of
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "jobs": {"type": "list", "elements": "str", "required": True},
     "program": {"type": "list", "elements": "str", "required": True},

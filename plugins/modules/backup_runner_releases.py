@@ -2,17 +2,6 @@
 
 from __future__ import annotations
 
-import grp
-import json
-import pwd
-import re
-import stat
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 module: backup_runner_releases
 short_description: Read the releases of the runner on a host
@@ -50,7 +39,7 @@ options:
     description: Folder in which this role keeps the secrets of the host.
     type: path
     default: ""
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Read what is installed
@@ -106,6 +95,18 @@ machine:
   returned: always
   type: str
 """
+
+import grp
+import json
+import pwd
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "folder": {"type": "path", "required": True},
     "mark": {"type": "str", "required": True},

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.job_units import PREFIX, NotRun, run_as, service_of
-
 DOCUMENTATION = r"""
 module: backup_runner_run
 short_description: Run a command of the runner as a job of this host would run it
@@ -38,7 +32,7 @@ options:
     description: Run as root and outside the sandbox, with the credentials of the job.
     type: bool
     default: false
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Ask the runner whether the job could run now
@@ -65,6 +59,13 @@ reason:
   returned: always
   type: str
 """
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.job_units import PREFIX, NotRun, run_as, service_of
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "arguments": {"type": "list", "elements": "str", "required": True},
     "job": {"type": "str", "default": ""},

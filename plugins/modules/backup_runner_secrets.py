@@ -2,20 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.kept_secrets import (
-    Kept,
-    NotKept,
-    SecretFolder,
-    Systemd,
-    difference,
-    faults_of,
-)
-
 DOCUMENTATION = r"""
 module: backup_runner_secrets
 short_description: Keep exactly the given secrets on a host
@@ -47,7 +33,7 @@ options:
     description: The group that backups run as.
     type: str
     required: true
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Keep the keys of a bucket
@@ -76,6 +62,21 @@ removed:
   type: list
   elements: str
 """
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.kept_secrets import (
+    Kept,
+    NotKept,
+    SecretFolder,
+    Systemd,
+    difference,
+    faults_of,
+)
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "folder": {"type": "path", "default": "/etc/holdfast/credentials"},
     "secrets": {"type": "dict", "required": True, "no_log": True},

@@ -2,18 +2,6 @@
 
 from __future__ import annotations
 
-import grp
-import hashlib
-import json
-import pwd
-import re
-import stat
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 module: backup_runner_state
 short_description: Compare a host with what a run of the role would install
@@ -68,7 +56,7 @@ options:
     description: File with the fingerprint of the state that was verified last.
     type: path
     required: true
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Find what differs
@@ -95,6 +83,19 @@ is_verified:
   returned: always
   type: bool
 """
+
+import grp
+import hashlib
+import json
+import pwd
+import re
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "files": {"type": "list", "elements": "dict", "required": True},
     "absent": {"type": "list", "elements": "path", "default": []},
@@ -200,7 +201,7 @@ def _misplaced(module: AnsibleModule, *, running: list[str], stopped: list[str])
     if not running and not stopped:
         return []
     show = ["systemctl", "show", "--property=Id,ActiveState,UnitFileState", "--"]
-    code, told, _ = module.run_command([*show, *running, *stopped])
+    code, told, _unused = module.run_command([*show, *running, *stopped])
     blocks = told.split("\n\n") if code == 0 else []
     units = [dict(line.split("=", 1) for line in block.strip().splitlines()) for block in blocks]
     up = {

@@ -2,15 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 module: backup_runner_units
 short_description: Install exactly the systemd units of the wanted jobs
@@ -37,7 +28,7 @@ options:
     description: Whether timers run; otherwise they are installed and stopped.
     type: bool
     default: true
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Install one service and one timer
@@ -64,6 +55,16 @@ switched:
   type: list
   elements: str
 """
+
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
 MISSING = "is not executable"
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "folder": {"type": "path", "default": "/etc/systemd/system"},

@@ -2,19 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-import sys
-import tarfile
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 module: backup_runner_wheelhouse
 short_description: Build the bundles that hosts install the runner from
@@ -42,7 +29,7 @@ options:
     type: list
     elements: str
     required: true
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Build the bundles
@@ -63,6 +50,20 @@ bundles:
   returned: always
   type: dict
 """
+
+import hashlib
+import shutil
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "project": {"type": "path", "required": True},
     "cache": {"type": "path", "required": True},

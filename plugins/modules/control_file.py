@@ -21,7 +21,7 @@ options:
     description: The mode of the file, in octal digits.
     type: str
     default: "0644"
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Write a report

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 module: fleet_answer
 short_description: Answer, and say which system the host runs
 description:
-- Like C(ansible.builtin.ping), with the one fact that the playbooks need: none gathers facts.
-author: holdfast
+- Like C(ansible.builtin.ping), with the one fact that the playbooks need, as none gathers facts.
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Ask each host for an answer
@@ -31,13 +27,18 @@ is_debian:
   returned: always
   type: bool
 """
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
 FILES = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
 
 
 def system(text: str) -> tuple[str, bool]:
     """The name of the system, and whether it is a Debian, from the text of os-release(5)."""
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line)
-    known = {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
+    known = {key.strip(): value.strip().strip("\"'") for key, _unused, value in pairs}
     kinds = {known.get("ID", ""), *known.get("ID_LIKE", "").split()}
     return known.get("NAME", "an unknown system"), "debian" in kinds
 

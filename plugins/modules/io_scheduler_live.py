@@ -2,37 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.block_devices import (
-    ACCEPTED_ALIASES,
-    ALIASES,
-    BlockTree,
-    Disk,
-    QueueRefused,
-    loadable_schedulers,
-)
-from ..module_utils.host_kind import container_kind
-from ..module_utils.kernel_profiles import PROFILES
-from ..module_utils.original_state import original_file
-from ..module_utils.queue_rows import NUMBERS, QueueLooker, queue_originals
-from ..module_utils.systemd_units import Run
-from ..module_utils.tuning_report import Row
-from ..module_utils.tuning_steps import (
-    ARGUMENTS as STEP_ARGUMENTS,
-    Changes,
-    CommandFailed,
-    Seen,
-    carry_out,
-)
-from ..module_utils.udev_rules import queue_rules
-from ..module_utils.wanted_files import WantedFile, headed
-
 DOCUMENTATION = r"""
 module: io_scheduler_live
 short_description: Probe, apply and verify the queues of whole disks
@@ -91,7 +60,7 @@ options:
     description: The beginning of the file of our udev rules.
     type: str
     default: ""
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Read the schedulers
@@ -136,6 +105,38 @@ machine:
   returned: when originals were added
   type: str
 """
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.block_devices import (
+    ACCEPTED_ALIASES,
+    ALIASES,
+    BlockTree,
+    Disk,
+    QueueRefused,
+    loadable_schedulers,
+)
+from ..module_utils.host_kind import container_kind
+from ..module_utils.kernel_profiles import PROFILES
+from ..module_utils.original_state import original_file
+from ..module_utils.queue_rows import NUMBERS, QueueLooker, queue_originals
+from ..module_utils.systemd_units import Run
+from ..module_utils.tuning_report import Row
+from ..module_utils.tuning_steps import (
+    ARGUMENTS as STEP_ARGUMENTS,
+    Changes,
+    CommandFailed,
+    Seen,
+    carry_out,
+)
+from ..module_utils.udev_rules import queue_rules
+from ..module_utils.wanted_files import WantedFile, headed
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "devices": {"type": "list", "elements": "str", "required": True},
     "preferences": {"type": "list", "elements": "str", "required": True},
@@ -210,7 +211,7 @@ class Queues:
             trigger = ["udevadm", "trigger", "--action=add", "--settle", f"--sysname-match={name}"]
             changes.run([*trigger, "--subsystem-match=block"], counts=False)
 
-    def final(self, rows: list[Row], _: list[dict[str, str]], *, mended: bool) -> list[Row]:
+    def final(self, rows: list[Row], _unused: list[dict[str, str]], *, mended: bool) -> list[Row]:
         """A value that does not hold after a change is blamed on the rules that may have set it."""
         if not mended or all(row.state != "differs" for row in rows):
             return rows

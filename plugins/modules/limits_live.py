@@ -2,30 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.host_facts import gather
-from ..module_utils.host_kind import container_kind
-from ..module_utils.host_profiles import limit_choices
-from ..module_utils.kernel_profiles import PROFILES
-from ..module_utils.limit_rows import DROPINS, LimitLooker
-from ..module_utils.original_state import original_file, original_units
-from ..module_utils.process_limits import ungranted
-from ..module_utils.systemd_units import SystemdSilent
-from ..module_utils.tuning_report import Choice, Row
-from ..module_utils.tuning_steps import (
-    ARGUMENTS as STEP_ARGUMENTS,
-    Changes,
-    CommandFailed,
-    Seen,
-    carry_out,
-)
-from ..module_utils.wanted_files import WantedFile, WantedFolder, headed
-
 DOCUMENTATION = r"""
 module: limits_live
 short_description: Probe and verify limits of logins and of running services
@@ -98,7 +74,7 @@ options:
     description: The beginning of our drop-ins.
     type: str
     default: ""
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Read the limits
@@ -153,6 +129,31 @@ machine:
   returned: when originals were added
   type: str
 """
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.host_facts import gather
+from ..module_utils.host_kind import container_kind
+from ..module_utils.host_profiles import limit_choices
+from ..module_utils.kernel_profiles import PROFILES
+from ..module_utils.limit_rows import DROPINS, LimitLooker
+from ..module_utils.original_state import original_file, original_units
+from ..module_utils.process_limits import ungranted
+from ..module_utils.systemd_units import SystemdSilent
+from ..module_utils.tuning_report import Choice, Row
+from ..module_utils.tuning_steps import (
+    ARGUMENTS as STEP_ARGUMENTS,
+    Changes,
+    CommandFailed,
+    Seen,
+    carry_out,
+)
+from ..module_utils.wanted_files import WantedFile, WantedFolder, headed
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "users": {"type": "list", "elements": "str", "required": True},
     "runner_user": {"type": "str", "required": True},
@@ -223,7 +224,7 @@ class Limits:
         for unit in seen.told["restarts"] if self.restart else ():
             changes.run(["systemctl", "restart", unit], counts=True)
 
-    def final(self, rows: list[Row], _: list[dict[str, str]], *, mended: bool) -> list[Row]:
+    def final(self, rows: list[Row], _unused: list[dict[str, str]], *, mended: bool) -> list[Row]:
         """The rows as they are."""
         del mended
         return rows

@@ -2,37 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.host_profiles import mount_choices
-from ..module_utils.kernel_profiles import PROFILES
-from ..module_utils.mount_options import (
-    DATA_MODE,
-    FstabLine,
-    fstab_line,
-    is_live,
-    mount_unit,
-    new_complaints,
-    remount_options,
-    unsafe,
-)
-from ..module_utils.mount_table import MOUNT_TABLE, Mount, covering, parse_mounts
-from ..module_utils.original_state import Original
-from ..module_utils.tuning_report import Choice, Row, explained
-from ..module_utils.tuning_steps import (
-    ARGUMENTS as STEP_ARGUMENTS,
-    Changes,
-    CommandFailed,
-    Seen,
-    carry_out,
-)
-
 DOCUMENTATION = r"""
 module: mount_options_live
 short_description: Probe and verify the mount options of one file system
@@ -79,7 +48,7 @@ options:
       and answers C(waiting).
     type: bool
     default: true
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Read the mount options
@@ -113,6 +82,38 @@ remount:
   returned: always
   type: str
 """
+
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.host_profiles import mount_choices
+from ..module_utils.kernel_profiles import PROFILES
+from ..module_utils.mount_options import (
+    DATA_MODE,
+    FstabLine,
+    fstab_line,
+    is_live,
+    mount_unit,
+    new_complaints,
+    remount_options,
+    unsafe,
+)
+from ..module_utils.mount_table import MOUNT_TABLE, Mount, covering, parse_mounts
+from ..module_utils.original_state import Original
+from ..module_utils.tuning_report import Choice, Row, explained
+from ..module_utils.tuning_steps import (
+    ARGUMENTS as STEP_ARGUMENTS,
+    Changes,
+    CommandFailed,
+    Seen,
+    carry_out,
+)
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "path": {"type": "path", "required": True},
     "options": {"type": "list", "elements": "str", "required": True},
@@ -194,7 +195,7 @@ class MountOptions:
             remount = ["mount", "--options-mode=ignore", f"--options={options}"]
             changes.run([*remount, self.module.params["path"]], counts=True)
 
-    def final(self, rows: list[Row], _: list[dict[str, str]], *, mended: bool) -> list[Row]:
+    def final(self, rows: list[Row], _unused: list[dict[str, str]], *, mended: bool) -> list[Row]:
         """The rows as they are."""
         del mended
         return rows
@@ -287,7 +288,7 @@ def _written(text: str) -> Path:
 def _verified(module: AnsibleModule, table: Path) -> str:
     # Its exit code does not help: another line may have been wrong for years.
     argv = ["findmnt", "--verify", "--tab-file", str(table)]
-    _, out, errors = module.run_command(argv, environ_update={"LC_ALL": "C"})
+    _unused, out, errors = module.run_command(argv, environ_update={"LC_ALL": "C"})
     return f"{out}\n{errors}"
 
 

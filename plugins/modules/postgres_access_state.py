@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import pwd
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 module: postgres_access_state
 short_description: Find which PostgreSQL clusters lack the backup's access
@@ -66,7 +58,7 @@ options:
     description: The marker of our blocks, with C({mark}) for BEGIN and END.
     type: str
     required: true
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Find clusters that lack the access
@@ -99,6 +91,15 @@ is_proven:
   returned: always
   type: bool
 """
+
+import json
+import pwd
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "server_user": {"type": "str", "required": True},
     "os_user": {"type": "str", "required": True},
@@ -167,7 +168,7 @@ def _answer(
         "--dbname=postgres",
     ]
     argv = [*who, *module.params["psql"], *where, *what["arguments"]]
-    code, output, _ = module.run_command(argv, data=what["sql"], cwd="/")
+    code, output, _unused = module.run_command(argv, data=what["sql"], cwd="/")
     try:
         found = json.loads(output) if code == 0 else {}
     except ValueError:

@@ -2,46 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.host_facts import HostFacts, gather
-from ..module_utils.host_kind import container_kind
-from ..module_utils.kernel_keys import (
-    Kernel,
-    KeyRefused,
-    invalid_settings,
-    mistyped_names,
-    mistyped_settings,
-    write_all,
-)
-from ..module_utils.kernel_profiles import PROFILES, KernelPlan
-from ..module_utils.kernel_rows import (
-    Looker,
-    lines_for,
-    originals_of,
-    purged_since,
-    values_to_write,
-)
-from ..module_utils.kernel_settings import contradictions, laid_over
-from ..module_utils.kernel_values import same_value
-from ..module_utils.mount_table import MOUNT_TABLE, parse_mounts
-from ..module_utils.original_state import load
-from ..module_utils.sysctl_files import one_name
-from ..module_utils.systemd_units import SystemdSilent
-from ..module_utils.tuning_report import Row
-from ..module_utils.tuning_steps import (
-    ARGUMENTS as STEP_ARGUMENTS,
-    Changes,
-    CommandFailed,
-    Seen,
-    carry_out,
-)
-from ..module_utils.wanted_files import WantedFile, headed
-
 DOCUMENTATION = r"""
 module: sysctl_live
 short_description: Plan, apply and verify kernel keys, live and at boot
@@ -94,7 +54,7 @@ options:
     description: The beginning of our file.
     type: str
     default: ""
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Read the live values
@@ -128,6 +88,47 @@ machine:
   returned: when originals were added
   type: str
 """
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.host_facts import HostFacts, gather
+from ..module_utils.host_kind import container_kind
+from ..module_utils.kernel_keys import (
+    Kernel,
+    KeyRefused,
+    invalid_settings,
+    mistyped_names,
+    mistyped_settings,
+    write_all,
+)
+from ..module_utils.kernel_profiles import PROFILES, KernelPlan
+from ..module_utils.kernel_rows import (
+    Looker,
+    lines_for,
+    originals_of,
+    purged_since,
+    values_to_write,
+)
+from ..module_utils.kernel_settings import contradictions, laid_over
+from ..module_utils.kernel_values import same_value
+from ..module_utils.mount_table import MOUNT_TABLE, parse_mounts
+from ..module_utils.original_state import load
+from ..module_utils.sysctl_files import one_name
+from ..module_utils.systemd_units import SystemdSilent
+from ..module_utils.tuning_report import Row
+from ..module_utils.tuning_steps import (
+    ARGUMENTS as STEP_ARGUMENTS,
+    Changes,
+    CommandFailed,
+    Seen,
+    carry_out,
+)
+from ..module_utils.wanted_files import WantedFile, headed
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "profile": {"type": "str", "choices": list(PROFILES), "default": "none"},
     "settings": {"type": "dict", "required": True},

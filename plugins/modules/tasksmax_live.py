@@ -2,40 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.control_groups import (
-    group_below,
-    lowest,
-    pids_mount,
-    task_ceilings,
-)
-from ..module_utils.host_profiles import task_choice, task_danger
-from ..module_utils.kernel_profiles import PROFILES
-from ..module_utils.mount_table import MOUNT_TABLE, Mount, parse_mounts
-from ..module_utils.original_state import original_file, original_units
-from ..module_utils.systemd_units import (
-    Run,
-    SystemdSilent,
-    Unit,
-    instances_of,
-    loaded_units,
-)
-from ..module_utils.tuning_report import Choice, Row, explained
-from ..module_utils.tuning_steps import (
-    ARGUMENTS as STEP_ARGUMENTS,
-    Changes,
-    CommandFailed,
-    Seen,
-    carry_out,
-)
-from ..module_utils.unit_files import outvoted, said_by
-from ..module_utils.wanted_files import WantedFile, WantedFolder, headed
-
 DOCUMENTATION = r"""
 module: tasksmax_live
 short_description: Probe and verify TasksMax in the live control groups
@@ -88,7 +54,7 @@ options:
     description: The beginning of our drop-ins.
     type: str
     default: ""
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Read how many tasks cron may have
@@ -125,6 +91,41 @@ machine:
   returned: when originals were added
   type: str
 """
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.control_groups import (
+    group_below,
+    lowest,
+    pids_mount,
+    task_ceilings,
+)
+from ..module_utils.host_profiles import task_choice, task_danger
+from ..module_utils.kernel_profiles import PROFILES
+from ..module_utils.mount_table import MOUNT_TABLE, Mount, parse_mounts
+from ..module_utils.original_state import original_file, original_units
+from ..module_utils.systemd_units import (
+    Run,
+    SystemdSilent,
+    Unit,
+    instances_of,
+    loaded_units,
+)
+from ..module_utils.tuning_report import Choice, Row, explained
+from ..module_utils.tuning_steps import (
+    ARGUMENTS as STEP_ARGUMENTS,
+    Changes,
+    CommandFailed,
+    Seen,
+    carry_out,
+)
+from ..module_utils.unit_files import outvoted, said_by
+from ..module_utils.wanted_files import WantedFile, WantedFolder, headed
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "units": {"type": "list", "elements": "str", "required": True},
     "maximum": {"type": "str", "required": True},
@@ -235,7 +236,7 @@ class TaskLimits:
         if differs:
             changes.run(["systemd-run", "--quiet", "--wait", "--collect", "true"], counts=True)
 
-    def final(self, rows: list[Row], _: list[dict[str, str]], *, mended: bool) -> list[Row]:
+    def final(self, rows: list[Row], _unused: list[dict[str, str]], *, mended: bool) -> list[Row]:
         """The rows as they are."""
         del mended
         return rows

@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.job_units import PREFIX, NotRun, run_as, service_of
-from ..module_utils.server_health import Check, checks_for, sick
-from ..module_utils.tuning_verdict import leave, verdict
-
 DOCUMENTATION = r"""
 module: tuning_health
 short_description: Check whether the database servers and the runner of a host are healthy
@@ -38,7 +28,7 @@ options:
     description: The rows of all roles, for the verdict; without them none is left.
     type: list
     elements: dict
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Check the host
@@ -56,6 +46,17 @@ unwell:
   type: list
   elements: str
 """
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.job_units import PREFIX, NotRun, run_as, service_of
+from ..module_utils.server_health import Check, checks_for, sick
+from ..module_utils.tuning_verdict import leave, verdict
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "commands": {"type": "list", "elements": "list", "default": []},
     "well_before": {"type": "list", "elements": "str", "default": []},

@@ -2,26 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.bounded_load import (
-    SCRATCH,
-    by_ourselves,
-    has_room,
-    pressure,
-    told,
-    with_fio,
-)
-from ..module_utils.job_units import PREFIX, PROGRAM, NotRun, run_as, service_of
-from ..module_utils.original_state import FOLDER, machine_id, open_folder
-
 DOCUMENTATION = r"""
 module: tuning_measure
 short_description: Measure a host with a short, bounded load
@@ -45,7 +25,7 @@ options:
     description: A backup job to run once; empty runs none.
     type: str
     default: ""
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Measure
@@ -67,6 +47,27 @@ machine:
   returned: always
   type: str
 """
+
+import json
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.bounded_load import (
+    SCRATCH,
+    by_ourselves,
+    has_room,
+    pressure,
+    told,
+    with_fio,
+)
+from ..module_utils.job_units import PREFIX, PROGRAM, NotRun, run_as, service_of
+from ..module_utils.original_state import FOLDER, machine_id, open_folder
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "label": {"type": "str", "required": True},
     "path": {"type": "path", "required": True},
@@ -120,7 +121,9 @@ def _load(module: AnsibleModule) -> tuple[dict[str, float], str]:
 
 def _backup(module: AnsibleModule) -> dict[str, float | str]:
     job = module.params["job"]
-    code, _, errors = module.run_command(["systemctl", "start", f"holdfast-backup-{job}.service"])
+    code, _unused, errors = module.run_command(
+        ["systemctl", "start", f"holdfast-backup-{job}.service"]
+    )
     if code:
         return {"failed": errors.strip()}
     try:

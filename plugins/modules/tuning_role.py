@@ -40,7 +40,7 @@ options:
     description: What an earlier role recorded.
     type: list
     elements: str
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Set kernel keys

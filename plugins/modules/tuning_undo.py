@@ -2,6 +2,35 @@
 
 from __future__ import annotations
 
+DOCUMENTATION = r"""
+module: tuning_undo
+short_description: Restore a host to its state before it was tuned
+description:
+- Restores files, live kernel keys, queues and mounts from the snapshots on the host, reads
+  everything back, and marks the snapshots as undone. A second call changes nothing.
+- Removes the verdict of the tuning that is undone.
+options:
+  roles:
+    description: The roles whose changes are undone, from the last to the first.
+    type: list
+    elements: str
+    required: true
+author: The holdfast authors (@holdfast)
+"""
+EXAMPLES = r"""
+- name: Undo
+  holdfast.holdfast.tuning_undo:
+    roles:
+      - sysctl
+"""
+RETURN = r"""
+rows:
+  description: One row for each restored value, and for each that still has its original value.
+  returned: always
+  type: list
+  elements: dict
+"""
+
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,34 +48,6 @@ from ..module_utils.tuning_report import as_dicts, refusals
 from ..module_utils.tuning_verdict import forget
 from ..module_utils.undo import Undo, UndoRefused
 
-DOCUMENTATION = r"""
-module: tuning_undo
-short_description: Restore a host to its state before it was tuned
-description:
-- Restores files, live kernel keys, queues and mounts from the snapshots on the host, reads
-  everything back, and marks the snapshots as undone. A second call changes nothing.
-- Removes the verdict of the tuning that is undone.
-options:
-  roles:
-    description: The roles whose changes are undone, from the last to the first.
-    type: list
-    elements: str
-    required: true
-author: holdfast
-"""
-EXAMPLES = r"""
-- name: Undo
-  holdfast.holdfast.tuning_undo:
-    roles:
-      - sysctl
-"""
-RETURN = r"""
-rows:
-  description: One row for each restored value, and for each that still has its original value.
-  returned: always
-  type: list
-  elements: dict
-"""
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "roles": {"type": "list", "elements": "str", "required": True}
 }

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.tuning_verdict import leave, verdict
-
 DOCUMENTATION = r"""
 module: tuning_verdict
 short_description: Leave the verdict of a tuning that failed
@@ -25,7 +18,7 @@ options:
     type: list
     elements: dict
     default: []
-author: holdfast
+author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
 - name: Leave the verdict
@@ -38,6 +31,14 @@ verdict:
   returned: always
   type: dict
 """
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.tuning_verdict import leave, verdict
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "failure": {"type": "str", "required": True},
     "rows": {"type": "list", "elements": "dict", "default": []},

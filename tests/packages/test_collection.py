@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +13,11 @@ import yaml
 from lab import command, fleet, hosts
 from lab.state import PROJECT
 from release.packages import CACHE
+from tests.support.installed_collection import Installed
 
-PROGRAMS = Path(sys.executable).parent
 CONTENT = {
     *("CHANGELOG.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "changelogs"),
-    *("docs", "meta", "playbooks", "plugins", "requirements", "roles", "wheels"),
+    *("docs", "meta", "playbooks", "plugins", "requirements", "roles", "tests", "wheels"),
 }
 # The folder of each kind of plugin, and its files.
 KINDS = {"module": ("modules", "*.py"), "filter": ("filter", "*.yml"), "lookup": ("lookup", "*.py")}
@@ -59,48 +55,6 @@ all:
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Installed:
-    """A folder with the collection, and nothing of the clone in the way."""
-
-    folder: Path
-
-    @property
-    def root(self) -> Path:
-        return self.folder / "ansible_collections/holdfast/holdfast"
-
-    def run(self, program: str, *words: str) -> str:
-        # No configuration of the user, of the clone or of the host.
-        own = {name: value for name, value in os.environ.items() if "ANSIBLE" not in name}
-        own |= {
-            "ANSIBLE_COLLECTIONS_PATH": str(self.folder),
-            "ANSIBLE_HOME": str(self.folder / "home"),
-            "ANSIBLE_LOCALHOST_WARNING": "false",
-        }
-        done = subprocess.run(
-            [PROGRAMS / program, *words],
-            cwd=self.folder,
-            env=own,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-
-@pytest.fixture(scope="module")
-def installed(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    found = Installed(folder=tmp_path_factory.mktemp("collections"))
-    (file,) = dist.glob("holdfast-holdfast-*.tar.gz")
-    found.run(
-        *("ansible-galaxy", "collection", "install", "--offline", str(file)),
-        *("-p", str(found.folder)),
-    )
-    return found
-
-
 def names(kind: str) -> Sequence[str]:
     """The plugins of a kind in the clone; each file of filters holds several."""
     folder = (
@@ -113,6 +67,8 @@ def test_it_holds_what_it_needs_and_nothing_else(installed: Installed) -> None:
     assert {path.name for path in installed.root.iterdir()} == CONTENT
     requirements = {path.name for path in (installed.root / "requirements").iterdir()}
     assert requirements == {"clusters.txt", "installer.txt", "runner.txt"}
+    # What `ansible-test` reads, and none of the project's own tests.
+    assert {path.name for path in (installed.root / "tests").iterdir()} == {"config.yml", "sanity"}
     assert not list(installed.root.rglob("collections"))
     assert [path for path in installed.root.rglob("*") if path.is_symlink()] == []
 
@@ -131,6 +87,8 @@ def test_every_plugin_is_documented_with_an_example(installed: Installed, kind: 
     assert sorted(found) == full
     for name, each in found.items():
         assert each["doc"]["short_description"], name
+        # An unquoted colon makes a dictionary of a sentence, which ansible-doc cannot show.
+        assert all(isinstance(line, str) for line in each["doc"]["description"]), name
         # Nobody can copy an example without full names.
         assert "holdfast.holdfast." in (each["examples"] or ""), name
         assert each["return"], name
