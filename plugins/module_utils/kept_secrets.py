@@ -170,7 +170,8 @@ class SecretFolder:
 class Kept:
     """The wanted secrets against what the host has.
 
-    Those of `shared` are files for the whole group, such as a server that archives WAL itself.
+    Those of `shared` are files for the whole group, such as a server that archives WAL itself. All
+    others have one form; `sealed` is the one that an earlier call has chosen.
     """
 
     def __init__(
@@ -180,55 +181,61 @@ class Kept:
         *,
         wanted: Mapping[str, bytes],
         shared: Collection[str],
+        sealed: bool | None = None,
     ) -> None:
         self._folder = folder
         self._systemd = systemd
         self._wanted = wanted
         self._shared = frozenset(shared)
         self.present = folder.present()
-        self._forms = {name: self._form_of(name) for name in wanted}
-        self.to_write = sorted(name for name in wanted if not self._is_as_wanted(name))
-        if self.to_write:
-            self._choose(SEALED if systemd.program else PLAIN)
+        self._form = self._form_found() if sealed is None else SEALED if sealed else PLAIN
+        self.to_write = self._differing()
 
     @property
     def sealed(self) -> list[str]:
         """The secrets that units load."""
-        return sorted(name for name, form in self._forms.items() if form == SEALED)
+        return sorted(name for name in self._wanted if self._form_of(name) == SEALED)
 
     @property
     def surplus(self) -> list[str]:
         """Our files that hold no wanted secret, or hold it in the other form."""
-        return sorted(self.present - {f"{name}{form}" for name, form in self._forms.items()})
+        return sorted(self.present - {f"{name}{self._form_of(name)}" for name in self._wanted})
 
-    def bring_about(self) -> None:
-        """Write and remove files until the host has what is wanted; raises `NotKept`."""
-        if self.to_write and not self._systemd.passes(self._folder):
-            self._choose(PLAIN)
+    def write(self) -> None:
+        """Write what differs; raises `NotKept`. What units may still load stays."""
+        if set(self.to_write) - self._shared:
+            form = SEALED if self._systemd.passes(self._folder) else PLAIN
+            if form != self._form:
+                self._form = form
+                self.to_write = self._differing()
         for name in self.to_write:
-            content, form = self._wanted[name], self._forms[name]
+            content, form = self._wanted[name], self._form_of(name)
             if form == SEALED:
                 content = self._systemd.sealed(name, content)
             self._folder.write(f"{name}{form}", content, shared=name in self._shared)
+
+    def remove(self) -> None:
+        """Remove what is surplus, once no unit loads it any more."""
         for file in self.surplus:
             self._folder.remove(file)
 
-    def _choose(self, form: str) -> None:
-        """Have all secrets in one form, but those that are shared."""
-        for name in self._wanted:
-            chosen = PLAIN if name in self._shared else form
-            if self._forms[name] != chosen:
-                self._forms[name] = chosen
-                self.to_write = sorted({*self.to_write, name})
+    def _form_found(self) -> str:
+        """The form that the host has, so that an unchanged run asks systemd nothing but values.
+
+        Check mode foretells this one too: a trial would start a unit.
+        """
+        ours = [name for name in self._wanted if name not in self._shared]
+        forms = [form for form in (SEALED, PLAIN) for name in ours if name + form in self.present]
+        return (forms or [SEALED])[0] if self._systemd.program else PLAIN
 
     def _form_of(self, name: str) -> str:
-        """The form that the host has, so that an unchanged run asks systemd nothing but values."""
-        if name in self._shared or f"{name}{SEALED}" not in self.present:
-            return PLAIN
-        return SEALED
+        return PLAIN if name in self._shared else self._form
+
+    def _differing(self) -> list[str]:
+        return sorted(name for name in self._wanted if not self._is_as_wanted(name))
 
     def _is_as_wanted(self, name: str) -> bool:
-        file = f"{name}{self._forms[name]}"
+        file = f"{name}{self._form_of(name)}"
         if not self._folder.has(file, shared=name in self._shared):
             return False
         path = self._folder.path / file
@@ -237,14 +244,16 @@ class Kept:
         return found == self._wanted[name]
 
 
-def difference(kept: Kept) -> dict[str, str]:
-    """What changes, by name: a value is in neither half."""
-    names = {Path(each).stem for each in kept.present}
-    gone = {Path(each).stem for each in kept.surplus}
-    before = [f"{name}: the earlier value" if name in kept.to_write else name for name in names]
-    after = [name for name in names - gone if name not in kept.to_write]
-    after += [f"{name}: a new value" for name in kept.to_write]
-    return {"before": _lines(before), "after": _lines(after)}
+def difference(
+    before: Iterable[str], *, written: Iterable[str], removed: Iterable[str]
+) -> dict[str, str]:
+    """What changes of the files of `before`, by name: a value is in neither half."""
+    new, present = set(written), list(before)
+    names = {Path(each).stem for each in present}
+    left = {Path(each).stem for each in set(present) - set(removed)}
+    earlier = [f"{name}: the earlier value" if name in new else name for name in names]
+    after = [*(left - new), *(f"{name}: a new value" for name in new)]
+    return {"before": _lines(earlier), "after": _lines(after)}
 
 
 def _lines(words: Iterable[str]) -> str:

@@ -127,7 +127,8 @@ def _configured(module: Any, role: TuningRole, seen: Seen, *, folder: Path) -> d
     if module.check_mode:
         return {**answer, "waiting": False, "acted": False}
     if answer["changed"] and not module.params["may_change"]:
-        return {**answer, "waiting": True}
+        # The whole snapshot, also one that an earlier run saved: its copy may have failed.
+        return {**answer, **_told(load(role.name, folder=folder)), "waiting": True}
     changes = Changes(module=module, trial=False)
     if trial.acted or trial.made:
         role.apply(seen, changes)
@@ -142,4 +143,8 @@ def _saved(old: Snapshot, found: Iterable[Original], *, folder: Path | None) -> 
     new = extended(old, known, now=datetime.now(UTC).isoformat(timespec="seconds"))
     if folder is not None:
         keep(new, folder=folder)
-    return {"snapshot": new.document(), "machine": machine_id()}
+    return _told(new)
+
+
+def _told(snapshot: Snapshot) -> dict[str, Any]:
+    return {"snapshot": snapshot.document(), "machine": machine_id()}

@@ -22,7 +22,7 @@ options:
     elements: path
     default: []
   links:
-    description: Links, each with its target.
+    description: Links, each with its target, a program of the release.
     type: dict
     default: {}
   prefixes:
@@ -52,6 +52,10 @@ options:
     description: Name of the release that is installed.
     type: str
     required: true
+  python:
+    description: Interpreter of releases; another version of it may not run them.
+    type: path
+    default: /usr/bin/python3
   mark:
     description: File with the fingerprint of the state that was verified last.
     type: path
@@ -75,7 +79,9 @@ differing:
   type: list
   elements: str
 fingerprint:
-  description: Fingerprint of the wanted state, of the release and of the host's systemd.
+  description: >-
+    Fingerprint of the wanted state, of the release, of the host's systemd and Python, and of the
+    drop-ins of our units.
   returned: always
   type: str
 is_verified:
@@ -87,6 +93,7 @@ is_verified:
 import grp
 import hashlib
 import json
+import os
 import pwd
 import re
 import stat
@@ -106,10 +113,20 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "running": {"type": "list", "elements": "str", "default": []},
     "stopped": {"type": "list", "elements": "str", "default": []},
     "release": {"type": "str", "required": True},
+    "python": {"type": "path", "default": "/usr/bin/python3"},
     "mark": {"type": "path", "required": True},
 }
 # An upgrade of systemd may judge unchanged units differently.
 SYSTEMD = Path("/lib/systemd/systemd")
+# systemd.unit(5): where the files of a host and of its packages lie.
+UNIT_PATHS = (
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+)
+# Drop-ins of our units, of all whose names begin like them, and of all units of a type.
+DROP_INS = ("holdfast-*.d/*.conf", "service.d/*.conf", "timer.d/*.conf", "socket.d/*.conf")
 
 
 def different_files(files: Iterable[Mapping[str, str]]) -> Iterator[str]:
@@ -130,10 +147,11 @@ def different_files(files: Iterable[Mapping[str, str]]) -> Iterator[str]:
 
 
 def different_links(links: Mapping[str, str]) -> Iterator[str]:
-    """Links that are missing or point elsewhere."""
+    """Links that are missing, point elsewhere, or to nothing that can be run."""
     for name, target in links.items():
         path = Path(name)
-        if not path.is_symlink() or str(path.readlink()) != target:
+        is_ours = path.is_symlink() and str(path.readlink()) == target
+        if not is_ours or not os.access(path, os.X_OK):
             yield name
 
 
@@ -157,13 +175,16 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def fingerprint(asked: Mapping[str, Any], *, systemd: Path = SYSTEMD) -> str:
-    """The fingerprint of the wanted state, and of the systemd that has to accept it."""
-    try:
-        status = systemd.stat()
-        judge = [status.st_mtime_ns, status.st_size]
-    except OSError:
-        judge = []
+def drop_ins(roots: Iterable[str] = UNIT_PATHS) -> dict[str, str]:
+    """The digest of each drop-in that systemd reads with our units."""
+    found = [path for root in roots for each in DROP_INS for path in Path(root).glob(each)]
+    return {str(path): digest(path) for path in found if path.is_file()}
+
+
+def fingerprint(
+    asked: Mapping[str, Any], *, judges: Iterable[Path], beside: Mapping[str, str]
+) -> str:
+    """The fingerprint of the wanted state, of who has to accept it, and of what is read with it."""
     # Filters of Ansible return lists in any order.
     known = {
         name: sorted(json.dumps(each, sort_keys=True) for each in value)
@@ -171,8 +192,17 @@ def fingerprint(asked: Mapping[str, Any], *, systemd: Path = SYSTEMD) -> str:
         else value
         for name, value in asked.items()
     }
-    text = json.dumps([known, judge], sort_keys=True)
+    text = json.dumps([known, [_version(each) for each in judges], beside], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _version(program: Path) -> list[int]:
+    """What changes with an upgrade of a program; empty if there is none."""
+    try:
+        status = program.stat()
+    except OSError:
+        return []
+    return [status.st_mtime_ns, status.st_size]
 
 
 def main() -> None:
@@ -186,7 +216,8 @@ def main() -> None:
         *different_units(Path(asked["folder"]), asked["units"], asked["prefixes"]),
         *_misplaced(module, running=asked["running"], stopped=asked["stopped"]),
     ]
-    mark, wanted = Path(asked["mark"]), fingerprint(asked)
+    wanted = fingerprint(asked, judges=[SYSTEMD, Path(asked["python"])], beside=drop_ins())
+    mark = Path(asked["mark"])
     verified = mark.read_text().strip() if mark.is_file() else ""
     module.exit_json(
         changed=False,

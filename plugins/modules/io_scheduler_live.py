@@ -97,12 +97,12 @@ waiting:
   returned: always
   type: bool
 snapshot:
-  description: The whole snapshot of the role, if originals were added to it.
-  returned: when originals were added
+  description: The whole snapshot of the role, for a copy on the control node.
+  returned: when originals were added, or C(waiting)
   type: dict
 machine:
   description: The identity of the host, independent of the inventory.
-  returned: when originals were added
+  returned: when originals were added, or C(waiting)
   type: str
 """
 

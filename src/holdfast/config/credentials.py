@@ -61,7 +61,8 @@ def _given(name: str, environment: Mapping[str, str]) -> bytes | None:
 def _plain(path: Path) -> bytes | None:
     try:
         content = path.read_bytes()
-        require_private(path)
+        # The role gives the folder and shared files to the group of backups, whatever its name is.
+        require_private(path, groups=[path.parent.stat().st_gid])
     except OSError:
         return None
     except NotPrivate as error:

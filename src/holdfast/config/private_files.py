@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import stat
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,10 +27,10 @@ class NotPrivate(Exception):
         self.hint = hint
 
 
-def require_private(path: Path) -> None:
+def require_private(path: Path, *, groups: Collection[int] = ()) -> None:
     """Raise `NotPrivate` unless `path` is a regular file of 0640 or less.
 
-    The group may be root's, ours, or `holdfast`.
+    The group may be root's, ours, `holdfast`, or one of `groups`.
     """
     try:
         found = path.stat()
@@ -40,7 +41,7 @@ def require_private(path: Path) -> None:
     if found.st_mode & FORBIDDEN_BITS:
         mode = stat.S_IMODE(found.st_mode)
         raise NotPrivate(f"'{path}' is accessible to others (mode {mode:04o})", _command_for(path))
-    if found.st_mode & stat.S_IRGRP and found.st_gid not in _own_groups():
+    if found.st_mode & stat.S_IRGRP and found.st_gid not in {*_own_groups(), *groups}:
         raise NotPrivate(
             f"'{path}' can be read by group {found.st_gid}, to which this user does not belong",
             _command_for(path),

@@ -77,6 +77,22 @@ def test_one_that_another_host_sealed_is_told(kept: Path) -> None:
     assert "deploy it again" in raised.value.hint
 
 
+def test_a_file_that_the_group_of_the_folder_reads_is_accepted_and_no_other_groups(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain(kept, "geheim", mode=0o440)
+    if os.getuid() == ROOT:
+        os.chown(kept, ROOT, OTHER)
+        os.chown(kept / "s3.secret", ROOT, OTHER)
+    # As a server that archives WAL, or root: another group is their own.
+    monkeypatch.setattr(os, "getegid", lambda: OTHER + 1)
+    assert credential("s3", {}) == b"geheim"
+    if os.getuid() == ROOT:
+        os.chown(kept, ROOT, OTHER + 2)
+        with pytest.raises(NoCredential, match="can be read by group 1234"):
+            credential("s3", {})
+
+
 def test_a_file_that_others_can_read_is_refused(kept: Path) -> None:
     plain(kept, "geheim", mode=0o444)
     with pytest.raises(NoCredential, match="accessible to others"):

@@ -7,14 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 from plugins.modules.backup_runner_releases import has_account
 from plugins.modules.backup_runner_state import (
     different_files,
     different_links,
     different_units,
+    drop_ins,
     fingerprint,
 )
+
+ROLE = Path(__file__).parents[3] / "roles/backup_runner"
 
 ASKED = {
     "units": {"holdfast-backup-shop.service": "1"},
@@ -63,11 +69,18 @@ def test_a_missing_file_and_a_link_in_its_place_differ(
 
 def test_a_link_differs_where_it_is_none_or_points_elsewhere(tmp_path: Path) -> None:
     right, wrong, plain = (tmp_path / name for name in ("right", "wrong", "plain"))
-    right.symlink_to("/opt/holdfast/current")
-    wrong.symlink_to("/opt/other")
-    plain.touch()
-    links = dict.fromkeys(map(str, (right, wrong, plain)), "/opt/holdfast/current")
+    program = tmp_path / "program"
+    program.touch(0o755)
+    right.symlink_to(program)
+    wrong.symlink_to("/bin/sh")
+    plain.touch(0o755)
+    links = dict.fromkeys(map(str, (right, wrong, plain)), str(program))
     assert list(different_links(links)) == [str(wrong), str(plain)]
+    # A program that is gone, or that nobody may run.
+    program.chmod(0o644)
+    assert str(right) in different_links(links)
+    program.unlink()
+    assert str(right) in different_links(links)
 
 
 def test_units_of_removed_jobs_differ_too_and_units_of_others_never(tmp_path: Path) -> None:
@@ -91,12 +104,46 @@ def test_what_was_verified_is_forgotten_with_any_change(
 ) -> None:
     systemd = tmp_path / "systemd"
     systemd.write_text("252")
-    before = fingerprint(ASKED, systemd=systemd)
-    assert before == fingerprint(dict(reversed(ASKED.items())), systemd=systemd)
-    assert before == fingerprint(ASKED | {"absent": ["/b", "/a"]}, systemd=systemd)
-    assert before != fingerprint(ASKED | changed, systemd=systemd)
+    folder = tmp_path / "holdfast-backup-.service.d"
+    folder.mkdir()
+
+    def found(asked: dict[str, Any]) -> str:
+        return fingerprint(asked, judges=[systemd], beside=drop_ins([str(tmp_path)]))
+
+    before = found(ASKED)
+    assert before == found(dict(reversed(ASKED.items())))
+    assert before == found(ASKED | {"absent": ["/b", "/a"]})
+    assert before != found(ASKED | changed)
+    # systemd-analyze judges a unit with its drop-ins.
+    (folder / "site.conf").write_text("[Service]\nMemoryMx=1G\n")
+    assert before != found(ASKED)
+    (folder / "site.conf").unlink()
+    assert before == found(ASKED)
     systemd.write_text("252.1")
-    assert before != fingerprint(ASKED, systemd=systemd)
+    assert before != found(ASKED)
+    systemd.unlink()
+    assert before != found(ASKED)
+
+
+@pytest.mark.parametrize(
+    ("run", "skipped", "is_whole"),
+    [
+        (["all"], [], True),
+        (["backup_runner"], [], True),
+        (["backup_runner_verify"], [], False),
+        (["backup_runner_install", "backup_runner_verify"], [], False),
+        (["all"], ["backup_runner_install"], False),
+    ],
+)
+def test_only_a_run_of_all_steps_vouches_for_what_it_installed(
+    run: list[str], skipped: list[str], is_whole: bool
+) -> None:
+    lines = yaml.safe_load((ROLE / "vars/main.yml").read_text())
+    variables = {"ansible_run_tags": run, "ansible_skip_tags": skipped}
+    text = trust_as_template(lines["__backup_runner_is_whole"])
+    assert Templar(loader=DataLoader(), variables=variables).template(text) is is_whole
+    verify = (ROLE / "tasks/verify.yml").read_text()
+    assert "when: __backup_runner_is_whole or not __backup_runner_differs\n" in verify
 
 
 def test_an_account_is_as_wanted_only_with_group_home_shell_and_comment() -> None:

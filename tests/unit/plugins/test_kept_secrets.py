@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
 
 from plugins.filter.holdfast_jobs import credentials_in
 from plugins.module_utils import kept_secrets
@@ -23,7 +26,9 @@ from plugins.module_utils.kept_secrets import (
     difference,
     faults_of,
 )
+from plugins.modules.backup_runner_secrets import main
 
+ROLE = Path(__file__).parents[3] / "roles/backup_runner"
 VALUES = {"s3": b"geheim one", "ping": b"https://hc/geheim\n"}
 
 
@@ -60,12 +65,17 @@ class Host:
         self, values: dict[str, bytes] = VALUES, *, shared: Sequence[str] = ()
     ) -> Kept:
         kept = self.kept(values, shared=shared)
-        kept.bring_about()
+        kept.write()
+        kept.remove()
         return kept
 
     @property
     def files(self) -> dict[str, str]:
         return {each.name: f"{stat.S_IMODE(each.stat().st_mode):o}" for each in self.path.iterdir()}
+
+
+def shown(kept: Kept) -> dict[str, str]:
+    return difference(kept.present, written=kept.to_write, removed=kept.surplus)
 
 
 @pytest.fixture(autouse=True)
@@ -87,8 +97,8 @@ def test_secrets_are_sealed_once_and_an_unchanged_run_writes_nothing(tmp_path: P
 
 def test_no_value_is_an_argument_of_a_program_or_in_the_difference(tmp_path: Path) -> None:
     host = Host(tmp_path)
-    told = [difference(host.brought_about())]
-    told.append(difference(host.brought_about({"s3": b"geheim two"})))
+    told = [shown(host.brought_about())]
+    told.append(shown(host.brought_about({"s3": b"geheim two"})))
     assert "geheim" not in str(host.called) + str(told)
     assert told[1] == {
         "before": "ping\ns3: the earlier value\n",
@@ -115,6 +125,44 @@ def test_without_credentials_of_systemd_they_are_files_of_the_backups_user(
     assert host.files == {"s3.secret": "400", "ping.secret": "400"}
     assert (host.path / "ping.secret").read_bytes() == VALUES["ping"]
     assert host.brought_about().to_write == []
+
+
+def test_without_credentials_of_systemd_one_new_value_is_one_new_file_and_foretold_as_that(
+    tmp_path: Path,
+) -> None:
+    host = Host(tmp_path, passes=False)
+    host.brought_about()
+    foretold = host.kept(VALUES | {"s3": b"geheim two"})
+    assert (foretold.to_write, foretold.sealed, foretold.surplus) == (["s3"], [], [])
+    kept = host.brought_about(VALUES | {"s3": b"geheim two"})
+    assert (kept.to_write, kept.sealed, kept.surplus) == (["s3"], [], [])
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_what_units_may_still_load_stays_until_it_is_removed(tmp_path: Path, passes: bool) -> None:
+    Host(tmp_path, passes=not passes).brought_about()
+    host = Host(tmp_path, passes=passes)
+    before = set(host.files)
+    wanted = {"s3": b"geheim two"}
+    first = host.kept(wanted)
+    first.write()
+    assert set(host.files) > before
+    # A call of its own, which the first one tells the form: the old files would mislead it.
+    second = Kept(host.folder, host.systemd, wanted=wanted, shared=(), sealed=bool(first.sealed))
+    assert set(second.surplus) == before == set(first.surplus)
+    second.remove()
+    assert set(host.files) == {"s3.cred" if passes else "s3.secret"}
+
+
+def test_the_role_removes_after_the_units_are_written() -> None:
+    tasks = yaml.safe_load((ROLE / "tasks/main.yml").read_text())
+    files = [
+        each.get("ansible.builtin.import_tasks") or each["ansible.builtin.include_tasks"]
+        for each in tasks
+    ]
+    names = [each if isinstance(each, str) else each.get("file") for each in files]
+    assert names.index("secrets.yml") < names.index("change.yml") < names.index("surplus.yml")
+    assert "steps: [write]" in (ROLE / "tasks/secrets.yml").read_text()
 
 
 def test_a_host_whose_systemd_learned_it_gets_all_sealed_with_the_next_new_value(
@@ -156,8 +204,21 @@ def test_a_refusal_of_systemd_leaves_what_is_there(tmp_path: Path) -> None:
 
     kept = Kept(host.folder, Systemd(refuses, "x"), wanted={"s3": b"geheim two"}, shared=())
     with pytest.raises(NotKept, match="no key"):
-        kept.bring_about()
+        kept.write()
     assert {each: each.read_bytes() for each in host.path.iterdir()} == before
+
+
+def test_an_answer_tells_the_form_by_no_name_since_ansible_masks_values_also_in_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(AnsibleModule, "get_bin_path", lambda *_, **__: "systemd-creds")
+    known = {"secrets": {"db-password": "password"}, "user": "u", "group": "g"}
+    known |= {"folder": str(tmp_path), "_ansible_check_mode": True}
+    with patch_module_args(known), pytest.raises(SystemExit):
+        main()
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["is_sealed"], answer["changed"]) == (True, True)
+    assert "password" not in json.dumps(answer["diff"])
 
 
 @pytest.mark.parametrize(

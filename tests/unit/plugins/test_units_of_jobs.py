@@ -34,7 +34,7 @@ PLAY = """\
         content: >-
           {{{{ {{'units': lookup('ansible.builtin.template', templates) | from_yaml,
                 'verify': __backup_runner_verify_budget, 'drill': __backup_runner_drill_budget,
-                'folders': __backup_runner_private_folders}} | to_json }}}}
+                'folders': __backup_runner_folders}} | to_json }}}}
       vars: {{templates: {role}/templates/units.yaml.j2}}
 """
 KEPT = ["db", "holdfast-identity", "other", "ping-url"]
@@ -68,7 +68,10 @@ class Rendered:
             "backup_runner_jobs": JOBS,
             "backup_runner_on_failure": ["mail-root@%n.service"],
             "backup_runner_notify": {"watch": {"kind": "ping", "url": {"credential": "ping-url"}}},
-            "__backup_runner_secrets_kept": {"sealed": KEPT},
+            # A value may be a part of a name, which Ansible masks in every answer.
+            "backup_runner_secrets": dict.fromkeys([*KEPT, "shared"], "d"),
+            "backup_runner_secret_files": ["shared"],
+            "__backup_runner_secrets_kept": {"is_sealed": True},
         }
         ended = subprocess.run(
             [
@@ -140,6 +143,11 @@ def test_a_service_loads_the_secrets_that_its_job_names_and_only_what_reads_back
     assert loaded("verify-shop.service") == ["db", "holdfast-identity", "ping-url"]
     # A drill needs the repository, and no login to the database.
     assert loaded("drill-shop.service") == ["holdfast-identity", "ping-url"]
+
+
+def test_the_folder_of_secrets_is_corrected_like_the_others(rendered: Rendered) -> None:
+    (folder,) = [each for each in rendered.folders if "credentials" in each["path"]]
+    assert list(folder.values()) == ["/etc/holdfast/credentials", "root", "holdfast", "0750"]
 
 
 def test_systemd_accepts_every_unit(rendered: Rendered) -> None:
