@@ -128,7 +128,8 @@ def _configured(module: Any, role: TuningRole, seen: Seen, *, folder: Path) -> d
         return {**answer, "waiting": False, "acted": False}
     if answer["changed"] and not module.params["may_change"]:
         # The whole snapshot, also one that an earlier run saved: its copy may have failed.
-        return {**answer, **_told(load(role.name, folder=folder)), "waiting": True}
+        held = load(role.name, folder=folder)
+        return {**answer, **(_told(held) if held.taken else {}), "waiting": True}
     changes = Changes(module=module, trial=False)
     if trial.acted or trial.made:
         role.apply(seen, changes)

@@ -212,7 +212,7 @@ def test_an_answer_tells_the_form_by_no_name_since_ansible_masks_values_also_in_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(AnsibleModule, "get_bin_path", lambda *_, **__: "systemd-creds")
-    known = {"secrets": {"db-password": "password"}, "user": "u", "group": "g"}
+    known: dict[str, Any] = {"secrets": {"db-password": "password"}, "user": "u", "group": "g"}
     known |= {"folder": str(tmp_path), "_ansible_check_mode": True}
     with patch_module_args(known), pytest.raises(SystemExit):
         main()
