@@ -41,8 +41,8 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.lookup import LookupBase
 from ansible.release import __version__ as running
 
-# The oldest proven release; ansible-core 2.18 lacks templating that the playbooks use.
-OLDEST = (2, 19)
+# The oldest release that `tests/packages/test_ansible_releases.py` runs.
+OLDEST = (2, 16)
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types

@@ -30,7 +30,7 @@ FULL: Mapping[str, float] = {
     "unit elsewhere": 900,
     "engine mysql": 3600,
     "molecule default": 1200,
-    "packages": 420,
+    "packages": 600,
     "molecule vm": 5400,
     "upgrade": 600,
 }
