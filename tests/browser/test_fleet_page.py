@@ -64,6 +64,15 @@ def test_a_column_sorts_both_ways_and_says_so(open_page: Open, address: str) -> 
     assert shown.startswith(f"{sizes[0] / 2**20:.1f} MiB")
 
 
+@pytest.mark.parametrize("order", ["__proto__", "constructor", "none", ""])
+def test_an_address_with_an_order_that_is_none_shows_the_worst_first(
+    open_page: Open, address: str, order: str
+) -> None:
+    page = open_page(f"{address}#sort={order}")
+    assert page.states()[:2] == ["never reported", "damaged"]
+    assert page.page.get_by_label("sort").input_value() == "state"
+
+
 def test_filters_and_search_are_kept_in_the_address(open_page: Open, address: str) -> None:
     page = open_page(address)
     page.page.locator(".tile", has_text="damaged").click()

@@ -29,12 +29,9 @@ if TYPE_CHECKING:
 
 def show_fleet(session: Session, found: Fleet, *, at: datetime) -> None:
     """Print a row for each job, worst first, and each that needs attention with its reason."""
-    if not found.rows:
-        session.say("no host has left its state so far; each does with its next backup")
-        return
-    session.show(
-        Table(tuple(COLUMNS), [[tell(row, at) for tell in COLUMNS.values()] for row in found.rows])
-    )
+    if found.rows:
+        lines = [[tell(row, at) for tell in COLUMNS.values()] for row in found.rows]
+        session.show(Table(tuple(COLUMNS), lines))
     for row in found.rows:
         if row.why:
             session.say(f"{_name(row)}: {row.why}", BAD)
@@ -45,6 +42,10 @@ def show_fleet(session: Session, found: Fleet, *, at: datetime) -> None:
 
 def conclude(session: Session, found: Fleet) -> None:
     """Say how many jobs need attention."""
+    if not found.rows:
+        if not found.unseen:
+            session.say("no host has left its state so far; each does with its next backup")
+        return
     bad = sum(bool(row.why) for row in found.rows)
     hosts = len({row.host for row in found.rows})
     of_all = f"{counted(len(found.rows), 'job')} of {counted(hosts, 'host')}"

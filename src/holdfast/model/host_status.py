@@ -286,7 +286,8 @@ def _days(before: HostStatus, happened: Happened, *, now: datetime) -> tuple[Day
     """The last days with a backup, the oldest first."""
     act = happened.act
     first = f"{now - timedelta(days=HISTORY_DAYS - 1):%Y-%m-%d}"
-    kept = [each for each in before.days if each.day >= first]
+    # A clock that was ahead for a while must not fill the list with days that never came.
+    kept = [each for each in before.days if first <= each.day <= f"{now:%Y-%m-%d}"]
     if act.command != BACKUP or act.outcome == "skipped":
         return tuple(kept)
     today = f"{act.ended:%Y-%m-%d}"
@@ -294,8 +295,8 @@ def _days(before: HostStatus, happened: Happened, *, now: datetime) -> tuple[Day
     found = replace(
         so_far,
         outcome=act.outcome,
-        runs=so_far.runs + 1,
-        failed=so_far.failed + act.failed,
+        runs=_sum(so_far.runs, 1),
+        failed=_sum(so_far.failed, act.failed),
         plain_bytes=_sum(so_far.plain_bytes, *(each.plain_bytes for each in happened.backups)),
         stored_bytes=_sum(so_far.stored_bytes, *(each.stored_bytes for each in happened.backups)),
         seconds=round(so_far.seconds + (act.ended - act.began).total_seconds(), 3),

@@ -50,3 +50,15 @@ def test_pruned_backups_are_not_listed(hosts: Hosts) -> None:
     kept = [each["backup"] for each in cli.holdfast("list", "--json").document["backups"]]
     assert held() == kept
     assert len(kept) == 1
+
+
+def test_a_secret_at_the_end_of_what_is_told_is_not_cut_into_an_unknown_one(hosts: Hosts) -> None:
+    cli = hosts.on("db1", "shop")
+    address = "postgresql://bob:hunter2hunter2hunter2@db1/shop"
+    long = f"cannot connect to {'the server ' * 41}{address}"
+    assert long.index("hunter2") < 500 < long.index("@")
+    cli.source.refuse_with = DatabaseUnreachable(long, hint=long)
+    cli.holdfast("backup", "shop")
+    answer = cli.holdfast("fleet", "--json")
+    assert "the server the server" in answer.stdout
+    assert "hunter2" not in answer.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 import subprocess
@@ -21,6 +22,7 @@ from holdfast.catalog.host_statuses import HostStatuses
 from holdfast.cli.fleet_page.pictures import line, pictures_of
 from holdfast.cli.fleet_page.render import page, policy
 from holdfast.cli.fleet_page.view import PageView, length_of
+from holdfast.model.errors import RepositoryUnreachable
 from holdfast.model.fleet import Allowed, Told, rows_of
 from holdfast.model.host_status import Day, HostStatus
 from holdfast.operations.fleet import Fleet
@@ -127,6 +129,9 @@ def test_a_strip_says_in_words_what_it_shows() -> None:
         ([(0, 0), (1, 0)], ""),
         ([(0, 0), (29, 10)], "M2 19L118 1"),
         ([(0, 100), (1, 99)], "M2 1L6 2"),
+        # Numbers so small that a part of them is 0, or that a share of them is infinite.
+        ([(0, 5e-324), (1, 5e-324)], ""),
+        ([(0, 1e-310), (1, 0)], ""),
     ],
 )
 def test_a_line_runs_from_the_least_to_the_largest(
@@ -173,6 +178,54 @@ def test_a_folder_that_cannot_be_written_ends_with_10(cli: CommandLine) -> None:
     answer = cli.holdfast("fleet", "--html", str(cli.folder / "none" / "fleet.html"))
     assert answer.exit_code == 10
     assert "cannot write the page" in answer.stderr
+
+
+@pytest.mark.parametrize("name", ["", ".", "/", "pipe", "link", "folder"])
+def test_only_a_file_is_replaced(cli: CommandLine, name: str) -> None:
+    target = cli.folder / "target"
+    target.write_text("of somebody else")
+    (cli.folder / "folder").mkdir()
+    (cli.folder / "link").symlink_to(target)
+    os.mkfifo(cli.folder / "pipe")
+    path = str(cli.folder / name) if name.isalpha() else name
+    before = sorted(cli.folder.iterdir())
+    answer = cli.holdfast("fleet", "--html", path)
+    assert answer.exit_code == 10
+    assert "it exists and is no regular file" in answer.stderr
+    assert "--html - writes to stdout" in answer.stderr
+    assert (cli.folder / "pipe").is_fifo()
+    assert (cli.folder / "link").is_symlink()
+    assert sorted(cli.folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("rows", "unseen", "title", "verdict"),
+    [
+        (1, False, "All good", "1 job of 1 host: all healthy"),
+        (1, True, "Not all was read", "1 job of 1 host: healthy when they were read last"),
+        (0, False, "No host so far", "No host has left its state so far"),
+        (0, True, "Not all was read", "No status could be read."),
+    ],
+)
+def test_who_was_not_read_is_not_said_to_be_good(
+    rows: int, unseen: bool, title: str, verdict: str
+) -> None:
+    told = [Told(job="shop", host="db1", status=status_of(), repositories=("main",))][:rows]
+    error = RepositoryUnreachable("cannot list 'main'", hint="wait")
+    fleet = Fleet(
+        rows=tuple(rows_of(told, allowed=Allowed(), now=NOW)),
+        unseen={"main": error} if unseen else {},
+    )
+    html = b"".join(page(PageView(fleet=fleet, at=NOW, version="1"))).decode()
+    assert f"<title>{title} · holdfast fleet</title>" in html
+    assert verdict in html
+    assert ("%231f9d5f" in html, 'class="verdict good"' in html) == (not unseen, not unseen)
+
+
+def test_a_page_of_nobody_is_no_good_news(cli: CommandLine) -> None:
+    answer = cli.holdfast("fleet", "--html", str(cli.folder / "fleet.html"))
+    assert answer.exit_code == 0
+    assert answer.stdout.startswith("no host has left its state so far")
 
 
 def test_two_kinds_of_output_are_refused(cli: CommandLine) -> None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -20,7 +21,7 @@ import pytest
 from holdfast.catalog.host_statuses import HostStatuses
 from holdfast.cli.fleet_page import server as module
 from holdfast.cli.fleet_page.server import Address, PageServer
-from holdfast.cli.fleet_page.state import FleetState
+from holdfast.cli.fleet_page.state import FleetState, Shown
 from holdfast.model.errors import ConfigInvalid, RepositoryUnreachable
 from holdfast.model.fleet import Allowed, Told, rows_of
 from holdfast.operations.fleet import Fleet
@@ -147,6 +148,7 @@ def test_a_foreign_name_is_refused(serving: Serving, host: str, status: int) -> 
     ("request_", "status"),
     [
         (b"GET / HTTP/1.0\r\n\r\n", b" 400 "),
+        (b"GET http://[ HTTP/1.1\r\nHost: localhost\r\n\r\n", b" 404 "),
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: localhost\r\n\r\n", b" 400 "),
         (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", b" 414 "),
         (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", b" 431 "),
@@ -183,22 +185,41 @@ def test_the_state_is_read_once_in_the_time_and_kept_while_it_cannot_be(serving:
     assert serving.ask("/healthz")[0] == 200
 
 
-def test_a_slow_store_delays_a_request_by_its_patience_only() -> None:
-    gate = threading.Event()
-    serving = Serving()
-    serving.server.server_close()
-    state = FleetState(
-        lambda: (gate.wait(60), serving.fleet)[1],
-        refresh=timedelta(seconds=60),
-        clock=lambda: serving.now,
-    )
-    gate.set()
-    state.begin()
-    gate.clear()
+def test_a_clock_that_is_set_back_keeps_no_old_state(serving: Serving) -> None:
+    serving.now -= timedelta(hours=5)
+    for _ in range(2):
+        serving.ask()
+    assert serving.readings == 2
+
+
+def test_an_error_of_the_whole_reading_shows_the_last_state_and_its_time(serving: Serving) -> None:
+    serving.fails_with = ValueError("no answer of postgresql://bob:hunter2@db/shop")
     serving.now += timedelta(hours=1)
-    assert state.current(patience_seconds=0.05).at == NOW, "the last one"
-    gate.set()
-    assert state.current(patience_seconds=60).at == serving.now
+    content = serving.ask()[2].decode()
+    assert "What it held at 2026-11-30 12:00 UTC is shown." in content
+    assert "Its jobs are missing" not in content
+    assert "1 job of 1 host: healthy when they were read last" in content
+    assert "<title>Not all was read · holdfast fleet</title>" in content
+    assert "hunter2" not in content
+
+
+def test_a_slow_client_gets_all_of_a_large_page(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Far more than the buffers of a socket hold, which the client reads in longer than the timeout.
+    content = b"x" * (32 << 20)
+    monkeypatch.setattr(Shown, "page", lambda _self: content)
+    monkeypatch.setattr("holdfast.cli.fleet_page.server._Handler.timeout", 1.5)
+    with socket.create_connection(("127.0.0.1", serving.port), timeout=20) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        received, pauses = 0, 6
+        while piece := client.recv(1 << 20):
+            received += len(piece)
+            if pauses and received > (7 - pauses) << 20:
+                pauses -= 1
+                time.sleep(0.4)
+    assert received > len(content)
 
 
 def test_more_connections_than_allowed_are_closed(
@@ -262,6 +283,12 @@ def test_a_port_in_use_ends_with_10(serving: Serving, cli: CommandLine) -> None:
     assert "hint: another program may use the port" in answer.stderr
 
 
+@pytest.mark.parametrize("host", ["a" * 70, "a..b"])
+def test_what_cannot_be_a_name_ends_with_10(serving: Serving, host: str) -> None:
+    with pytest.raises(ConfigInvalid, match="cannot serve the fleet on"):
+        PageServer(Address(host=host, port=0), serving.state)
+
+
 def test_a_wrong_address_is_a_wrong_command_line(cli: CommandLine) -> None:
     assert cli.holdfast("fleet", "--serve", "::1").exit_code == 2
 
@@ -291,6 +318,28 @@ def test_the_command_serves_until_it_is_interrupted(
     assert document["jobs"][0]["host"] == "db1"
     assert running.returncode == 130, errors
     assert "Traceback" not in errors
+
+
+def test_an_interruption_ends_a_first_reading_that_hangs(cli: CommandLine) -> None:
+    HostStatuses(LocalRepository(cli.repository)).commit(status_of("db1", "shop"))
+    code = (
+        "import signal, sys, time; from holdfast.catalog import host_statuses as module;"
+        " signal.signal(signal.SIGINT, signal.default_int_handler);"
+        " module.read_document = lambda *_, **__: (print('hangs', flush=True), time.sleep(600));"
+        " from holdfast.cli.main import main; main()"
+    )
+    argv = [sys.executable, "-c", code, "--config", str(cli.config), "fleet", "--serve", "0"]
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT / "src"
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "hangs\n"
+        running.send_signal(signal.SIGINT)
+        try:
+            _, errors = running.communicate(timeout=60)
+        finally:
+            running.kill()
+    assert running.returncode == 130, errors
 
 
 def test_an_address_for_others_is_warned_of(cli: CommandLine) -> None:

@@ -22,6 +22,7 @@ from holdfast.model.host_status import (
 )
 from holdfast.model.stored_json import Unreadable
 from holdfast.model.tuning_verdict import TuningVerdict
+from holdfast.model.values import MOST
 from tests.support.fleets import (
     NEXT,
     NIGHT,
@@ -335,6 +336,17 @@ def test_the_history_has_a_line_for_each_of_the_last_days_and_their_sums() -> No
     )
     assert [each.day for each in status.days] == sorted(each.day for each in status.days)
     assert status.databases == 2
+
+
+def test_days_that_never_came_and_counts_at_their_end_spoil_no_history() -> None:
+    days = (
+        Day(day="2026-11-30", outcome="ok", runs=MOST, failed=MOST),
+        *(Day(day=f"2031-01-{day:02}", outcome="ok") for day in range(1, HISTORY_DAYS)),
+    )
+    found = after(status_of(days=days), Happened(act=act("backup", "failed", at=NOW)), now=NOW)
+    assert [(each.day, each.runs, each.failed) for each in found.days] == [
+        ("2026-11-30", MOST, MOST)
+    ]
 
 
 def test_growth_is_against_the_median_of_the_days_before() -> None:

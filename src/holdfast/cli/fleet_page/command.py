@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -33,6 +34,7 @@ def write_page(session: Session, found: Fleet, path: Path, *, at: datetime) -> N
         sys.stdout.flush()
         sys.stdout.buffer.writelines(pieces)
         return
+    _require_file(path)
     try:
         with whole_file(path, mode=PAGE_FILE) as descriptor:
             for piece in pieces:
@@ -44,6 +46,20 @@ def write_page(session: Session, found: Fleet, path: Path, *, at: datetime) -> N
         ) from error
     conclude(session, found)
     session.tell_unseen(found.unseen)
+
+
+def _require_file(path: Path) -> None:
+    """Raise `ConfigInvalid` for what must not be replaced: /dev/null, a link, a folder."""
+    try:
+        found = path.lstat()
+    except OSError:
+        # It is missing, or the attempt to write says what is wrong.
+        return
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigInvalid(
+            f"cannot write the page '{path}': it exists and is no regular file",
+            hint="name a file, no link, folder or device; --html - writes to stdout",
+        )
 
 
 def serve_page(

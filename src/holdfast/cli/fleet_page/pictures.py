@@ -11,6 +11,8 @@ from holdfast.model.host_status import Day
 from holdfast.model.lazy_dataclass import dataclass
 
 HEIGHT, STEP, WIDTH = 20, 4, 3
+# A byte is more, and a backup takes longer than a millisecond.
+LEAST = 0.001
 # Not by colour alone: a failed day is the tallest, a good one shorter, one without a backup a dot.
 TOPS = {"bad": 0, "mixed": 4, "good": 8, "none": 17}
 
@@ -67,7 +69,8 @@ def line(points: Sequence[tuple[int, float]]) -> str:
     """
     values = [value for _, value in points]
     largest = max(values, default=0)
-    if len(points) < 2 or largest <= 0:
+    # A stored number may be so close to 0 that a part of it is 0.
+    if len(points) < 2 or largest < LEAST:
         return ""
     least = max(0, min(*values, largest * 0.75))
     scale = (HEIGHT - 2) / (largest - least)

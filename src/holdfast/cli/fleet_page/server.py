@@ -27,8 +27,9 @@ PORT = 8044
 LOOPBACK = "127.0.0.1"
 # At a time; a browser opens six.
 MOST_CONNECTIONS = 32
-# Between two bytes, and for a whole request with its answer.
+# Between two pieces, and for a whole request with its answer.
 SILENCE_SECONDS, WHOLE_SECONDS = 10.0, 60.0
+PIECE_BYTES = 64 << 10
 HEADERS = {
     "Content-Security-Policy": f"{policy()}; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -102,9 +103,11 @@ class PageServer(ThreadingHTTPServer):
             )[0]
             self.address_family = family
             super().__init__((str(place[0]), int(place[1])), _Handler)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            # What cannot be a name of a host at all is a `UnicodeError`.
+            cause = error.strerror if isinstance(error, OSError) else ""
             raise ConfigInvalid(
-                f"cannot serve the fleet on '{address}': {error.strerror or error}",
+                f"cannot serve the fleet on '{address}': {cause or error}",
                 hint="another program may use the port, or the address is of no interface;"
                 f" --serve {LOOPBACK}:0 takes a free port",
             ) from error
@@ -169,6 +172,14 @@ def _shut(request: socket.socket) -> None:
         events.debug("connection_gone", error=str(error))
 
 
+def _path_in(target: str) -> str:
+    """The path of a request; empty if it is none."""
+    try:
+        return urlsplit(target).path
+    except ValueError:
+        return ""
+
+
 class _Handler(BaseHTTPRequestHandler):
     """Answers one request of one connection."""
 
@@ -182,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif not self.server.knows(hosts[0].strip()):
             self._refuse(HTTPStatus.FORBIDDEN, "this name is not served: see --serve-as")
         else:
-            self._answer_path(urlsplit(self.path).path)
+            self._answer_path(_path_in(self.path))
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -223,7 +234,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Allow", "GET, HEAD")
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content)
+            # The timeout of a socket holds for all that one call sends, also to a slow client.
+            for start in range(0, len(content), PIECE_BYTES):
+                self.wfile.write(content[start : start + PIECE_BYTES])
 
     def send_error(self, code: int, *_: Any, **__: Any) -> None:
         """What http.server refuses: no part of the request is repeated."""

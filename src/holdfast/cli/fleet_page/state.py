@@ -13,14 +13,23 @@ from typing import Any
 from holdfast.cli.fleet_document import head_of, of_row
 from holdfast.cli.fleet_page.render import page
 from holdfast.cli.fleet_page.view import PageView
-from holdfast.model.errors import HoldfastError
+from holdfast.model.errors import HoldfastError, RepositoryUnreachable
+from holdfast.model.redaction import sanitized
 from holdfast.operations.fleet import Fleet
 from holdfast.runtime import events
 from holdfast.runtime.kernel import start
 
 # How long a request waits for a fresh state before it gets the last one.
 PATIENCE_SECONDS = 5.0
+# A reading that takes longer is told: a store that hangs raises no error.
+LONG = timedelta(minutes=5)
+# How long a signal may wait that another thread was given.
+SIGNAL_SECONDS = 0.5
+# A timer of a browser ends at 2**31 milliseconds, and fires at once if it is longer.
+LONGEST_RELOAD_SECONDS = 86400
 COMPRESSION = 3
+ALL = "the fleet"
+"""Named in place of a repository by an error of the whole reading."""
 
 
 class Shown:
@@ -50,7 +59,7 @@ class Shown:
             return self._made[name]
 
     def _page(self) -> bytes:
-        seconds = max(1, int(self._refresh.total_seconds()))
+        seconds = min(max(1, int(self._refresh.total_seconds())), LONGEST_RELOAD_SECONDS)
         view = PageView(fleet=self.fleet, at=self.at, refresh_seconds=seconds)
         return b"".join(page(view))
 
@@ -81,17 +90,28 @@ class FleetState:
         self._clock = clock
         self._lock = threading.Lock()
         self._shown: Shown | None = None
+        self._failed: Exception | None = None
         self._reading: threading.Thread | None = None
+        self._began = self._read_at = clock()
+        self._is_awaited = False
 
     def begin(self) -> None:
-        """Read for the first time; what cannot work at all is an error of the command."""
-        self._shown = self._made(self._read())
+        """Read for the first time; what cannot work at all is an error of the command.
+
+        In a thread, too: so a signal ends the command at once, also while a store hangs.
+        """
+        reading = self._begun_if_old()
+        while reading is not None and reading.is_alive():
+            reading.join(SIGNAL_SECONDS)
+        if self._failed is not None:
+            raise self._failed
 
     def current(self, *, patience_seconds: float = PATIENCE_SECONDS) -> Shown:
         """The state, not older than `refresh` unless reading takes longer than the patience."""
         reading = self._begun_if_old()
         if reading is not None:
             reading.join(patience_seconds)
+            self._tell_if_long()
         if self._shown is None:
             raise RuntimeError("nothing was read so far")
         return self._shown
@@ -101,27 +121,56 @@ class FleetState:
         with self._lock:
             if self._reading is not None and self._reading.is_alive():
                 return self._reading
-            if self._shown is not None and self._clock() - self._shown.at < self._refresh:
+            if self._shown is not None and self._is_new(self._shown):
                 return None
+            self._began, self._is_awaited = self._clock(), True
             thread = threading.Thread(target=self._renew, name="fleet-state", daemon=True)
             self._reading = thread
             start(thread)
             return thread
 
+    def _is_new(self, shown: Shown) -> bool:
+        """A clock that was set back makes no state new."""
+        return timedelta(0) <= self._clock() - shown.at < self._refresh
+
     def _renew(self) -> None:
         try:
             found = self._read()
         except Exception as error:  # noqa: BLE001 - the page shows it beside the last state
-            events.warning("fleet_not_read", error=str(error))
-            found = self._with_problem(error)
-        self._shown = self._made(found)
+            self._fail(error)
+            return
+        with self._lock:
+            self._shown = self._made(found)
+            self._read_at, self._is_awaited = self._shown.at, False
 
-    def _with_problem(self, error: Exception) -> Fleet:
+    def _fail(self, error: Exception) -> None:
+        with self._lock:
+            self._is_awaited = False
+            if self._shown is None:
+                self._failed = error
+                return
+            self._shown = self._with_problem(self._shown, error)
+        events.warning("fleet_not_read", error=str(error))
+
+    def _tell_if_long(self) -> None:
+        """Once for each reading that takes too long."""
+        with self._lock:
+            is_long = self._is_awaited and self._clock() - self._began >= LONG
+            if self._shown is None or not is_long:
+                return
+            self._is_awaited = False
+            error = RepositoryUnreachable(
+                f"cannot read the repositories: no answer since {self._began:%Y-%m-%d %H:%M} UTC",
+                hint="a store or a network file system hangs, or is very slow",
+            )
+            self._shown = self._with_problem(self._shown, error)
+        events.warning("fleet_not_read", error=error.message)
+
+    def _with_problem(self, shown: Shown, error: Exception) -> Shown:
         """The last state with an error that has nothing to do with one repository."""
-        if self._shown is None:
-            raise error
-        told = error if isinstance(error, HoldfastError) else HoldfastError(repr(error))
-        return replace(self._shown.fleet, unseen={"the fleet": told})
+        told = error if isinstance(error, HoldfastError) else HoldfastError(sanitized(repr(error)))
+        read_at = {**shown.fleet.read_at, ALL: self._read_at}
+        return self._made(replace(shown.fleet, unseen={ALL: told}, read_at=read_at))
 
     def _made(self, found: Fleet) -> Shown:
         return Shown(found, at=self._clock(), refresh=self._refresh)

@@ -94,6 +94,20 @@ class PageView:
         return sum(bool(row.why) for row in self.fleet.rows)
 
     @property
+    def is_good(self) -> bool:
+        """Who could not be read is not known to be good."""
+        return not self.bad and not self.fleet.unseen
+
+    @property
+    def title(self) -> str:
+        """All that is seen of a page in the background."""
+        if self.bad:
+            return f"{self.bad} of {len(self.fleet.rows)} jobs need attention"
+        if self.fleet.unseen:
+            return "Not all was read"
+        return "All good" if self.fleet.rows else "No host so far"
+
+    @property
     def counted(self) -> str:
         """`3000 jobs of 1000 hosts`."""
         return f"{counted(len(self.fleet.rows), 'job')} of {counted(len(self.hosts), 'host')}"

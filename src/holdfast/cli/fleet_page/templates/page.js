@@ -69,7 +69,7 @@
     for (const key of ["q", "host", "job", "open", "live"]) view[key] = told.get(key) || "";
     const states = (told.get("state") || "").split(",");
     view.state = tiles.map((each) => each.dataset.state).filter((each) => states.includes(each));
-    view.sort = ORDERS[told.get("sort")] ? told.get("sort") : "state";
+    view.sort = Object.hasOwn(ORDERS, told.get("sort")) ? told.get("sort") : "state";
     view.dir = told.get("dir") === "desc" ? "desc" : "asc";
   }
 
