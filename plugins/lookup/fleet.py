@@ -76,7 +76,8 @@ def sliced(pattern: str, chosen: str, groups: Mapping[str, Sequence[str]]) -> st
     hosts = [str(host) for host in _inventory(groups).list_hosts(pattern)][first - 1 :: count]
     if not hosts:
         raise AnsibleError(f"cannot choose the slice '{chosen}' of '{pattern}': it has no host")
-    return ":".join(hosts)
+    # Not by colons, which stand in addresses too.
+    return ",".join(hosts)
 
 
 def require_release(release: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleError
+from ansible.inventory.manager import split_host_pattern
 
 from plugins.lookup.fleet import require_hosts, require_release, sliced
 
@@ -63,13 +64,19 @@ FLEET = {
 @pytest.mark.parametrize("count", [1, 2, 4, 11])
 def test_each_host_is_in_one_slice_in_the_order_of_the_inventory(count: int) -> None:
     slices = [
-        sliced("databases:!db5", f"{number}/{count}", FLEET).split(":")
+        sliced("databases:!db5", f"{number}/{count}", FLEET).split(",")
         for number in range(1, min(count, 10) + 1)
     ]
     names = [name for each in slices for name in each]
     assert sorted(names) == sorted(set(FLEET["databases"]) - {"db5"})
     assert [each[0] for each in slices] == names_in_order(names)[: len(slices)]
     assert all(each == names_in_order(each) for each in slices)
+
+
+def test_a_slice_of_hosts_named_by_address_names_each_of_them() -> None:
+    addresses = [f"2001:db8::{number}" for number in range(1, 5)]
+    first = sliced("databases", "1/2", {"databases": addresses})
+    assert split_host_pattern(first) == addresses[::2]
 
 
 def names_in_order(names: list[str]) -> list[str]:
