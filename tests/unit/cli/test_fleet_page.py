@@ -27,7 +27,7 @@ from holdfast.model.fleet import Allowed, Told, rows_of
 from holdfast.model.host_status import Day, HostStatus
 from holdfast.operations.fleet import Fleet
 from holdfast.repositories.local import LocalRepository
-from tests.house.project import PROJECT
+from lab.state import PROJECT
 from tests.support.command_line import CommandLine
 from tests.support.fleets import NOW, act, good_backup, long_known, many, status_of
 

@@ -26,7 +26,7 @@ from holdfast.model.errors import ConfigInvalid, RepositoryUnreachable
 from holdfast.model.fleet import Allowed, Told, rows_of
 from holdfast.operations.fleet import Fleet
 from holdfast.repositories.local import LocalRepository
-from tests.house.project import PROJECT
+from lab.state import PROJECT
 from tests.support.command_line import CommandLine
 from tests.support.fleets import NOW, status_of
 
