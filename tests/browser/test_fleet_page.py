@@ -245,6 +245,9 @@ def test_a_served_page_follows_the_fleet_and_shows_what_cannot_be_read(
     page = open_page(server.url)
     assert page.states() == ["healthy"]
     assert page.page.get_by_label("reload every").is_checked()
+    # A reload would end what looks at the page.
+    page.page.get_by_label("reload every").uncheck()
+    assert page.page.url.endswith("#live=off")
     error = RepositoryUnreachable("cannot list 'main': no route", hint="is the network up?")
     fleets.append(replace(fleets[0], unseen={"main": error}, read_at={"main": NOW}))
     page.page.reload()
@@ -254,5 +257,3 @@ def test_a_served_page_follows_the_fleet_and_shows_what_cannot_be_read(
     assert page.states() == ["healthy"]
     assert violations(page.page) == []
     page.picture("served-unread")
-    page.page.get_by_label("reload every").uncheck()
-    assert page.page.url.endswith("#live=off")
