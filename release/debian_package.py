@@ -36,9 +36,7 @@ import sys
 from %s import main
 sys.exit(main())
 """
-COPYRIGHT = """Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
-
-Files: *
+COPYRIGHT = """Files: *
 Copyright: The holdfast authors
 License: MIT
  {own}
