@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pwd
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .accounts import exists
 from .login_limits import (
     Entry,
     account,
@@ -43,7 +43,7 @@ class LimitLooker:
 
     def logins(self, users: list[str], *, runner: str) -> list[str]:
         """The existing accounts, and the runner's, which may be created later."""
-        return [*(user for user in users if user != runner and _exists(user)), runner]
+        return [*(user for user in users if user != runner and exists(user)), runner]
 
     def services(self, names: list[str]) -> tuple[list[str], list[Unit]]:
         """The installed ones of the services, and their loaded units."""
@@ -60,7 +60,7 @@ class LimitLooker:
         then = entries(file=self.file, own=self._lines(users))
         for user in users:
             login = account(user)
-            live = login_limits(self.run, user) if _exists(user) else None
+            live = login_limits(self.run, user) if exists(user) else None
             for kind, choice in self.choices.items():
                 row = (
                     _absent(user, kind, choice)
@@ -172,11 +172,3 @@ def _kept(row: Row) -> Row:
 def _absent(user: str, kind: str, choice: Choice) -> Row:
     row = Row(role="limits", key=f"{user} {kind}", wanted=choice.value, live="", state="skipped")
     return explained(replace(row, reason="no such account yet; its line waits for it"), choice)
-
-
-def _exists(user: str) -> bool:
-    try:
-        pwd.getpwnam(user)
-    except KeyError:
-        return False
-    return True

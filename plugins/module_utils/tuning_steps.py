@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from .original_state import (
     FOLDER,
@@ -51,8 +52,15 @@ class Changes:
     made: bool = False
     acted: bool = False
 
-    def live(self, before: str, after: str, *, header: str) -> None:
+    def live(self, differing: Iterable[Row], *, header: str) -> None:
         """Note a change of live values, which the role makes itself."""
+        rows = list(differing)
+        before = "".join(f"{row.key} = {row.live}\n" for row in rows)
+        after = "".join(f"{row.key} = {row.wanted}\n" for row in rows)
+        self.text(before, after, header=header)
+
+    def text(self, before: str, after: str, *, header: str) -> None:
+        """Note a change of a text, which the role writes itself."""
         self._note({"before": before, "after": after, "before_header": header})
 
     def bring_about(self, wanted: WantedFile | WantedFolder) -> bool:
@@ -79,21 +87,24 @@ class Changes:
         self.diffs.append(diff)
 
 
-class TuningRole(Protocol):
-    """What the module of one role knows; `carry_out` runs its steps."""
+class TuningRole(ABC):
+    """What the module of one role knows; `carry_out` runs its steps. `name` is its snapshot's."""
 
-    @property
-    def name(self) -> str:
-        """The role, as its snapshot is called."""
+    __slots__ = ()
+    name: ClassVar[str]
 
+    @abstractmethod
     def look(self) -> Seen:
         """Read the host; called again after a change."""
 
+    @abstractmethod
     def apply(self, seen: Seen, changes: Changes) -> None:
         """Bring the host to the wanted state; in a trial `changes` changes nothing."""
 
     def final(self, rows: list[Row], before: list[dict[str, str]], *, mended: bool) -> list[Row]:
         """The rows to verify, given those before the steps; `mended`: nothing may differ now."""
+        del before, mended
+        return rows
 
 
 def carry_out(module: Any, role: TuningRole, *, folder: Path = FOLDER) -> dict[str, Any]:

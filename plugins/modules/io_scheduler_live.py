@@ -40,26 +40,11 @@ options:
     description: The file of our udev rules.
     type: path
     required: true
-  report:
-    description: Only report differences; verify then never fails.
-    type: bool
-    default: false
-  steps:
-    description: The steps to run; C(configure) reads first what it changes.
-    type: list
-    elements: str
-    choices: [preflight, configure, verify]
-    default: [preflight, configure, verify]
-  may_change:
-    description: >-
-      Whether anything may be changed now; otherwise a host that differs saves its original state,
-      and answers C(waiting).
-    type: bool
-    default: true
   file_head:
     description: The beginning of the file of our udev rules.
     type: str
     default: ""
+extends_documentation_fragment: holdfast.holdfast.tuning_steps
 author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
@@ -109,7 +94,7 @@ machine:
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -132,6 +117,7 @@ from ..module_utils.tuning_steps import (
     Changes,
     CommandFailed,
     Seen,
+    TuningRole,
     carry_out,
 )
 from ..module_utils.udev_rules import queue_rules
@@ -167,14 +153,14 @@ def named_disks(tree: BlockTree, devices: list[str]) -> list[Disk]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Queues:
+class Queues(TuningRole):
     """The queues of the wanted disks, live and in our udev rules."""
 
     run: Run
     module: Any
     devices: list[str]
     file_head: str
-    name: str = "io_scheduler"
+    name: ClassVar[str] = "io_scheduler"
 
     def look(self) -> Seen:
         """One row per disk and setting, or one with the reason why all are left alone."""
@@ -211,8 +197,9 @@ class Queues:
             trigger = ["udevadm", "trigger", "--action=add", "--settle", f"--sysname-match={name}"]
             changes.run([*trigger, "--subsystem-match=block"], counts=False)
 
-    def final(self, rows: list[Row], _unused: list[dict[str, str]], *, mended: bool) -> list[Row]:
+    def final(self, rows: list[Row], before: list[dict[str, str]], *, mended: bool) -> list[Row]:
         """A value that does not hold after a change is blamed on the rules that may have set it."""
+        del before
         if not mended or all(row.state != "differs" for row in rows):
             return rows
         return list(self._looker().blamed(rows, named_disks(self._tree(), self.devices)))
@@ -229,9 +216,7 @@ class Queues:
         for row in differing if not changes.trial else ():
             name, setting = row.key.split()
             self._tree().set(name, setting, row.wanted)
-        before = "".join(f"{row.key} = {row.live}\n" for row in differing)
-        after = "".join(f"{row.key} = {row.wanted}\n" for row in differing)
-        changes.live(before, after, header="live queues")
+        changes.live(differing, header="live queues")
 
     def _looker(self) -> QueueLooker:
         asked = self.module.params

@@ -46,22 +46,6 @@ options:
     description: Name of our drop-in.
     type: str
     required: true
-  report:
-    description: Only report differences; verify then never fails.
-    type: bool
-    default: false
-  steps:
-    description: The steps to run; C(configure) reads first what it changes.
-    type: list
-    elements: str
-    choices: [preflight, configure, verify]
-    default: [preflight, configure, verify]
-  may_change:
-    description: >-
-      Whether anything may be changed now; otherwise a host that differs saves its original state,
-      and answers C(waiting).
-    type: bool
-    default: true
   restart_services:
     description: Whether running services that still have another limit are restarted.
     type: bool
@@ -74,6 +58,7 @@ options:
     description: The beginning of our drop-ins.
     type: str
     default: ""
+extends_documentation_fragment: holdfast.holdfast.tuning_steps
 author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
@@ -132,7 +117,7 @@ machine:
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -144,12 +129,13 @@ from ..module_utils.limit_rows import DROPINS, LimitLooker
 from ..module_utils.original_state import original_file, original_units
 from ..module_utils.process_limits import ungranted
 from ..module_utils.systemd_units import SystemdSilent
-from ..module_utils.tuning_report import Choice, Row
+from ..module_utils.tuning_report import Choice
 from ..module_utils.tuning_steps import (
     ARGUMENTS as STEP_ARGUMENTS,
     Changes,
     CommandFailed,
     Seen,
+    TuningRole,
     carry_out,
 )
 from ..module_utils.wanted_files import WantedFile, WantedFolder, headed
@@ -171,7 +157,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(TuningRole):
     """The limits of logins and of services, in our files and of live processes."""
 
     looker: LimitLooker
@@ -181,7 +167,7 @@ class Limits:
     restart: bool
     file_head: str
     dropin_head: str
-    name: str = "limits"
+    name: ClassVar[str] = "limits"
 
     def look(self) -> Seen:
         """One row per login and limit, and per loaded service."""
@@ -223,11 +209,6 @@ class Limits:
             changes.run(["systemctl", "daemon-reload"], counts=False)
         for unit in seen.told["restarts"] if self.restart else ():
             changes.run(["systemctl", "restart", unit], counts=True)
-
-    def final(self, rows: list[Row], _unused: list[dict[str, str]], *, mended: bool) -> list[Row]:
-        """The rows as they are."""
-        del mended
-        return rows
 
     def _login_text(self, seen: Seen) -> str | None:
         if not seen.rows:

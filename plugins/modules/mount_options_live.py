@@ -24,10 +24,6 @@ options:
     type: str
     choices: [recipe, postgresql, mariadb, backup_throughput, none]
     default: none
-  report:
-    description: Only report differences; verify then never fails.
-    type: bool
-    default: false
   acknowledge_data_writeback:
     description: Whether stale blocks in files after a crash are acceptable.
     type: bool
@@ -36,18 +32,7 @@ options:
     description: The path of fstab.
     type: path
     default: /etc/fstab
-  steps:
-    description: The steps to run; C(configure) reads first what it changes.
-    type: list
-    elements: str
-    choices: [preflight, configure, verify]
-    default: [preflight, configure, verify]
-  may_change:
-    description: >-
-      Whether anything may be changed now; otherwise a host that differs saves its original state,
-      and answers C(waiting).
-    type: bool
-    default: true
+extends_documentation_fragment: holdfast.holdfast.tuning_steps
 author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
@@ -87,7 +72,7 @@ import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -111,6 +96,7 @@ from ..module_utils.tuning_steps import (
     Changes,
     CommandFailed,
     Seen,
+    TuningRole,
     carry_out,
 )
 
@@ -157,13 +143,13 @@ def originals_of(mount: Mount, line: FstabLine) -> list[Original]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MountOptions:
+class MountOptions(TuningRole):
     """The options of one file system, live and in its line of fstab."""
 
     module: AnsibleModule
     path: str
     choices: dict[str, Choice]
-    name: str = "mount_options"
+    name: ClassVar[str] = "mount_options"
 
     def look(self) -> Seen:
         """One row per option, or one that says why the file system is left alone."""
@@ -194,11 +180,6 @@ class MountOptions:
         if options := seen.told["remount"]:
             remount = ["mount", "--options-mode=ignore", f"--options={options}"]
             changes.run([*remount, self.module.params["path"]], counts=True)
-
-    def final(self, rows: list[Row], _unused: list[dict[str, str]], *, mended: bool) -> list[Row]:
-        """The rows as they are."""
-        del mended
-        return rows
 
     def _seen(self, mount: Mount, options: list[str]) -> Seen:
         fstab = Path(self.module.params["fstab"])
@@ -244,7 +225,7 @@ class MountOptions:
                 self.module.atomic_move(str(fresh), str(fstab))
         finally:
             fresh.unlink(missing_ok=True)
-        changes.live(before, after, header=str(fstab))
+        changes.text(before, after, header=str(fstab))
 
 
 def main() -> None:

@@ -93,12 +93,13 @@ is_proven:
 """
 
 import json
-import pwd
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.accounts import exists
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "server_user": {"type": "str", "required": True},
@@ -128,7 +129,7 @@ def main() -> None:
     """Answer with the clusters that need work, and whether the others are proven."""
     module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
     asked = module.params
-    users = [name for name in (asked["server_user"], asked["os_user"]) if _exists(name)]
+    users = [name for name in (asked["server_user"], asked["os_user"]) if exists(name)]
     if asked["server_user"] not in users:
         module.exit_json(changed=False, users=users, unconfigured=[], is_proven=False)
     lacking = [cluster for cluster in asked["clusters"] if not _is_configured(module, cluster)]
@@ -174,14 +175,6 @@ def _answer(
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _exists(user: str) -> bool:
-    try:
-        pwd.getpwnam(user)
-    except KeyError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

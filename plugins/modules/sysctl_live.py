@@ -30,22 +30,6 @@ options:
     type: list
     elements: str
     default: []
-  steps:
-    description: The steps to run; C(configure) reads first what it changes.
-    type: list
-    elements: str
-    choices: [preflight, configure, verify]
-    default: [preflight, configure, verify]
-  may_change:
-    description: >-
-      Whether anything may be changed now; otherwise a host that differs saves its original state,
-      and answers C(waiting).
-    type: bool
-    default: true
-  report:
-    description: Only report differences; verify then never fails.
-    type: bool
-    default: false
   file:
     description: The path of our file in sysctl.d.
     type: path
@@ -54,6 +38,7 @@ options:
     description: The beginning of our file.
     type: str
     default: ""
+extends_documentation_fragment: holdfast.holdfast.tuning_steps
 author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
@@ -91,7 +76,7 @@ machine:
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -125,6 +110,7 @@ from ..module_utils.tuning_steps import (
     Changes,
     CommandFailed,
     Seen,
+    TuningRole,
     carry_out,
 )
 from ..module_utils.wanted_files import WantedFile, headed
@@ -141,14 +127,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keys:
+class Keys(TuningRole):
     """The kernel keys of a plan, live and in the file that the next boot reads."""
 
     kernel: Kernel
     plan: KernelPlan
     looker: Looker
     file_head: str
-    name: str = "sysctl"
+    name: ClassVar[str] = "sysctl"
 
     def look(self) -> Seen:
         """One row per key, and per key that our file still sets and the plan does not."""
@@ -172,11 +158,9 @@ class Keys:
             if row.state == "differs" and not same_value(row.wanted, row.live)
         ]
         if differing:
-            before = "".join(f"{row.key} = {row.live}\n" for row in differing)
-            after = "".join(f"{row.key} = {row.wanted}\n" for row in differing)
             if not changes.trial:
                 write_all(self.kernel, values_to_write(differing, load(self.name).originals))
-            changes.live(before, after, header="live kernel keys")
+            changes.live(differing, header="live kernel keys")
         lines = seen.told["lines"]
         text = headed(self.file_head, lines) if lines else None
         changes.bring_about(WantedFile(path=self.looker.file, text=text))

@@ -34,26 +34,11 @@ options:
     description: Name of our drop-in.
     type: str
     required: true
-  report:
-    description: Only report differences; verify then never fails.
-    type: bool
-    default: false
-  steps:
-    description: The steps to run; C(configure) reads first what it changes.
-    type: list
-    elements: str
-    choices: [preflight, configure, verify]
-    default: [preflight, configure, verify]
-  may_change:
-    description: >-
-      Whether anything may be changed now; otherwise a host that differs saves its original state,
-      and answers C(waiting).
-    type: bool
-    default: true
   dropin_head:
     description: The beginning of our drop-ins.
     type: str
     default: ""
+extends_documentation_fragment: holdfast.holdfast.tuning_steps
 author: The holdfast authors (@holdfast)
 """
 EXAMPLES = r"""
@@ -94,7 +79,7 @@ machine:
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -121,6 +106,7 @@ from ..module_utils.tuning_steps import (
     Changes,
     CommandFailed,
     Seen,
+    TuningRole,
     carry_out,
 )
 from ..module_utils.unit_files import outvoted, said_by
@@ -201,7 +187,7 @@ class Ceiling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskLimits:
+class TaskLimits(TuningRole):
     """The task limit of each service, in our drop-ins and the live control groups."""
 
     run: Run
@@ -209,7 +195,7 @@ class TaskLimits:
     dropin: str
     dropin_head: str
     ceiling: Ceiling | None
-    name: str = "tasksmax"
+    name: ClassVar[str] = "tasksmax"
 
     def look(self) -> Seen:
         """One row per service."""
@@ -235,11 +221,6 @@ class TaskLimits:
         # On Debian 12 a reload changes them; on Debian 13 they change only when some unit starts.
         if differs:
             changes.run(["systemd-run", "--quiet", "--wait", "--collect", "true"], counts=True)
-
-    def final(self, rows: list[Row], _unused: list[dict[str, str]], *, mended: bool) -> list[Row]:
-        """The rows as they are."""
-        del mended
-        return rows
 
     def _write(self, name: str, changes: Changes) -> bool:
         path = self._path(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from plugins.action.tuning_role import chosen_steps
 from plugins.module_utils.original_state import Original
 from plugins.module_utils.tuning_report import Row
-from plugins.module_utils.tuning_steps import Changes, CommandFailed, Seen, carry_out
+from plugins.module_utils.tuning_steps import Changes, CommandFailed, Seen, TuningRole, carry_out
 
 STEPS = ["preflight", "configure", "verify"]
 
@@ -37,7 +36,7 @@ class Module:
         raise Failed(told["msg"])
 
 
-class Value:
+class Value(TuningRole):
     """A role whose live value is the content of a file."""
 
     name = "sysctl"
@@ -58,12 +57,8 @@ class Value:
             return
         if not changes.trial:
             self.path.write_text(self.wanted)
-        changes.live("old", "new", header="live")
+        changes.text("old", "new", header="live")
         changes.run(["reload"], counts=False)
-
-    def final(self, rows: list[Row], _: Sequence[object], *, mended: bool) -> list[Row]:
-        del mended
-        return rows
 
 
 @pytest.fixture
