@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 
 from lab.state import STATE
 from tests.support.depth import full
-from tests.support.installed_collection import PROGRAMS, Installed
+from tests.support.installed_collection import PROGRAMS, Installed, output_of, without_ansible
 
 # Environments of pinned packages, which some of the tests make once.
 HOME = STATE / "sanity"
@@ -43,20 +41,15 @@ def checked(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> P
 
 def ansible_test(root: Path, *words: str) -> str:
     # Other versions of Python in PATH would be taken for more targets, on some hosts only.
-    own = {name: value for name, value in os.environ.items() if "ANSIBLE" not in name}
-    own |= {"HOME": str(HOME), "PATH": f"{PROGRAMS}:/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+    own = without_ansible() | {
+        "HOME": str(HOME),
+        "PATH": f"{PROGRAMS}:/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+    }
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    done = subprocess.run(
-        [PROGRAMS / "ansible-test", "sanity", "--local", "--python", here, *words],
-        cwd=root,
-        env=own,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
+    return output_of(
+        "ansible-test", "sanity", "--local", "--python", here, *words, cwd=root, env=own
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_every_test_of_this_release_is_run_or_has_nothing_to_look_at(checked: Path) -> None:

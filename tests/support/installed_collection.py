@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,24 +23,32 @@ class Installed:
         return self.folder / "ansible_collections/holdfast/holdfast"
 
     def run(self, program: str, *words: str) -> str:
-        # No configuration of the user, of the clone or of the host.
-        own = {name: value for name, value in os.environ.items() if "ANSIBLE" not in name}
-        own |= {
+        own = without_ansible() | {
             "ANSIBLE_COLLECTIONS_PATH": str(self.folder),
             "ANSIBLE_HOME": str(self.folder / "home"),
             "ANSIBLE_LOCALHOST_WARNING": "false",
         }
-        done = subprocess.run(
-            [PROGRAMS / program, *words],
-            cwd=self.folder,
-            env=own,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return output_of(program, *words, cwd=self.folder, env=own)
+
+
+def without_ansible() -> dict[str, str]:
+    """The environment without what the user, the clone or the host tells Ansible."""
+    return {name: value for name, value in os.environ.items() if "ANSIBLE" not in name}
+
+
+def output_of(program: str, *words: str, cwd: Path, env: Mapping[str, str]) -> str:
+    """What a program of this environment prints; it must succeed."""
+    done = subprocess.run(
+        [PROGRAMS / program, *words],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def installed_from(file: Path, *, into: Path) -> Installed:

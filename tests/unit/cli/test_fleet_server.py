@@ -293,6 +293,17 @@ def test_a_wrong_address_is_a_wrong_command_line(cli: CommandLine) -> None:
     assert cli.holdfast("fleet", "--serve", "::1").exit_code == 2
 
 
+def begun(cli: CommandLine, code: str, address: str) -> subprocess.Popen[str]:
+    """`holdfast fleet --serve ADDRESS` in a process of its own, begun by `code`."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "--config", str(cli.config), "fleet", "--serve", address],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=PROJECT / "src",
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_serves_until_it_is_interrupted(
     cli: CommandLine, number: signal.Signals
@@ -302,10 +313,7 @@ def test_the_command_serves_until_it_is_interrupted(
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
         " from holdfast.cli.main import main; main()"
     )
-    argv = [sys.executable, "-c", code, "--config", str(cli.config), "fleet", "--serve", "0"]
-    with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT / "src"
-    ) as running:
+    with begun(cli, code, "0") as running:
         assert running.stdout is not None
         said = running.stdout.readline()
         assert said.startswith("serving http://127.0.0.1:")
@@ -328,10 +336,7 @@ def test_an_interruption_ends_a_first_reading_that_hangs(cli: CommandLine) -> No
         " module.read_document = lambda *_, **__: (print('hangs', flush=True), time.sleep(600));"
         " from holdfast.cli.main import main; main()"
     )
-    argv = [sys.executable, "-c", code, "--config", str(cli.config), "fleet", "--serve", "0"]
-    with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT / "src"
-    ) as running:
+    with begun(cli, code, "0") as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "hangs\n"
         running.send_signal(signal.SIGINT)
@@ -344,10 +349,7 @@ def test_an_interruption_ends_a_first_reading_that_hangs(cli: CommandLine) -> No
 
 def test_an_address_for_others_is_warned_of(cli: CommandLine) -> None:
     code = "from holdfast.cli.main import main; main()"
-    argv = [sys.executable, "-c", code, "--config", str(cli.config), "fleet", "--serve"]
-    with subprocess.Popen(
-        [*argv, "0.0.0.0:0"], stdout=subprocess.PIPE, text=True, cwd=PROJECT / "src"
-    ) as running:
+    with begun(cli, code, "0.0.0.0:0") as running:
         assert running.stdout is not None
         said = running.stdout.readline()
         running.terminate()
