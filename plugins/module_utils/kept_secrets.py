@@ -21,7 +21,7 @@ NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 # systemd gives a unit at most 1 MiB of credentials.
 MOST_BYTES = 1 << 19
 OWNER_READS, GROUP_READS, FOLDER_MODE = 0o400, 0o440, 0o750
-ROOT = 0
+ROOT, ROOT_GROUP = 0, 0
 
 
 class NotKept(Exception):
@@ -145,7 +145,7 @@ class SecretFolder:
     def _access(self, name: str, *, shared: bool) -> tuple[int, int, int]:
         """Owner, group and mode: the backup's user opens no sealed file, systemd does."""
         if name.endswith(SEALED):
-            return ROOT, ROOT, OWNER_READS
+            return ROOT, ROOT_GROUP, OWNER_READS
         group = self._group()
         return (ROOT, group, GROUP_READS) if shared else (self._user(), group, OWNER_READS)
 

@@ -81,6 +81,7 @@ def shown(kept: Kept) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def _as_this_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_secrets, "ROOT", os.getuid())
+    monkeypatch.setattr(kept_secrets, "ROOT_GROUP", os.getgid())
 
 
 def test_secrets_are_sealed_once_and_an_unchanged_run_writes_nothing(tmp_path: Path) -> None:
