@@ -9,19 +9,19 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   report:
-    description: Only report differences; verify then never fails.
+    description: Only report differences. Then verify never fails.
     type: bool
     default: false
   steps:
-    description: The steps to run; C(configure) reads first what it changes.
+    description: The steps to run. C(configure) reads first what it changes.
     type: list
     elements: str
     choices: [preflight, configure, verify]
     default: [preflight, configure, verify]
   may_change:
     description: >-
-      Whether anything may be changed now; otherwise a host that differs saves its original state,
-      and answers C(waiting).
+      Whether anything may be changed now. If not, a host that differs saves its original state, and
+      answers C(waiting).
     type: bool
     default: true
 """
