@@ -76,13 +76,21 @@ class Entries:
         return self._count
 
     def __iter__(self) -> Iterator[Entry]:
+        for path, size_bytes, kind in self._unpacked():
+            is_folder, is_sparse = bool(kind & _FOLDER), bool(kind & _SPARSE)
+            yield Entry(path, size_bytes, is_folder, kind & _MODE, is_sparse)
+
+    @property
+    def paths(self) -> Iterator[tuple[str, bool]]:
+        """Each path, and whether it is a folder: all that a reader of whole files asks for."""
+        for path, _, kind in self._unpacked():
+            yield path, kind & _FOLDER != 0
+
+    def _unpacked(self) -> Iterator[tuple[str, int, int]]:
         paths = zstandard.decompress(self._paths).decode(errors="surrogateescape").split(_END)
         numbers = self._form.unpack(zstandard.decompress(self._numbers))
         # Without entries, the joined text has still one empty path, which is dropped here.
-        sizes, kinds = numbers[: self._count], numbers[self._count :]
-        for path, size_bytes, kind in zip(paths, sizes, kinds, strict=False):
-            is_folder, is_sparse = bool(kind & _FOLDER), bool(kind & _SPARSE)
-            yield Entry(path, size_bytes, is_folder, kind & _MODE, is_sparse)
+        return zip(paths, numbers[: self._count], numbers[self._count :], strict=False)
 
 
 def _kind(entry: Entry) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import field
 from pathlib import Path
 
 from crc32c import crc32c
@@ -29,13 +31,40 @@ TRIES = 10
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
+# Several times what a buffer of files takes that are in the page cache.
+TURN_SECONDS = 0.05
+
+
+class Turn:
+    """Lets one worker at a time read small files, unless that one has to wait for the disk.
+
+    Each file takes some steps of Python between short calls of the kernel. Two threads that do this
+    at once hand the interpreter's lock to each other at each call, and both together are slower
+    than one of them.
+    """
+
+    def __init__(self, *, seconds: float = TURN_SECONDS) -> None:
+        self._lock = threading.Lock()
+        self._seconds = seconds
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Wait for the end of another block, at most for some milliseconds."""
+        if not self._lock.acquire(timeout=self._seconds):
+            yield
+            return
+        with afterwards(self._lock.release):
+            yield
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
     """Reads files below `data`, and with `checks_pages` verifies their pages.
 
     A wrong page is bad if its LSN is before `start`, else doubtful until the backup ends. `look` is
     called between chunks and raises if the backup cannot continue. Links are followed only to
-    files of `owner`; a path that is itself a link is followed only if it is in `links`.
+    files of `owner`; a path that is itself a link is followed only if it is in `links`. Readers of
+    one backup share a `turn`.
     """
 
     data: Path
@@ -45,6 +74,7 @@ class Reader:
     look: Callable[[], None]
     owner: int
     links: Collection[str] = ()
+    turn: Turn = field(default_factory=Turn)
 
     def file(self, entry: Entry, piece: FileRange = WHOLE) -> Iterator[Buffer]:
         """Yields the bytes of one file or a piece of it; nothing if the server has dropped it."""

@@ -8,7 +8,7 @@ a whole buffer are checked together.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 
 from crc32c import crc32c
@@ -16,7 +16,7 @@ from crc32c import crc32c
 from holdfast.model.backup import Buffer
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.postgres.files.checksum_results import ReadFile
-from holdfast.sources.postgres.files.entries import Entry, holds_relations, segment_of
+from holdfast.sources.postgres.files.entries import Entries, Entry, holds_relations, segment_of
 from holdfast.sources.postgres.files.file_reader import (
     Reader,
     modified_at,
@@ -39,11 +39,11 @@ _FOLDER_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _NONE = -1
 
 
-def packed(reader: Reader, entries: Iterable[Entry]) -> Iterator[Buffer]:
+def packed(reader: Reader, entries: Entries) -> Iterator[Buffer]:
     """Yields a tar of files and folders, and notes in the findings of `reader` what they hold."""
     pack = _Pack(reader)
     with afterwards(pack.close):
-        yield from pack.chunks(entries)
+        yield from pack.chunks(entries.paths)
 
 
 class _Pack:
@@ -51,7 +51,6 @@ class _Pack:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._files = reader.findings.files
         self._arena = Arena(size_bytes=ARENA_BYTES)
         self._folder: str | None = None
         self._descriptor = _NONE
@@ -62,20 +61,36 @@ class _Pack:
             descriptor, self._descriptor = self._descriptor, _NONE
             os.close(descriptor)
 
-    def chunks(self, entries: Iterable[Entry]) -> Iterator[Buffer]:
-        for entry in entries:
-            if entry.is_folder:
-                yield from self._with_folder(entry.path)
-            elif not self._gather(entry.path):
-                yield from self._emptied()
-                if not self._gather(entry.path):
-                    yield from self._streamed(entry)
-        yield from self._added(END)
-        yield from self._emptied()
+    def chunks(self, items: Iterator[tuple[str, bool]]) -> Iterator[Buffer]:
+        left: tuple[str, bool] | None = None
+        while True:
+            # With the checks: numpy asks for the interpreter's lock hundreds of times a buffer.
+            with self._reader.turn.taken():
+                left = self._filled(items)
+                self._check()
+            yield from self._emptied()
+            if left is None:
+                break
+            if not self._takes(*left):
+                yield from self._streamed(left[0])
+        yield END
 
-    def _with_folder(self, path: str) -> Iterator[Buffer]:
+    def _filled(self, items: Iterator[tuple[str, bool]]) -> tuple[str, bool] | None:
+        """Fill the arena; the first item that has no room in it, or None at the end."""
+        for path, is_folder in items:
+            if not self._takes(path, is_folder):
+                return path, is_folder
+        return None
+
+    def _takes(self, path: str, is_folder: bool) -> bool:  # noqa: FBT001  # called for every file
+        return self._with_folder(path) if is_folder else self._gather(path)
+
+    def _with_folder(self, path: str) -> bool:
+        head = header(path, size_bytes=0, modified=0, mode=self._mode(path))
+        if self._arena.place(head, 0) is None:
+            return False
         self._reader.findings.folders.append(path)
-        yield from self._added(header(path, size_bytes=0, modified=0, mode=self._mode(path)))
+        return True
 
     def _mode(self, path: str) -> int:
         """The mode of a folder, or the default if the server has no such folder now."""
@@ -83,47 +98,34 @@ class _Pack:
             return (self._reader.data / path).stat().st_mode
         return FOLDER_MODE
 
-    def _added(self, content: bytes) -> Iterator[Buffer]:
-        if not self._arena.has_room(len(content)):
-            yield from self._emptied()
-        self._arena.add(content)
-
     def _gather(self, path: str) -> bool:
         """Read a whole file into the arena; False if it has no room. A vanished file is noted."""
-        try:
-            descriptor = self._opened(path)
-        except FileNotFoundError:
-            self._reader.findings.vanished.add(path)
-            return True
-        with afterwards(os.close, descriptor):
-            status = os.fstat(descriptor)
-            self._reader.require_own(path, status)
-            size_bytes, modified = status.st_size, modified_at(status)
-            head = header(path, size_bytes=size_bytes, modified=modified, mode=status.st_mode)
-            padding = padding_bytes(size_bytes)
-            arena = self._arena
-            if not arena.has_room(len(head) + size_bytes + padding):
-                return False
-            arena.add(head)
-            content = arena.take(size_bytes)
-            self._fill(descriptor, path, content)
-        if padding:
-            arena.add(bytes(padding))
-        self._files[path] = [ReadFile(size_bytes, modified, crc32c(content))]
-        return True
-
-    def _opened(self, path: str) -> int:
-        """A descriptor of the file; by its folder, as the kernel need not follow the whole path."""
         folder, _, name = path.rpartition("/")
         reader = self._reader
         try:
             if folder != self._folder or self._descriptor == _NONE:
                 self._enter(folder)
-            return os.open(name, reader.flags(path), dir_fd=self._descriptor)
+            descriptor = os.open(name, reader.flags(path), dir_fd=self._descriptor)
         except FileNotFoundError:
-            raise
+            reader.findings.vanished.add(path)
+            return True
         except OSError as error:
             raise unreadable(reader.data / path, error) from error
+        with afterwards(os.close, descriptor):
+            status = os.fstat(descriptor)
+            reader.require_own(path, status)
+            size_bytes, modified = status.st_size, modified_at(status)
+            head = header(path, size_bytes=size_bytes, modified=modified, mode=status.st_mode)
+            start = self._arena.used + len(head)
+            content = self._arena.place(head, size_bytes)
+            if content is None:
+                return False
+            done = self._fill(descriptor, path, content)
+        reader.findings.files[path] = [ReadFile(size_bytes, modified, crc32c(content))]
+        if done >= PAGE_BYTES and self._holds_relations and (segment := segment_of(name)) >= 0:
+            pages, first = done // PAGE_BYTES, segment * PAGES_PER_SEGMENT
+            self._arena.gathered.append(Gathered(path, start, pages, first))
+        return True
 
     def _enter(self, folder: str) -> None:
         self.close()
@@ -131,10 +133,10 @@ class _Pack:
         self._folder = folder
         self._holds_relations = self._reader.checks_pages and holds_relations(folder)
 
-    def _fill(self, descriptor: int, path: str, content: memoryview) -> None:
-        """Read the file to its end; zeros replace what it lost since its size was asked.
+    def _fill(self, descriptor: int, path: str, content: memoryview) -> int:
+        """Read the file to its end; returns how many bytes it has.
 
-        WAL replay truncates it again.
+        Zeros replace what it lost since its size was asked: WAL replay truncates it again.
         """
         size_bytes = len(content)
         done = self._reader.read(descriptor, content, path) if size_bytes else 0
@@ -144,29 +146,22 @@ class _Pack:
                 content[done:] = bytes(size_bytes - done)
                 break
             done += read
-        pages = done // PAGE_BYTES
-        if pages and self._holds_relations:
-            segment = segment_of(path.rpartition("/")[2])
-            if segment >= 0:
-                start = self._arena.used - size_bytes
-                first = segment * PAGES_PER_SEGMENT
-                self._arena.gathered.append(Gathered(path, start, pages, first))
+        return done
 
-    def _streamed(self, entry: Entry) -> Iterator[Buffer]:
+    def _streamed(self, path: str) -> Iterator[Buffer]:
         """Yields a file that is larger than the arena."""
         try:
-            descriptor = self._opened(entry.path)
+            descriptor = self._reader.opened(path)
         except FileNotFoundError:
-            self._reader.findings.vanished.add(entry.path)
+            self._reader.findings.vanished.add(path)
             return
         with afterwards(os.close, descriptor):
             status = os.fstat(descriptor)
-            self._reader.require_own(entry.path, status)
             size_bytes, modified = status.st_size, modified_at(status)
-            yield header(entry.path, size_bytes=size_bytes, modified=modified, mode=status.st_mode)
-            crc = yield from self._fixed(descriptor, entry, size_bytes)
+            yield header(path, size_bytes=size_bytes, modified=modified, mode=status.st_mode)
+            crc = yield from self._fixed(descriptor, Entry(path, size_bytes), size_bytes)
         yield bytes(padding_bytes(size_bytes))
-        self._files[entry.path] = [ReadFile(size_bytes, modified, crc)]
+        self._reader.findings.files[path] = [ReadFile(size_bytes, modified, crc)]
 
     def _fixed(
         self, descriptor: int, entry: Entry, size_bytes: int
@@ -189,24 +184,24 @@ class _Pack:
         return crc
 
     def _emptied(self) -> Iterator[Buffer]:
-        arena = self._arena
         self._reader.look()
-        if arena.gathered:
-            self._check(arena)
-        if arena.used:
-            yield arena.content
-        arena.clear()
+        if self._arena.used:
+            yield self._arena.content
+        self._arena.clear()
 
-    def _check(self, arena: Arena) -> None:
+    def _check(self) -> None:
         """Verify all pages of the arena at once; a wrong page is read again from its file."""
+        found = self._arena.gathered
+        if not found:
+            return
         from holdfast.sources.postgres.files import page_checksums  # loads numpy
 
-        found = arena.gathered
         self._reader.findings.pages += sum(each.pages for each in found)
         places = [(each.start, each.pages, each.first_block) for each in found]
-        for one in page_checksums.suspects_within(arena.content, places):
+        for one in page_checksums.suspects_within(self._arena.content, places):
             path = found[one.piece].path
             self._reader.note(path, 0, list(self._still_in(path, one)))
+        found.clear()
 
     def _still_in(self, path: str, found: Suspect) -> Iterator[Suspect]:
         try:

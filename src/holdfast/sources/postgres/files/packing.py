@@ -6,8 +6,8 @@ import stat
 import tarfile
 import zlib
 from dataclasses import field
+from typing import NamedTuple
 
-from holdfast.model.backup import Buffer
 from holdfast.model.lazy_dataclass import dataclass
 
 FOLDER_MODE, FILE_MODE = stat.S_IFDIR | 0o700, stat.S_IFREG | 0o600
@@ -26,8 +26,7 @@ _ADLER_START, _ADLER_SUM = 1, 0xFFFF
 _REST_SUM = sum(tarfile.REGTYPE + _REST) + _SUM_BYTES * ord(" ")
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered:
+class Gathered(NamedTuple):
     """The whole pages of one relation file in an arena, from byte `start` of it on.
 
     `first_block` is the number of its first page in the relation.
@@ -54,16 +53,22 @@ class Arena:
     def content(self) -> memoryview:
         return self._view[: self.used]
 
-    def has_room(self, size_bytes: int) -> bool:
-        return self.used + size_bytes <= self.size_bytes
+    def place(self, head: bytes, size_bytes: int) -> memoryview | None:
+        """The place of `size_bytes` behind `head`, padded; None if there is no room for all of it.
 
-    def take(self, size_bytes: int) -> memoryview:
-        """Reserve the next `size_bytes`; the caller must overwrite all of them."""
-        first, self.used = self.used, self.used + size_bytes
-        return self._view[first : self.used]
-
-    def add(self, content: Buffer) -> None:
-        self.take(len(content))[:] = content
+        The caller must overwrite every byte of it.
+        """
+        first = self.used + len(head)
+        end = first + size_bytes
+        after = end + padding_bytes(size_bytes)
+        if after > self.size_bytes:
+            return None
+        view = self._view
+        view[self.used : first] = head
+        if after > end:
+            view[end:after] = bytes(after - end)
+        self.used = after
+        return view[first:end]
 
     def clear(self) -> None:
         self.used = 0

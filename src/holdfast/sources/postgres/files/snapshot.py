@@ -36,7 +36,7 @@ from holdfast.sources.postgres.files.backup_manifest import ManifestFile, Packed
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, whole_files
 from holdfast.sources.postgres.files.cluster import ClusterFacts
 from holdfast.sources.postgres.files.entries import Entry
-from holdfast.sources.postgres.files.file_reader import Reader, unreadable
+from holdfast.sources.postgres.files.file_reader import Reader, Turn, unreadable
 from holdfast.sources.postgres.files.pack_reader import packed
 from holdfast.sources.postgres.files.part_plan import WHOLE, FileLayout, around, range_of
 from holdfast.sources.postgres.files.tree import CONTROL_FILE, Seen
@@ -84,6 +84,7 @@ class PhysicalSnapshot(Snapshot):
     _texts: dict[str, bytes] = field(default_factory=dict)
     _files: Packed = field(default_factory=Packed)
     _problem: HoldfastError | None = None
+    _turn: Turn = field(default_factory=Turn)
 
     def __post_init__(self) -> None:
         self.keepalive = Keepalive(self.holding, lost=self._give_up)
@@ -207,6 +208,7 @@ class PhysicalSnapshot(Snapshot):
             look=self._require_alive,
             owner=self.found.data.stat().st_uid,
             links=self.seen.links,
+            turn=self._turn,
         )
 
     def _wal_parts(self) -> Iterator[PartPlan]:

@@ -24,7 +24,8 @@ from holdfast.runtime.events import reached
 from holdfast.runtime.files import make_folder, new_file, whole_file, write_all
 from holdfast.sources.keepalive import LOOK_SECONDS, held_session, of_this_process
 from holdfast.sources.postgres.files import cluster, wal
-from holdfast.sources.postgres.files.cluster import ClusterFacts, require_all
+from holdfast.sources.postgres.files.catalog_files import require_all
+from holdfast.sources.postgres.files.cluster import ClusterFacts
 from holdfast.sources.postgres.files.entries import Entry
 from holdfast.sources.postgres.files.file_reader import is_worth_compressing, unreadable
 from holdfast.sources.postgres.files.part_plan import FileLayout, lay_out, range_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,12 @@ from holdfast.model.errors import BackupFailed, SessionCorrupt
 from holdfast.model.part_details import ClusterFile
 from holdfast.model.values import Span
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, whole_files
-from holdfast.sources.postgres.files.entries import Entry
+from holdfast.sources.postgres.files.entries import Entries, Entry
 from holdfast.sources.postgres.files.file_reader import (
     CHUNK_BYTES,
     SAMPLED_FILE_BYTES,
     Reader,
+    Turn,
     is_worth_compressing,
 )
 from holdfast.sources.postgres.files.pack_reader import packed
@@ -81,7 +83,7 @@ def test_a_file_that_has_vanished_is_noted_and_leaves_no_trace_in_a_pack(tmp_pat
     found = reader(tmp_path)
     assert whole(found.file(Entry(path="gone", size_bytes=10))) == b""
     entries = [Entry(path="lost", size_bytes=10), Entry(path="there", size_bytes=1)]
-    with tarfile.open(fileobj=io.BytesIO(whole(packed(found, entries)))) as pack:
+    with tarfile.open(fileobj=io.BytesIO(whole(packed(found, Entries(entries))))) as pack:
         assert pack.getnames() == ["there"]
     assert found.findings.vanished == {"gone", "lost"}
 
@@ -95,7 +97,7 @@ def test_a_member_that_changes_its_size_under_the_reader_leaves_a_sound_tar(
     (tmp_path / "next").write_bytes(b"next")
     found = reader(tmp_path)
     entries = [Entry(path="1259", size_bytes=BIG), Entry(path="next", size_bytes=4)]
-    chunks, taken = packed(found, entries), bytearray()
+    chunks, taken = packed(found, Entries(entries)), bytearray()
     for chunk in chunks:
         if not taken:
             os.truncate(path, BIG + change)
@@ -147,7 +149,9 @@ def test_a_pack_says_the_rights_of_its_folders_and_files(tmp_path: Path) -> None
         Entry(path="log", is_folder=True),
         Entry(path="file", size_bytes=1),
     ]
-    with tarfile.open(fileobj=io.BytesIO(whole(packed(reader(tmp_path), entries)))) as pack:
+    with tarfile.open(
+        fileobj=io.BytesIO(whole(packed(reader(tmp_path), Entries(entries))))
+    ) as pack:
         found = [(each.isdir(), each.mode) for each in pack]
     assert found == [(True, 0o700), (True, 0o755), (False, 0o640)]
 
@@ -202,7 +206,7 @@ def test_a_page_that_wal_may_repair_is_doubtful_until_the_end_is_known(
 ) -> None:
     lsn = (1 << 32) + 5
     found, entry = with_page(tmp_path, lsn), Entry(path="base/5/1259", size_bytes=16384)
-    whole(packed(found, [entry]) if is_packed else found.file(entry))
+    whole(packed(found, Entries([entry])) if is_packed else found.file(entry))
     assert (found.findings.bad, found.findings.doubtful) == ({}, {"base/5/1259": [(1, lsn)]})
 
 
@@ -256,3 +260,44 @@ def test_only_big_files_of_noise_are_stored_as_they_are(
 
 def test_a_file_that_has_vanished_is_not_asked(tmp_path: Path) -> None:
     assert is_worth_compressing(tmp_path, Entry(path="gone", size_bytes=SAMPLED_FILE_BYTES))
+
+
+def test_small_files_are_read_by_one_worker_at_a_time() -> None:
+    turn, entered, leave = Turn(seconds=60.0), threading.Event(), threading.Event()
+    order = list[str]()
+
+    def first() -> None:
+        with turn.taken():
+            entered.set()
+            leave.wait()
+            order.append("first")
+
+    def second() -> None:
+        leave_soon.set()
+        with turn.taken():
+            order.append("second")
+
+    leave_soon = threading.Event()
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    threads[0].start()
+    entered.wait()
+    threads[1].start()
+    leave_soon.wait()
+    leave.set()
+    for thread in threads:
+        thread.join()
+    assert order == ["first", "second"]
+    with turn.taken():
+        order.append("again")
+    assert order[-1] == "again"
+
+
+def test_a_worker_that_waits_for_its_disk_does_not_hold_up_the_others() -> None:
+    turn = Turn(seconds=0.001)
+    with turn.taken(), turn.taken():
+        pass
+    # The one that did not wait for the end has not given away the turn of the other.
+    with turn.taken(), pytest.raises(BackupFailed), turn.taken():
+        raise BackupFailed("cannot read")
+    with turn.taken(), turn.taken():
+        pass

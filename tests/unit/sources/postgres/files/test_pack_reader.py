@@ -13,7 +13,7 @@ import pytest
 from crc32c import crc32c
 
 from holdfast.model.errors import BackupFailed
-from holdfast.sources.postgres.files.entries import Entry
+from holdfast.sources.postgres.files.entries import Entries, Entry
 from holdfast.sources.postgres.files.pack_reader import ARENA_BYTES, packed
 from tests.unit.sources.postgres.files.test_file_reader import reader, whole
 from tests.unit.sources.postgres.files.test_page_checksums import page
@@ -43,7 +43,7 @@ def test_files_of_all_sizes_and_folders_come_back_with_their_records(tmp_path: P
     }
     entries, found = made(tmp_path, **files, PG_VERSION=b"17\n"), reader(tmp_path)
     content = {each.path: (tmp_path / each.path).read_bytes() for each in entries}
-    assert unpacked(whole(packed(found, entries))) == content
+    assert unpacked(whole(packed(found, Entries(entries)))) == content
     told = {path: (read.size_bytes, read.crc32c) for path, (read,) in found.findings.files.items()}
     assert told == {path: (len(each), crc32c(each)) for path, each in content.items()}
 
@@ -61,7 +61,7 @@ def test_what_a_file_has_lost_since_its_size_was_asked_is_zeros_and_nothing_of_a
     # An odd number of files fits into a buffer, so that each of them comes after the other one.
     count = ARENA_BYTES // (512 + size_bytes)
     entries = [Entry("short"), Entry("noise")] * count
-    pack = whole(packed(found, entries))
+    pack = whole(packed(found, Entries(entries)))
     place = 512
     for entry in entries:
         expected = (
@@ -89,7 +89,7 @@ def test_a_flipped_bit_is_told_by_file_and_block_whichever_buffer_it_is_in(
     content[damaged * 8192 + byte] ^= 16
     path.write_bytes(content)
     found = reader(tmp_path, checks=True)
-    whole(packed(replace(found, start=1 << 40), entries))
+    whole(packed(replace(found, start=1 << 40), Entries(entries)))
     assert found.findings.bad == {"base/6/2": [damaged]}
     assert found.findings.pages == 12 + 2 * len(filling) // 8192
 
@@ -99,7 +99,7 @@ def test_a_later_segment_in_a_pack_counts_its_blocks_from_the_first_one(tmp_path
     good = bytes(page(block, seed=3))
     entries = made(tmp_path, **{"base__5__1259.2": bytes(8192) + good, "base__5__1259_fsm": good})
     found = reader(tmp_path, checks=True)
-    whole(packed(replace(found, start=1 << 40), entries))
+    whole(packed(replace(found, start=1 << 40), Entries(entries)))
     assert found.findings.bad == {"base/5/1259_fsm": [0]}
 
 
@@ -109,7 +109,7 @@ def test_only_files_of_relations_have_pages(tmp_path: Path) -> None:
         tmp_path, base__5__pg_filenode=noise, base__PG_VERSION=noise, pg_xact__0000=noise
     )
     found = reader(tmp_path, checks=True)
-    whole(packed(found, entries))
+    whole(packed(found, Entries(entries)))
     assert (found.findings.pages, found.findings.bad) == (0, {})
 
 
@@ -118,7 +118,7 @@ def test_a_folder_that_is_dropped_takes_its_files_along(tmp_path: Path) -> None:
     (tmp_path / "base/6/1").unlink()
     (tmp_path / "base/6").rmdir()
     found = reader(tmp_path)
-    assert [*unpacked(whole(packed(found, entries)))] == ["base/5/1", "base/7/1"]
+    assert [*unpacked(whole(packed(found, Entries(entries))))] == ["base/5/1", "base/7/1"]
     assert found.findings.vanished == {"base/6/1"}
 
 
@@ -129,22 +129,22 @@ def test_nothing_that_is_no_file_of_the_owner_gets_into_a_pack(tmp_path: Path) -
     path.unlink()
     path.symlink_to(tmp_path / "secret")
     with pytest.raises(BackupFailed, match=r"cannot read '.*/base/5/1'"):
-        whole(packed(reader(tmp_path), [entry]))
+        whole(packed(reader(tmp_path), Entries([entry])))
     known = replace(reader(tmp_path), links={"base/5/1"})
-    assert unpacked(whole(packed(known, [entry]))) == {"base/5/1": b"secret"}
+    assert unpacked(whole(packed(known, Entries([entry])))) == {"base/5/1": b"secret"}
     with pytest.raises(BackupFailed, match="a link leads there"):
-        whole(packed(replace(known, owner=os.getuid() + 1), [entry]))
+        whole(packed(replace(known, owner=os.getuid() + 1), Entries([entry])))
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(BackupFailed, match="not a regular file"):
-        whole(packed(reader(tmp_path), [entry]))
+        whole(packed(reader(tmp_path), Entries([entry])))
 
 
 def test_folders_and_files_are_closed_again(tmp_path: Path) -> None:
     entries = made(tmp_path, base__5__1=b"one", base__6__1=bytes(2 * ARENA_BYTES))
     before = os.listdir("/proc/self/fd")
-    chunks = packed(reader(tmp_path), entries)
+    chunks = packed(reader(tmp_path), Entries(entries))
     next(chunks)
     del chunks
-    whole(packed(reader(tmp_path), entries))
+    whole(packed(reader(tmp_path), Entries(entries)))
     assert len(os.listdir("/proc/self/fd")) == len(before)

@@ -29,14 +29,24 @@ def test_a_folder_is_one() -> None:
     assert (member.isdir(), member.mode) == (True, 0o755)
 
 
-def test_an_arena_holds_what_fits_and_is_used_again() -> None:
-    arena = Arena(size_bytes=1024)
-    arena.add(b"x" * 600)
-    assert (arena.has_room(424), arena.has_room(425)) == (True, False)
-    arena.take(4)[:] = b"tail"
-    assert bytes(arena.content) == b"x" * 600 + b"tail"
+def test_an_arena_holds_what_fits_with_its_padding_and_is_used_again() -> None:
+    arena, head = Arena(size_bytes=2048), b"h" * 512
+    dirty = arena.place(b"", 2048)
+    assert dirty is not None
+    dirty[:] = b"\xff" * 2048
     arena.clear()
-    assert (bytes(arena.content), arena.has_room(1024)) == (b"", True)
+    place = arena.place(head, 100)
+    assert place is not None
+    place[:] = b"x" * 100
+    assert bytes(arena.content) == head + b"x" * 100 + bytes(412)
+    assert arena.place(head, 513) is None
+    assert arena.used == 1024
+    last = arena.place(head, 512)
+    assert last is not None
+    assert (len(last), arena.used) == (512, 2048)
+    assert arena.place(b"", 1) is None
+    arena.clear()
+    assert bytes(arena.content) == b""
 
 
 @pytest.mark.parametrize(("size_bytes", "padding"), [(0, 0), (1, 511), (512, 0), (513, 511)])

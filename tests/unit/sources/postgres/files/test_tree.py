@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,22 @@ def test_a_folder_that_is_dropped_during_the_backup_is_no_error(data: Path) -> N
         path.rmdir() if path.is_dir() else path.unlink()
     seen += entries
     assert not [entry for entry in seen if entry.path.startswith("base/5/")]
+
+
+def test_no_folder_is_listed_by_a_path_that_the_kernel_would_follow_for_each_file(
+    data: Path,
+) -> None:
+    counts, listed = [True], list[object]()
+
+    def note(event: str, arguments: tuple[object, ...]) -> None:
+        if counts and event == "os.scandir":
+            listed.append(arguments[0])
+
+    sys.addaudithook(note)
+    entries = list(Tree(data=data, version_folder=VERSION).entries())
+    counts.clear()
+    assert len(listed) > len([each for each in entries if each.is_folder]) / 2
+    assert {type(each) for each in listed} == {int}
 
 
 def test_big_files_come_alone_and_first_and_small_ones_in_packs() -> None:

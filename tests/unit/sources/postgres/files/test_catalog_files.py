@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.model.errors import BackupFailed
-from holdfast.sources.postgres.files.cluster import SEGMENT_BYTES, Files
+from holdfast.sources.postgres.files.catalog_files import SEGMENT_BYTES, Files
 
 GONE = [("base/5", "database 'shop'")]
 
@@ -54,6 +54,27 @@ def test_a_folder_is_no_file(data: Path) -> None:
     files_in(data).require(named)
     with pytest.raises(BackupFailed):
         files_in(data).require(named, is_kind=stat.S_ISREG)
+
+
+@pytest.mark.parametrize("names_held", [100, 4, 3, 0])
+def test_a_listed_folder_has_the_regular_files_in_it_that_are_not_left_out(
+    data: Path, tmp_path: Path, names_held: int
+) -> None:
+    folder = data / "base/4"
+    for name in ("1", "2", "3"):
+        (folder / name).write_bytes(b"rows")
+    (folder / "7").mkdir()
+    (folder / "8").symlink_to(folder / "1")
+    (folder / "9").symlink_to(tmp_path)
+    files = files_in(data, **{"base/4/3": "a link", "base/40": "another folder"})
+    found = files.folder("base/4", names_held=names_held)
+    assert found.has(["1", "2", "8"])
+    assert [name for name in "123456789" if not found.has(["1", name])] == [*"345679"]
+
+
+@pytest.mark.parametrize("names_held", [100, 0])
+def test_a_folder_that_is_not_there_has_nothing(data: Path, names_held: int) -> None:
+    assert not files_in(data).folder("base/5", names_held=names_held).has(["1"])
 
 
 @pytest.mark.parametrize(
