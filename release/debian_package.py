@@ -30,7 +30,7 @@ SHELLS = {
     "zsh": "zsh/vendor-completions/_holdfast",
     "fish": "fish/vendor_completions.d/holdfast.fish",
 }
-PROGRAMS = {"holdfast": "holdfast.cli.main", "holdfast-sessiond": "holdfast.daemon.main"}
+PROGRAMS = {"holdfast": "holdfast.cli.entry_point", "holdfast-sessiond": "holdfast.daemon.main"}
 PROGRAM = f"""#!{FOLDER}/bin/python
 import sys
 from %s import main

@@ -331,7 +331,7 @@ def _program() -> list[str]:
     found = shutil.which(sys.argv[0])
     if found is not None and Path(found).name == "holdfast":
         return [os.path.abspath(found)]  # noqa: PTH100 - a link stays a link: what it leads to may move
-    return [sys.executable, "-c", "from holdfast.cli.main import main; main()"]
+    return [sys.executable, "-c", "from holdfast.cli.entry_point import main; main()"]
 
 
 def _tablespaces(goal: RecoveryTarget, named: Path | None) -> str:

@@ -50,9 +50,9 @@ Its functions declare what they take with `cli.parameters` alone.
 
 def print_version() -> None:
     """Print the version, and end."""
-    from importlib.metadata import version  # a tenth of the start-up time, for one option
+    from holdfast.runtime.installed import installed_version
 
-    sys.stdout.write(f"holdfast {version('holdfast')}\n")
+    sys.stdout.write(f"holdfast {installed_version()}\n")
     raise SystemExit(0)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from statistics import median
 
 from holdfast.model.errors import ManifestInvalid, ManifestUntrusted, RepositoryFull, VerifyFailed
 from holdfast.model.host_status import (
@@ -22,6 +21,7 @@ from holdfast.model.host_status import (
 )
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.stored_json import MANIFEST, Unreadable, gathered, parsed, typed
+from holdfast.model.suspicion import median
 from holdfast.model.units import size, span
 
 DAMAGE = (VerifyFailed.exit_code, ManifestInvalid.exit_code, ManifestUntrusted.exit_code)

@@ -1,9 +1,10 @@
-"""Dataclasses with slots, whose methods are compiled when the first of them is used.
+"""Dataclasses with slots, whose methods are compiled when that pays.
 
 `dataclasses` compiles the methods of a class when its module is loaded, in 0.37 ms. A short command
-loads more than a hundred classes, and makes objects of a quarter of them. Here a class gets its
-slots at once. Its methods are those of the standard library, taken at their first use from the
-undecorated class, which has the same annotations and defaults.
+loads more than a hundred classes, and makes one or two objects of each of a quarter of them. Here a
+class gets its slots at once. Its first objects are filled by a loop over its fields. All other
+methods, and its `__init__` for more objects, are those of the standard library, taken at their
+first use from the undecorated class, which has the same annotations and defaults.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 _ORDERS = ("__lt__", "__le__", "__gt__", "__ge__")
 _OF_OBJECTS = ("__dict__", "__weakref__")
+# Compiling `__init__` takes as long as about a hundred objects filled by a loop.
+OBJECTS_BEFORE_INIT = 50
+_ONLY_THE_LIBRARY = ("InitVar", "KW_ONLY", "dataclasses.")
+_MISSING = dataclasses.MISSING
 
 
 def _decorated(cls: type | None = None, /, **options: bool) -> Any:
@@ -47,6 +52,112 @@ class _AtFirstUse:
         return getattr(owner if instance is None else instance, self._name)
 
 
+class _Taken:
+    """A field that `__init__` takes."""
+
+    __slots__ = ("by_name_only", "default", "make")
+
+    def __init__(self, default: Any, *, by_name_only: bool) -> None:
+        self.by_name_only = by_name_only
+        self.default = default
+        self.make: Callable[[], object] | None = None
+        if isinstance(default, dataclasses.Field):
+            self.default = default.default
+            if default.default_factory is not _MISSING:
+                self.make = default.default_factory
+            if default.kw_only is not _MISSING:
+                self.by_name_only = bool(default.kw_only)
+
+
+# Of each class that is made here: the undecorated class, and its options.
+_MADE: dict[type, tuple[type, dict[str, bool]]] = {}
+
+
+class _Init(_AtFirstUse):
+    """`__init__`; the first objects are filled by a loop over the fields.
+
+    What this cannot do is left to the compiled one, and each mistake of a caller too.
+    """
+
+    __slots__ = ("_fields", "_left", "_made", "_set")
+
+    def __init__(self, compile_all: Callable[[], None], *, is_frozen: bool) -> None:
+        super().__init__("__init__", compile_all)
+        self._left = OBJECTS_BEFORE_INIT
+        self._set: Callable[[object, str, object], None] = (
+            object.__setattr__ if is_frozen else setattr
+        )
+        self._made: type | None = None
+        self._fields: dict[str, _Taken] = {}
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._made = owner
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        if instance is None or self._left <= 0:
+            return super().__get__(instance, owner)
+        if not self._fields:
+            found = _fields_of(self._made)
+            if not found:
+                self._left = 0
+                return super().__get__(instance, owner)
+            self._fields = found
+        self._left -= 1
+        return partial(self._fill, instance)
+
+    def _fill(self, instance: Any, /, *given: object, **named: object) -> None:
+        values = self._by_name(given, named)
+        if values is None or not self._is_filled(instance, values):
+            super().__get__(instance, type(instance))(*given, **named)
+        elif hasattr(instance, "__post_init__"):
+            instance.__post_init__()
+
+    def _by_name(
+        self, given: Sequence[object], named: dict[str, object]
+    ) -> dict[str, object] | None:
+        """All that was given, by name; None for too many values, or one given twice."""
+        if not given:
+            return named
+        names = [name for name, each in self._fields.items() if not each.by_name_only]
+        if len(given) > len(names) or not named.keys().isdisjoint(names[: len(given)]):
+            return None
+        return named | dict(zip(names, given, strict=False))
+
+    def _is_filled(self, instance: object, named: dict[str, object]) -> bool:
+        """Whether each field has its value, and each value its field."""
+        left = len(named)
+        for name, field in self._fields.items():
+            if name in named:
+                value, left = named[name], left - 1
+            elif field.make is not None:
+                value = field.make()
+            elif field.default is _MISSING:
+                return False
+            else:
+                value = field.default
+            self._set(instance, name, value)
+        return left == 0
+
+
+def _fields_of(made: type | None) -> dict[str, _Taken] | None:
+    """What `__init__` of the class takes, in order; None if only the library can tell."""
+    found: dict[str, _Taken] = {}
+    for base in reversed(made.__mro__ if made else ()):
+        if base not in _MADE:
+            if "__dataclass_fields__" in vars(base):
+                return None
+            continue
+        original, options = _MADE[base]
+        for name, kind in original.__annotations__.items():
+            default = vars(original).get(name, _MISSING)
+            is_not_taken = isinstance(default, dataclasses.Field) and not default.init
+            if is_not_taken or str(kind).startswith(_ONLY_THE_LIBRARY):
+                return None
+            if not _is_of_class(kind):
+                found[name] = _Taken(default, by_name_only=options.get("kw_only", False))
+    return found
+
+
 def _slotted(original: type, options: dict[str, bool]) -> type:
     """A class as `original`, with slots and with methods that are still to be compiled."""
     declared = {name: each for name, each in vars(original).items() if name not in _OF_OBJECTS}
@@ -62,6 +173,7 @@ def _slotted(original: type, options: dict[str, bool]) -> type:
         for name in names:
             setattr(made, name, vars(plain)[name])
 
+    is_frozen = options.get("frozen", False)
     inherited = {name for base in original.__mro__[1:] for name in _slots_of(base)}
     members = {name: each for name, each in declared.items() if name not in own}
     members["__slots__"] = tuple(name for name in own if name not in inherited)
@@ -69,11 +181,14 @@ def _slotted(original: type, options: dict[str, bool]) -> type:
         # A class that defines `__eq__` has a `__hash__` that is None.
         late = [name for name in names if declared.get(name) is None]
         act = partial(compile_, late, fewer)
-        members |= {name: _AtFirstUse(name, act) for name in late}
-    if not options.get("frozen") and options.get("eq", True):
+        for name in late:
+            is_init = name == "__init__"
+            members[name] = _Init(act, is_frozen=is_frozen) if is_init else _AtFirstUse(name, act)
+    if not is_frozen and options.get("eq", True):
         members.setdefault("__hash__", None)
     made = type(original)(original.__name__, original.__bases__, members)
-    if options.get("frozen"):
+    _MADE[made] = (original, options)
+    if is_frozen:
         _freeze(made, frozenset(own))
     return made
 

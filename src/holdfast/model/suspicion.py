@@ -30,8 +30,6 @@ class Suspicion:
         alike = [each for each in earlier if _is_alike(each, backup)][: self.of_last]
         if len(alike) < FEWEST:
             return ""
-        from statistics import median  # it loads slowly, and is only for enough backups
-
         usual = median(each.plain_bytes for each in alike)
         if max(usual, backup.plain_bytes) < self.smallest_bytes:
             return ""
@@ -80,3 +78,10 @@ class Suspicion:
 def _is_alike(one: Sized, other: Sized) -> bool:
     """Whether two backups are of the same database, and both full or both incremental."""
     return (one.server.database, bool(one.parent)) == (other.server.database, bool(other.parent))
+
+
+def median(values: Iterable[float]) -> float:
+    """The middle one, or the mean of both in the middle; `statistics` takes 5 ms to load."""
+    found = sorted(values)
+    middle = len(found) // 2
+    return found[middle] if len(found) % 2 else (found[middle - 1] + found[middle]) / 2

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from holdfast.catalog.host_statuses import HostStatuses
 from holdfast.model.errors import HoldfastError
-from holdfast.model.fleet import Allowed, Row, Told, rows_of
 from holdfast.model.host_status import Due, Happened, Holdings, HostStatus, after
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.host_state import LastStatus
@@ -19,6 +19,9 @@ from holdfast.ports.repository import Repository
 from holdfast.ports.run import Clock
 from holdfast.runtime import events
 from holdfast.runtime.kernel import start
+
+if TYPE_CHECKING:
+    from holdfast.model.fleet import Allowed, Row, Told
 
 # Of the time that a command waits for its status: the status matters more than what it lists.
 LOOK_SHARE = 0.5
@@ -180,6 +183,8 @@ def fleet(
     now: datetime,
 ) -> Fleet:
     """Read what all hosts left in `repositories`, once."""
+    from holdfast.model.fleet import Allowed
+
     allowed = Allowed(age=max_age, drill_age=max_drill_age)
     return FleetReader(repositories, allowed).read(expected, now=now)
 
@@ -200,6 +205,8 @@ class FleetReader:
 
     def read(self, expected: Iterable[tuple[str, str]] = (), *, now: datetime) -> Fleet:
         """Makes one list of each repository, and one read for each job of each host."""
+        from holdfast.model.fleet import rows_of  # not where a status is only left
+
         unseen: dict[str, HoldfastError] = {}
         for name, opened in self._repositories.items():
             try:
@@ -215,6 +222,8 @@ class FleetReader:
 
 
 def _told_in(name: str, repository: Repository) -> list[Told]:
+    from holdfast.model.fleet import Told
+
     return [
         Told(
             job=each.job,

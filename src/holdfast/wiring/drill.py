@@ -19,8 +19,8 @@ from holdfast.operations.drill.database import DrillContext, DrillHost
 from holdfast.operations.drill.recovery import DrillRecovery
 from holdfast.operations.drill.rooms import Rooms
 from holdfast.operations.restore.windows import WindowsContext
+from holdfast.runtime.installed import installed_version
 from holdfast.wiring import limits
-from holdfast.wiring.fleet import installed_version
 from holdfast.wiring.gauges import gauges_of
 from holdfast.wiring.keys import secret_places
 from holdfast.wiring.reading import drills_of, index_of, repository_of

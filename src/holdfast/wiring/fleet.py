@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from holdfast.config.settings import JobSettings, Settings
@@ -40,6 +39,7 @@ from holdfast.model.redaction import sanitized
 from holdfast.operations.fleet import LeavingContext
 from holdfast.ports.repository import Repository
 from holdfast.runtime.clock import now
+from holdfast.runtime.installed import installed_version
 from holdfast.wiring.reading import index_of, repository_of
 from holdfast.wiring.repositories import repository, repository_settings, store_name
 
@@ -222,11 +222,3 @@ def _next(timer: _Timer, known: Due | None, began: datetime | None) -> datetime 
     if began is None and known is not None and known.schedule == timer.schedule:
         return known.next_at
     return next_by_calendar(timer.schedule, since=began or now())
-
-
-def installed_version() -> str:
-    """The version of holdfast; a source tree that nobody installed has none."""
-    try:
-        return version("holdfast")
-    except PackageNotFoundError:
-        return "unknown"

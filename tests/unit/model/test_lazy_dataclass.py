@@ -9,7 +9,7 @@ import pickle
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import FrozenInstanceError, asdict, field, fields, is_dataclass, replace
+from dataclasses import FrozenInstanceError, InitVar, asdict, field, fields, is_dataclass, replace
 from importlib import import_module
 from threading import Barrier, Thread
 from typing import Any, ClassVar, Generic, TypeVar
@@ -18,7 +18,7 @@ import pytest
 
 import holdfast
 from holdfast.model import lazy_dataclass
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import OBJECTS_BEFORE_INIT, dataclass
 
 T = TypeVar("T")
 FROZEN = {"frozen": True, "slots": True, "kw_only": True}
@@ -175,10 +175,73 @@ def test_nothing_is_compiled_before_it_is_used() -> None:
 
     sys.addaudithook(note)
     made = plain(lazy_dataclass._decorated)
+    first = [made(one=each) for each in range(OBJECTS_BEFORE_INIT)]
     assert not compiled
     assert made(one=1)
     assert compiled
+    assert first[1] == made(one=1)
     is_listening = False
+
+
+CALLS: list[tuple[tuple[object, ...], dict[str, object]]] = [
+    ((), {}),
+    ((), {"one": 1}),
+    ((), {"two": 2}),
+    ((1,), {}),
+    ((1, 2), {}),
+    ((1, 2, 3, 4), {}),
+    ((1,), {"one": 1}),
+    ((1,), {"two": 5}),
+    ((), {"one": 1, "two": 5, "other": [1]}),
+    ((), {"one": 1, "three": 3}),
+    ((), {"self": 1, "instance": 2}),
+]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda each: each.__name__)
+def test_the_first_objects_are_as_all_others(
+    shape: Callable[..., type], call: tuple[tuple[object, ...], dict[str, object]]
+) -> None:
+    by_library, ours = (_made_of(shape(each), call) for each in BOTH)
+    assert ours == by_library
+
+
+def _made_of(made: type, call: tuple[tuple[object, ...], dict[str, object]]) -> object:
+    given, named = call
+    try:
+        found = made(*given, **named)
+    except TypeError as error:
+        return str(error)
+    return [getattr(found, each.name) for each in fields(made)]
+
+
+def test_a_class_whose_fields_only_the_library_knows_is_left_to_it() -> None:
+    def derived(decorate: Callable[..., Any]) -> type:
+        @decorate(slots=True)
+        class Made:
+            given: InitVar[int]
+            double: int = field(init=False)
+
+            def __post_init__(self, given: int) -> None:
+                self.double = 2 * given
+
+        return Made
+
+    def above(decorate: Callable[..., Any]) -> type:
+        @decorate(slots=True)
+        class Below(_OfTheLibrary):
+            two: int
+
+        return Below
+
+    assert [derived(each)(4).double for each in BOTH] == [8, 8]
+    assert [above(each)(1, 2).one for each in BOTH] == [1, 1]
+
+
+@dataclasses.dataclass
+class _OfTheLibrary:
+    one: int
 
 
 def test_values_are_compared_printed_and_hashed_by_their_fields() -> None:

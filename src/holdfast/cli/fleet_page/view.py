@@ -20,7 +20,7 @@ from holdfast.model.host_status import Act, Due, GoodBackup, Holdings, HostStatu
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.units import ago, counted, size, span
 from holdfast.operations.fleet import Fleet
-from holdfast.wiring.fleet import installed_version
+from holdfast.runtime.installed import installed_version
 
 DAYS = 30
 # A stored number of seconds may be any; a span of time is shorter.

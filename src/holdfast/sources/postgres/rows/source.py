@@ -111,9 +111,9 @@ class PostgresSource(DatabaseSource):
             if holding is not None and not opening.rejoin:
                 unclaimed.enter_context(afterwards(holding.abort))
             cancellation = Cancellation()
-            exported, (schema, listing, shape) = self._exported(opening, holding, cancellation)
-            sessions = Sessions(held, snapshot=exported.name, seen=exported.seen)
-            stack.enter_context(sessions.opened(self.login, count=opening.workers))
+            exported, (schema, sessions, listing, shape) = self._exported(
+                opening, holding, cancellation
+            )
             snapshot = PostgresSnapshot(
                 opening=opening,
                 exported=exported,
@@ -147,16 +147,16 @@ class PostgresSource(DatabaseSource):
 
     def _exported(
         self, opening: Opening, holding: Holding | None, cancellation: Cancellation
-    ) -> tuple[Exported, tuple[Schema, Listing, Shape]]:
-        """The snapshot, what it shows, and a pg_dump under it that has locked all tables.
+    ) -> tuple[Exported, tuple[Schema, Sessions, Listing, Shape]]:
+        """The snapshot, sessions in it, what it shows, and a pg_dump that has locked all tables.
 
-        The tables are listed while pg_dump locks them. For a rejoined snapshot pg_dump is not
-        started yet.
+        The sessions are opened and the tables listed while pg_dump locks them. For a rejoined
+        snapshot pg_dump is not started yet.
         """
         archive = opening.stack.enter_context(schema_archive())
         shape = self._shape(opening.found, keeps_blobs=opening.blobs is not None)
 
-        def begin(exported: Exported) -> tuple[Schema, Listing, Shape]:
+        def begin(exported: Exported) -> tuple[Schema, Sessions, Listing, Shape]:
             schema = Schema(
                 self.login,
                 pg_dump=opening.programs.pg_dump,
@@ -169,9 +169,14 @@ class PostgresSource(DatabaseSource):
             if not opening.rejoin:
                 opening.stack.enter_context(afterwards(schema.end))
                 schema.begin()
-            listing = self._listing(opening.held, opening.found, shape)
-            schema.wait_for_locks(opening.held)
-            return schema, listing, shape
+            sessions = Sessions(opening.held, snapshot=exported.name, seen=exported.seen)
+            # Sessions of a snapshot whose locks came too late end here: another one is taken.
+            with ExitStack() as opened:
+                opened.enter_context(sessions.opened(self.login, count=opening.workers))
+                listing = self._listing(opening.held, opening.found, shape)
+                schema.wait_for_locks(opening.held)
+                opening.stack.enter_context(opened.pop_all())
+            return schema, sessions, listing, shape
 
         return shared_snapshot.begun_under_snapshot(
             opening.held, self.login, take=lambda: self._taken(opening, holding), begin=begin

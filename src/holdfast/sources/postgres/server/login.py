@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field, replace
 
@@ -17,6 +17,7 @@ from holdfast.model.errors import ConfigInvalid
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.sources.postgres.server import failures
+from holdfast.sources.postgres.server.sql_text import literal
 
 # Without these a vanished server is noticed after two hours, or never.
 PATIENCE = {
@@ -114,6 +115,14 @@ CANCEL_SECONDS = 5.0
 REFUSES_OPTIONS = "the server, or a pooler in front of it, refuses startup options"
 ANOTHER_ROLE = "the database sets another role for every session"
 _OPTIONS_REFUSED = re.compile(r"unsupported startup (?:parameter|option).*", re.IGNORECASE)
+_SET = """
+SELECT wanted.name, pg_catalog.set_config(wanted.name, wanted.value, false)
+FROM (VALUES {pairs}) AS wanted (name, value) WHERE {known}
+"""
+_IS_KNOWN = """EXISTS (
+    SELECT FROM pg_catalog.pg_settings s WHERE pg_catalog.lower(s.name) = wanted.name
+    AND (s.context = 'user' OR pg_catalog.current_setting('is_superuser')::bool))
+"""
 # Finds a role that the database, not the login's own settings, makes its sessions act as.
 _ROLE_OF_DATABASE = """
 SELECT FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) AS said
@@ -248,18 +257,45 @@ class Login:
 
     def _configure(self, connection: psycopg.Connection) -> None:
         connection.prepare_threshold = None
+        lock_timeout = {"lock_timeout": f"{self.lock_wait_seconds}s"}
+        wanted = SESSION_SETTINGS | lock_timeout | self._own_settings
+        # One message: a backup opens a session for each worker before it reads a row.
+        steps = [_ROLE_OF_DATABASE, self._setting(wanted, connection)]
         if connection.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
             # The inherited timeout may be too short for the statements below; older servers do not
             # know it.
-            connection.execute("SET transaction_timeout = 0")
+            steps.insert(0, "SET transaction_timeout = 0")
+        answers = connection.execute(";".join(steps).encode())
+        *_, other_roles, _ = [each.rowcount for each in answers.results()]
+        self._learn(wanted, connection, found=[name for name, _ in answers])
         # A role in the operator's own options is kept. One that the database sets is undone: only
-        # the login's own role may set all that follows.
-        is_asked_for = "role" in self.settings.get("options", "")
-        if not is_asked_for and connection.execute(_ROLE_OF_DATABASE).fetchone() is not None:
+        # the login's own role may set all of these.
+        if other_roles and "role" not in self.settings.get("options", ""):
             self.learnt.add(ANOTHER_ROLE)
             connection.execute("SET ROLE NONE")
-        lock_timeout = {"lock_timeout": f"{self.lock_wait_seconds}s"}
-        _set(connection, SESSION_SETTINGS | lock_timeout | self._own_settings)
+            connection.execute(self._setting(wanted, connection).encode())
+
+    def _setting(self, wanted: Mapping[str, str], connection: psycopg.Connection) -> str:
+        """A statement that sets all of them but those that the server does not let us set.
+
+        The first session asks which these are, which takes the server 4 ms. A superuser may set
+        more than others, and the server says of each session whether it has such a role.
+        """
+        role = _role_of(connection)
+        is_asked = all(f"{role} asked to set {name}" in self.learnt for name in wanted)
+        names = [name for name in wanted if f"{role} may set {name}" in self.learnt]
+        pairs = [
+            f"({literal(name)}, {literal(wanted[name])})"
+            for name in (names if is_asked else wanted)
+        ]
+        return _SET.format(pairs=", ".join(pairs), known="true" if is_asked else _IS_KNOWN)
+
+    def _learn(
+        self, wanted: Mapping[str, str], connection: psycopg.Connection, *, found: Sequence[str]
+    ) -> None:
+        role = _role_of(connection)
+        self.learnt.update(f"{role} may set {name}" for name in found)
+        self.learnt.update(f"{role} asked to set {name}" for name in wanted)
 
     def _opened(self) -> psycopg.Connection:
         try:
@@ -287,15 +323,9 @@ def end(connection: psycopg.Connection) -> None:
     connection.close()
 
 
-def _set(connection: psycopg.Connection, wanted: Mapping[str, str]) -> None:
-    # Settings that this version does not have are skipped.
-    connection.execute(
-        "SELECT set_config(wanted.name, wanted.value, false)"
-        " FROM unnest(%s::text[], %s::text[]) AS wanted (name, value)"
-        " WHERE EXISTS (SELECT FROM pg_catalog.pg_settings s WHERE lower(s.name) = wanted.name"
-        "   AND (s.context = 'user' OR current_setting('is_superuser')::bool))",
-        [list(wanted), list(wanted.values())],
-    )
+def _role_of(connection: psycopg.Connection) -> str:
+    is_superuser = connection.info.parameter_status("is_superuser") == "on"
+    return "a superuser" if is_superuser else "a user"
 
 
 def _escaped(value: str) -> str:

@@ -31,8 +31,9 @@ from holdfast.sources.postgres.server.preflight import TRY_SECONDS, Queue
 
 Dumping = Callable[[], AbstractContextManager[Iterable[Buffer]]]
 
-# The interval of the checks whether pg_dump has its locks.
-LOOK_SECONDS = 0.02
+# The interval of the checks whether pg_dump has its locks: it doubles, because a small database is
+# locked within milliseconds, and the check of a large one costs the server more.
+FIRST_LOOK_SECONDS, MOST_LOOK_SECONDS = 0.002, 0.05
 # pg_dump locks no tables of extensions, as CREATE EXTENSION restores them. A join that looks each
 # table up among the locks takes seconds for ten thousand tables.
 _HAS_LOCKS = """
@@ -286,8 +287,10 @@ def wait_for_locks(
     """Wait until the pg_dump with this login has locked every table, or has ended."""
     tables = [each.oid for each in catalog_queries.lockable(held)]
     wanted = [tables, login.settings["application_name"]]
+    pause = FIRST_LOOK_SECONDS
     while is_running():
         row = held.execute(_HAS_LOCKS, wanted).fetchone()
         if row and row[1]:
             return
-        time.sleep(LOOK_SECONDS)
+        time.sleep(pause)
+        pause = min(2 * pause, MOST_LOOK_SECONDS)

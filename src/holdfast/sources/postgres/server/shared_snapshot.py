@@ -248,9 +248,9 @@ class Sessions:
 
     def _join(self, connection: psycopg.Connection) -> None:
         try:
-            connection.execute(BEGIN)
-            connection.execute(f"SET TRANSACTION SNAPSHOT {literal(self._snapshot)}".encode())
-            row = connection.execute(_VISIBLE).fetchone()
+            joined = f"{BEGIN}; SET TRANSACTION SNAPSHOT {literal(self._snapshot)}; {_VISIBLE}"
+            *_, visible = connection.execute(joined.encode()).results()
+            row = visible.fetchone()
         except psycopg.Error as error:
             raise SnapshotLost(
                 f"cannot join snapshot '{self._snapshot}': {failures.said(error)}", hint=_RUN_AGAIN
