@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from holdfast.sources.postgres.server.login import Login
 
 
+# Of the extra `clusters`.
+PAGE_LIBRARY = "numpy"
+APPLICATION = "holdfast"
 _KEYWORDS = re.compile(r"\s*[a-z_]+\s*=")
 
 
@@ -219,13 +222,13 @@ def physical_source(settings: PostgresSettings, holder: Holder | None) -> Source
     from holdfast.sources.postgres.files.source import PhysicalSource
     from holdfast.sources.postgres.files.stream import StreamSource
 
-    login = _login(settings, "holdfast")
+    login = _login(settings, APPLICATION)
     fast = settings.checkpoint == "fast"
     if settings.engine == "tools":
         return StreamSource(login=login, fast=fast, incrementals=settings.incremental)
     return PhysicalSource(
         login=login,
-        holder=holder or postgres_holder(settings, "holdfast"),
+        holder=holder or postgres_holder(settings, APPLICATION),
         fast=fast,
     )
 
@@ -235,19 +238,27 @@ def server_archiver(settings: PostgresSettings) -> Archiver:
 
     Raises `DatabaseUnreachable`, `AccessDenied`, `GrantMissing`.
     """
+    if settings.password is None and settings.password_file is None:
+        from holdfast.sources.postgres.files.archiver import asked_on_socket
+
+        found = asked_on_socket(settings.dsn, application_name=APPLICATION)
+        if found is not None:
+            return found
     from holdfast.sources.postgres.files import wal
 
-    return wal.archiver(_login(settings, "holdfast"))
+    return wal.archiver(_login(settings, APPLICATION))
 
 
 def _require_page_checks() -> None:
     """Raise `ToolMissing` before a run begins: pages are checked with a library of an extra."""
-    try:
-        import holdfast.sources.postgres.files.page_checksums  # noqa: F401
-    except ImportError as error:
+    from importlib.util import find_spec
+
+    # Only found: it takes a tenth of a second to load, and not all clusters have checksums.
+    if find_spec(PAGE_LIBRARY) is None:
         raise ToolMissing(
-            f"cannot check pages of PostgreSQL clusters: {error}", hint=CLUSTERS_HINT
-        ) from error
+            f"cannot check pages of PostgreSQL clusters: No module named '{PAGE_LIBRARY}'",
+            hint=CLUSTERS_HINT,
+        )
 
 
 def postgres_holder(settings: PostgresSettings, application_name: str) -> Holder:
@@ -295,7 +306,7 @@ def bracket(settings: PostgresSettings, holder: Holder | None) -> Bracket:
     from holdfast.sources.postgres.files.source import PostgresBaseBackup
 
     return PostgresBaseBackup(
-        login=_login(settings, "holdfast"), holder=holder or postgres_holder(settings, "holdfast")
+        login=_login(settings, APPLICATION), holder=holder or postgres_holder(settings, APPLICATION)
     )
 
 
@@ -305,7 +316,7 @@ def starter(url: str, settings: PostgresSettings, *, options: str) -> ServerStar
     from holdfast.sources.postgres.files.target import DirectoryTarget
 
     folder = DirectoryTarget(url).folder
-    return ClusterStarter(folder, login=_login(settings, "holdfast"), options=options)
+    return ClusterStarter(folder, login=_login(settings, APPLICATION), options=options)
 
 
 def sessions_of(job: JobSettings, name: str) -> tuple[Holder, HeldKind]:

@@ -22,6 +22,7 @@ from holdfast.ports.source import Blobs, Finding, Snapshot, Source, SourcePlan, 
 from holdfast.runtime.cleanup import afterwards, noted_on
 from holdfast.runtime.events import reached
 from holdfast.runtime.files import make_folder, new_file, whole_file, write_all
+from holdfast.runtime.preload import begin_loading
 from holdfast.sources.keepalive import LOOK_SECONDS, held_session, of_this_process
 from holdfast.sources.postgres.files import cluster, wal
 from holdfast.sources.postgres.files.catalog_files import require_all
@@ -143,7 +144,9 @@ class PhysicalSource(Source):
     ) -> Iterator[Snapshot]:
         _require_files(workers)
         # An unsupported or unreadable cluster fails here, before the server does a checkpoint.
-        cluster.asked(self._login)
+        if cluster.asked(self._login).has_checksums:
+            # What checks pages loads slowly: meanwhile the server does its checkpoint.
+            begin_loading("holdfast.sources.postgres.files.page_checksums")
         reached("backup-beginning")
         holding = held_session(self._holder, HeldKind.BACKUP, rejoin=rejoin, fast=self._fast)
         with of_this_process(holding), ExitStack() as unheard:

@@ -12,6 +12,7 @@ from holdfast.model.errors import BackupFailed
 from holdfast.model.wal import HEADER_BYTES, SegmentHeader
 from holdfast.model.wal_archive import Archiver
 from holdfast.sources.postgres.files import cluster
+from holdfast.sources.postgres.files.archiver import STATE, WAITING, archiver_in
 from holdfast.sources.postgres.server.login import Login
 
 
@@ -40,51 +41,19 @@ def _missing(path: Path, cause: str) -> BackupFailed:
     )
 
 
-_STATE = """
-SELECT (SELECT system_identifier FROM pg_control_system())::text,
-       current_setting('archive_mode'), pg_is_in_recovery(),
-       current_setting('archive_command') NOT IN ('', '(disabled)')
-         OR coalesce(current_setting('archive_library', true), '') <> '',
-       archived_count, coalesce(last_archived_wal, ''), last_archived_time,
-       failed_count, coalesce(last_failed_wal, ''), last_failed_time, stats_reset, now()
-FROM pg_stat_archiver
-"""
-_WAITING = """
-SELECT count(*), min(modification) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'
-"""
-
-
 def archiver(login: Login) -> Archiver:
     """The state of the server's archiver; raises what `cluster.session` raises."""
     with cluster.session(login) as connection:
-        row = connection.execute(_STATE).fetchone()
+        row = connection.execute(STATE).fetchone()
         if row is None:
             raise psycopg.OperationalError("the server did not return the state of its archiver")
-        waiting, waiting_since = _waiting(connection)
-    identifier, mode, is_standby, is_told_how, *counted = row
-    archived, last, last_at, failed, last_failed, last_failed_at, since, now = counted
-    return Archiver(
-        cluster=identifier,
-        mode=mode,
-        is_standby=is_standby,
-        is_told_how=is_told_how,
-        archived=archived,
-        last_archived=last,
-        last_archived_at=last_at,
-        failed=failed,
-        last_failed=last_failed,
-        last_failed_at=last_failed_at,
-        counted_since=since,
-        waiting=waiting,
-        waiting_since=waiting_since,
-        now=now,
-    )
+        return archiver_in(row, _waiting(connection))
 
 
 def _waiting(connection: psycopg.Connection) -> tuple[int, Any]:
     """The number of segments that wait, and since when; 0 for a login outside of pg_monitor."""
     with suppress(psycopg.errors.InsufficientPrivilege):
-        row = connection.execute(_WAITING).fetchone()
+        row = connection.execute(WAITING).fetchone()
         if row is not None:
             return row[0], row[1]
     return 0, None
