@@ -7,9 +7,10 @@ The form of a class is built when a value of it is first met.
 
 from __future__ import annotations
 
+import builtins
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from types import NoneType, SimpleNamespace, UnionType
 from typing import (
@@ -245,18 +246,38 @@ def _mapping(inner: tuple[Any, ...]) -> Form[Any]:
 
 
 def hint_of(kind: Any, name: str) -> Any:
-    """The annotation of one attribute: each one is compiled, and the choice needs no other."""
+    """The annotation of one attribute, of which most are names, and most texts occur often.
+
+    Compiling one takes 30 us, as long as checking ten values.
+    """
     declaring = next(each for each in kind.__mro__ if name in vars(each).get("__annotations__", ()))
-    alone = SimpleNamespace(__annotations__={name: declaring.__annotations__[name]})
-    names = vars(sys.modules[declaring.__module__])
-    return get_type_hints(alone, globalns=names, include_extras=True)[name]
+    text = declaring.__annotations__[name]
+    found = _HINTS.get((declaring.__module__, text))
+    if found is None:
+        found = _HINTS[declaring.__module__, text] = _hint(declaring.__module__, text)
+    return found
+
+
+_HINTS: dict[tuple[str, Any], Any] = {}
+
+
+def _hint(module: str, text: Any) -> Any:
+    names = vars(sys.modules[module])
+    named = names.get(text, vars(builtins).get(text)) if isinstance(text, str) else None
+    if named is not None:
+        return named
+    alone = SimpleNamespace(__annotations__={"it": text})
+    return get_type_hints(alone, globalns=names, include_extras=True)["it"]
 
 
 def _dataclass(kind: Any) -> Form[Any]:
     """A record of a stored document; names that the class does not know are ignored."""
-    hints = get_type_hints(kind, include_extras=True)
     known = [
-        (each.name, form_of(hints[each.name]), each.default is each.default_factory is MISSING)
+        (
+            each.name,
+            form_of(hint_of(kind, each.name)),
+            each.default is each.default_factory is MISSING,
+        )
         for each in fields(kind)
         if each.init
     ]
@@ -277,6 +298,10 @@ def _dataclass(kind: Any) -> Form[Any]:
         }
 
     return Form(checked, plainly)
+
+
+def _is_needed(field: Field[Any]) -> bool:
+    return field.default is field.default_factory is MISSING
 
 
 def fields_in(

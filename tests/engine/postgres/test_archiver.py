@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from holdfast.sources.postgres.files import archiver, wal
+from holdfast.sources.postgres.server.login import Login
 from tests.support.archive import Archive
 from tests.support.clusters import cluster, standby_of
 from tests.support.waiting import until
@@ -62,6 +65,32 @@ def test_archiving_that_fails_is_told_by_check_and_status_until_it_works_again(
     server.ask("SELECT pg_reload_conf()")
     until(lambda: server.ask("SELECT archived_count > 0 FROM pg_stat_archiver") == [(True,)])
     assert checked(archive)["problem"] == ""
+
+
+def test_the_answer_without_the_driver_is_that_of_the_driver(archive: Archive) -> None:
+    server = archive.server
+    server.configure("archive_mode = on\narchive_command = 'false'")
+    server.stop()
+    server.start()
+    server.ask("SELECT pg_switch_wal()")
+    until(lambda: server.ask("SELECT failed_count > 0 FROM pg_stat_archiver") == [(True,)])
+    server.ask("ALTER SYSTEM SET archive_command = 'true'")
+    server.ask("SELECT pg_reload_conf()")
+    until(lambda: server.ask("SELECT archived_count > 0 FROM pg_stat_archiver") == [(True,)])
+    dsn = server.dsn
+    by_driver = wal.archiver(Login.parse(dsn, password=None, application_name="test"))
+    without = archiver.asked_on_socket(dsn, application_name="test")
+    assert without is not None
+    assert replace(without, now=by_driver.now) == by_driver
+    server.ask("CREATE ROLE stranger LOGIN")
+    server.ask("GRANT EXECUTE ON FUNCTION pg_control_system() TO stranger")
+    own = Login.parse(dsn, password=None, application_name="test")
+    stranger = own.with_settings(user="stranger")
+    settings = {name: stranger.settings[name] for name in ("host", "user", "dbname")}
+    words = " ".join(f"{name}={value}" for name, value in settings.items())
+    found = archiver.asked_on_socket(words, application_name="test")
+    assert found is not None
+    assert found == replace(wal.archiver(stranger), now=found.now)
 
 
 def test_a_standby_is_only_asked_for_what_it_archives_itself(

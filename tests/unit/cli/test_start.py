@@ -32,12 +32,12 @@ main()
 SLOW = {"typer", "rich", "pydantic", "stamina", "tenacity", "psycopg", "pymysql", "crc32c"}
 MOST = {
     "--version": (175, 25),
-    "list": (270, 215),
-    "list --json": (270, 200),
-    "show shop/latest": (270, 330),
-    "status": (280, 380),
-    f"wal push shop pg_wal/{SEGMENT}": (280, 280),
-    f"wal get shop {SEGMENT} pg_wal/RECOVERYXLOG": (275, 265),
+    "list": (265, 95),
+    "list --json": (265, 95),
+    "show shop/latest": (266, 152),
+    "status": (280, 168),
+    f"wal push shop pg_wal/{SEGMENT}": (278, 120),
+    f"wal get shop {SEGMENT} pg_wal/RECOVERYXLOG": (272, 120),
 }
 """The most modules of each command, and the most texts: a dataclass in use has three to six."""
 

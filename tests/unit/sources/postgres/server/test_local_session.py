@@ -1,0 +1,164 @@
+"""A session without the driver: what it asks, and which answers it leaves to the driver."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from holdfast.sources.postgres.server.local_session import (
+    MOST_MESSAGE_BYTES,
+    NotAnswered,
+    opened,
+)
+from tests.support.waiting import until
+
+READY = b"Z\0\0\0\x05I"
+WELCOME = b"R" + struct.pack("!II", 8, 0) + b"S\0\0\0\x09a\0b\0\0" + READY
+
+
+def message(kind: bytes, body: bytes) -> bytes:
+    return kind + struct.pack("!I", len(body) + 4) + body
+
+
+def row(*values: bytes | None) -> bytes:
+    told = [b"\xff\xff\xff\xff" if each is None else struct.pack("!i", len(each)) + each
+            for each in values]  # fmt: skip
+    return message(b"D", struct.pack("!H", len(values)) + b"".join(told))
+
+
+def refused(state: bytes) -> bytes:
+    return message(b"E", b"SERROR\0C" + state + b"\0Mno\0\0")
+
+
+Serve = Callable[..., list[bytes]]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Answers each message of one client with the next of `answers`, and keeps the messages."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(tmp_path / ".s.PGSQL.5432"))
+    listening.listen()
+    threads: list[threading.Thread] = []
+
+    def begun(*answers: bytes) -> list[bytes]:
+        heard: list[bytes] = []
+
+        def run() -> None:
+            # A client that has read enough closes its end, and one that never comes is no error.
+            with suppress(OSError), listening.accept()[0] as client:
+                for each in answers:
+                    heard.append(client.recv(1 << 16))
+                    client.sendall(each)
+                client.shutdown(socket.SHUT_WR)
+                heard.append(client.recv(1 << 16))
+
+        threads.append(threading.Thread(target=run))
+        threads[-1].start()
+        return heard
+
+    yield begun
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+    for each in threads:
+        each.join()
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PGHOST", "PGUSER", "PGSERVICE", "PGPASSFILE", "PGOPTIONS", "PGPORT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def rows_of(folder: Path, statement: str = "SELECT 1") -> list[list[str | None]]:
+    dsn = f"host={folder} user=me dbname=shop"
+    with opened(dsn, application_name="holdfast") as session:
+        return session.rows(statement)
+
+
+def test_rows_arrive_as_texts(tmp_path: Path, serve: Serve) -> None:
+    heard = serve(WELCOME, row(b"1", None, "ä".encode()) + row(b"", b"2") + READY)
+    assert rows_of(tmp_path) == [["1", None, "ä"], ["", "2"]]
+    until(lambda: len(heard) == 3)
+    begun, asked, ended = heard
+    assert b"user\0me\0database\0shop\0application_name\0holdfast\0" in begun
+    assert b"-c search_path= " in begun
+    assert asked == message(b"Q", b"SELECT 1\0")
+    assert ended == message(b"X", b"")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (b"R" + struct.pack("!II", 8, 3),),
+        (b"R" + struct.pack("!II", 8, 10),),
+        (refused(b"28000"),),
+        (WELCOME[:9],),
+        (WELCOME, refused(b"42501") + READY),
+        (WELCOME, message(b"D", b"\0\x05\0\0\0\x01a") + READY),
+        (WELCOME, message(b"D", b"\0\x01\0\0\0\x09a") + READY),
+        (WELCOME, row(b"\xff\xfe") + READY),
+        (WELCOME, b"D" + struct.pack("!I", MOST_MESSAGE_BYTES + 5)),
+        (WELCOME, b"D\0\0\0\x01"),
+        (WELCOME, row(b"x" * 60_000) * 20 + READY),
+        (WELCOME, b""),
+    ],
+    ids=[
+        *("password", "scram", "refused", "cut short", "error", "fewer values", "shorter value"),
+        *("no text", "long message", "negative", "long answer", "gone"),
+    ],
+)
+def test_all_else_is_left_to_the_driver(
+    tmp_path: Path, serve: Serve, answers: tuple[bytes, ...]
+) -> None:
+    serve(*answers)
+    with pytest.raises(NotAnswered):
+        rows_of(tmp_path)
+
+
+def test_a_refused_statement_has_its_state(tmp_path: Path, serve: Serve) -> None:
+    serve(WELCOME, refused(b"42501") + READY)
+    with pytest.raises(NotAnswered) as caught:
+        rows_of(tmp_path)
+    assert caught.value.sqlstate == "42501"
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "host=db.example user=me",
+        "user=me dbname=shop",
+        "postgresql:///shop?host=/run/postgresql",
+        "host=/run/postgresql password=secret",
+        "host=/run/postgresql service=shop",
+        "host=/run/postgresql requirepeer=postgres",
+        "host=/run/postgresql,/tmp user=me",
+        "host='/run/postgresql' user=me",
+        "host=/run/postgresql user = me",
+    ],
+)
+def test_a_login_that_needs_more_is_left_to_the_driver(dsn: str) -> None:
+    with (
+        pytest.raises(NotAnswered, match="the login needs the driver"),
+        opened(dsn, application_name="holdfast"),
+    ):
+        raise AssertionError
+
+
+def test_variables_of_the_environment_are_left_to_the_driver(
+    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSERVICE", "shop")
+    with pytest.raises(NotAnswered, match="the login needs the driver"):
+        rows_of(tmp_path)
+
+
+def test_a_server_that_is_down_is_left_to_the_driver(tmp_path: Path) -> None:
+    with pytest.raises(NotAnswered):
+        rows_of(tmp_path)
