@@ -13,11 +13,17 @@ from holdfast.cli import main as program
 
 def main() -> None:
     """Run the command; the process ends with its exit code."""
+    code = _code()
+    _end(code)
+    sys.exit(code)
+
+
+def _code() -> Any:
     try:
         program.main()
     except SystemExit as ended:
-        _end(ended.code)
-        raise
+        return ended.code
+    return 0
 
 
 def _end(code: Any) -> None:

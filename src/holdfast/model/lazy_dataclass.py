@@ -79,7 +79,7 @@ class _Init(_AtFirstUse):
     What this cannot do is left to the compiled one, and each mistake of a caller too.
     """
 
-    __slots__ = ("_fields", "_left", "_made", "_set")
+    __slots__ = ("_fields", "_has_more", "_left", "_made", "_set")
 
     def __init__(self, compile_all: Callable[[], None], *, is_frozen: bool) -> None:
         super().__init__("__init__", compile_all)
@@ -88,6 +88,7 @@ class _Init(_AtFirstUse):
             object.__setattr__ if is_frozen else setattr
         )
         self._made: type | None = None
+        self._has_more = False
         self._fields: dict[str, _Taken] = {}
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -101,6 +102,9 @@ class _Init(_AtFirstUse):
             if not found:
                 self._left = 0
                 return super().__get__(instance, owner)
+            above = self._made.__mro__ if self._made else ()
+            self._has_more = any("__post_init__" in vars(each) for each in above)
+            # Last: another thread uses both as soon as this is set.
             self._fields = found
         self._left -= 1
         return partial(self._fill, instance)
@@ -109,7 +113,7 @@ class _Init(_AtFirstUse):
         values = self._by_name(given, named)
         if values is None or not self._is_filled(instance, values):
             super().__get__(instance, type(instance))(*given, **named)
-        elif hasattr(instance, "__post_init__"):
+        elif self._has_more:
             instance.__post_init__()
 
     def _by_name(

@@ -45,15 +45,7 @@ class Retries:
 
     def trying(self, act: Callable[[], Answer], *, on: type[HoldfastError], what: str) -> Answer:
         """Call `act` with the tries of `attempts`; returns its result."""
-        try:
-            return act()
-        except on as error:
-            failed = [error]
-        answer: Answer
         for attempt in self.attempts(on=on, what=what):
             with attempt:
-                # The first try was above, as most need no other, and no library for it.
-                if failed:
-                    raise failed.pop()
-                answer = act()
-        return answer
+                return act()
+        raise AssertionError("the last attempt returns or raises")

@@ -11,7 +11,7 @@ from holdfast.runtime.kernel import start
 
 
 def begin_loading(module: str) -> threading.Thread:
-    """The thread that loads `module`; whoever imports it meanwhile waits for the same.
+    """The thread that loads `module`; another import of it waits until that has ended.
 
     An error is left to that import, which is where the module is needed. So is all of it on a host
     that refuses another thread.

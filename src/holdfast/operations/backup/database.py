@@ -339,18 +339,20 @@ def _stored(attempt: Attempt, plan: PartPlan, *, snapshot: Snapshot, reusable: R
 
 def _put(attempt: Attempt, snapshot: Snapshot, plan: PartPlan, *, key: str) -> Part:
     """Store one part; if the repository is unreachable, read it again from the start."""
-    return attempt.recoveries.trying(
-        lambda: store_part(
-            snapshot,
-            plan,
-            into=attempt.context.repository,
-            key=key,
-            form=attempt.context.job.form,
-            advance=attempt.advance,
-        ),
-        on=RepositoryUnreachable,
-        what=f"storing '{plan.name}'",
-    )
+    part: Part
+    for each in attempt.recoveries.attempts(
+        on=RepositoryUnreachable, what=f"storing '{plan.name}'"
+    ):
+        with each:
+            part = store_part(
+                snapshot,
+                plan,
+                into=attempt.context.repository,
+                key=key,
+                form=attempt.context.job.form,
+                advance=attempt.advance,
+            )
+    return part
 
 
 def _metrics(

@@ -145,7 +145,7 @@ class PhysicalSource(Source):
         _require_files(workers)
         # An unsupported or unreadable cluster fails here, before the server does a checkpoint.
         if cluster.asked(self._login).has_checksums:
-            # What checks pages loads slowly: meanwhile the server does its checkpoint.
+            # What checks pages loads slowly, and the server now does its checkpoint.
             begin_loading("holdfast.sources.postgres.files.page_checksums")
         reached("backup-beginning")
         holding = held_session(self._holder, HeldKind.BACKUP, rejoin=rejoin, fast=self._fast)

@@ -53,9 +53,10 @@ class LocalSession:
         self._left = MOST_BYTES
 
     def begin(self, settings: Mapping[str, str]) -> None:
-        pairs = b"".join(f"{name}\0{value}\0".encode() for name, value in settings.items())
-        body = struct.pack("!I", PROTOCOL) + pairs + b"\0"
-        self._socket.sendall(struct.pack("!I", len(body) + 4) + body)
+        said = struct.pack("!I", PROTOCOL)
+        for name, value in settings.items():
+            said += f"{name}\0{value}\0".encode()
+        self._socket.sendall(struct.pack("!I", len(said) + 5) + said + b"\0")
         for kind, body in self._messages():
             if kind == b"R" and body != struct.pack("!I", 0):
                 raise NotAnswered("the server asks for a password or the like")
