@@ -22,7 +22,7 @@ from holdfast.model.lazy_dataclass import OBJECTS_BEFORE_INIT, dataclass
 
 T = TypeVar("T")
 FROZEN = {"frozen": True, "slots": True, "kw_only": True}
-BOTH = [dataclasses.dataclass, lazy_dataclass._decorated]
+BOTH: list[Callable[..., Any]] = [dataclasses.dataclass, lazy_dataclass._decorated]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
