@@ -171,9 +171,22 @@ def is_true(value: bytes, *, rows: int, counted: Sequence[int], columns: Sequenc
     """Whether `value` equals the text that escaping would have given."""
     always = sum(1 for column in columns if column.is_quoted and not column.nullable)
     expected = 2 * (rows * always + sum(counted))
-    if value.count(b"'") != expected or b"\\" in value:
+    if b"\\" in value or not _has_quotes(value, expected):
         return False
     return value.isascii() or not any(column.is_ascii for column in columns)
+
+
+def _has_quotes(value: bytes, expected: int) -> bool:
+    """Whether `value` has exactly that many quotes.
+
+    `bytes.count` looks at each byte in turn, which takes a quarter of the time of compression;
+    `replace` searches from one quote to the next.
+    """
+    rest = value.replace(b"'", b" ", expected - 1) if expected > 1 else value
+    last = rest.find(b"'")
+    if expected == 0 or last < 0:
+        return last < 0 and expected == 0
+    return rest.find(b"'", last + 1) < 0
 
 
 class Luck:
