@@ -1,10 +1,10 @@
-"""Loads parts into a database in the order of their kinds, rows with several clients at once."""
+"""Loads parts into a database: tables by several clients and sessions at once, then all others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 
 from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.errors import HoldfastError, RestoreFailed
@@ -13,33 +13,20 @@ from holdfast.model.restore import FailedObject, Proven, StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.process import ChildFailed
-from holdfast.runtime.worker_pool import WorkerPool
 from holdfast.sources.failed_objects import ROWS, FailedObjects
+from holdfast.sources.mysql.restore.objects import ObjectLoader, Script, cause, described
 from holdfast.sources.mysql.restore.row_sessions import RowSessions, RowsRefused
-from holdfast.sources.mysql.restore.scripts import (
-    PROGRAMS,
-    Batch,
-    DumpScript,
-    RowScript,
-    SchemaBatch,
-    stages,
-)
+from holdfast.sources.mysql.restore.scripts import PROGRAMS, DumpScript, RowScript
+from holdfast.sources.mysql.restore.table_steps import Step, Work, carry_out, table_steps
 from holdfast.sources.mysql.server.accounts import mended
 from holdfast.sources.mysql.server.connection import Clients
 from holdfast.sources.mysql.server.definition_text import sequences_read, with_row_format
-from holdfast.sources.mysql.server.sql import (
-    BROKEN_VIEW,
-    VIEW,
-    Item,
-    ScriptDamaged,
-    attempted,
-    items,
-)
+from holdfast.sources.mysql.server.sql import Item, ScriptDamaged, items
 
-# Kinds of objects whose statements may hold the password of an account.
-SECRET = {"account"}
 # Scripts of many objects, from which single tables can be restored.
 OF_TABLES = (PartKind.PRE_DATA, PartKind.INDEXES, PartKind.SEQUENCES, PartKind.POST_DATA)
+# Done in steps that depend on each other, not one kind after the other.
+OF_STEPS = (PartKind.PRE_DATA, PartKind.DATA, PartKind.INDEXES)
 SEQUENCE_KINDS = ("sequence", "sequence-state")
 # Row formats whose keys must be shorter than those of DYNAMIC, the default of servers.
 SHORT_KEYS = ("compact", "redundant")
@@ -92,18 +79,37 @@ class Loader:
         """Restore what the request names; raises `RestoreFailed` for the first object that failed,
         or records all failures where the restore keeps going."""
         for kind in PartKind:
-            parts = [
-                part for part in self._request.parts if part.kind is kind and self._asked(part)
-            ]
-            if kind is PartKind.DATA:
-                biggest_first = sorted(parts, key=lambda part: -part.plain_bytes)
-                self._at_once([partial(self._one, part) for part in biggest_first])
-                continue
-            for part in parts:
-                if kind in SCRIPTED:
-                    self._objects(part)
-                else:
-                    self._one(part)
+            if kind is PartKind.PRE_DATA:
+                self._tables()
+            elif kind not in OF_STEPS:
+                for part in self._parts(kind):
+                    if kind in SCRIPTED:
+                        self._objects(part)
+                    else:
+                        self._one(part)
+
+    def _parts(self, kind: PartKind) -> list[Part]:
+        return [part for part in self._request.parts if part.kind is kind and self._asked(part)]
+
+    def _tables(self) -> None:
+        """Create the tables, load their rows and build the indexes that wait for these."""
+        defining, building = self._parts(PartKind.PRE_DATA), self._parts(PartKind.INDEXES)
+        for part in defining[:-1]:
+            self._objects(part)
+        with (
+            self._script(defining[-1] if defining else None) as tables,
+            self._script(building[0] if building else None) as indexes,
+        ):
+            found = table_steps(
+                tables.wanted,
+                self._parts(PartKind.DATA),
+                indexes.wanted,
+                work=Work(create=tables.make, load=self._one, build=indexes.make_one),
+                workers=self._workers,
+            )
+            carry_out(found, workers=self._workers, stop=self._stop)
+        for part in building[1:]:
+            self._objects(part)
 
     def _asked(self, part: Part) -> bool:
         if part.kind is PartKind.GLOBALS:
@@ -113,12 +119,6 @@ class Loader:
         if part.kind is PartKind.DATA:
             return not set(self._request.tables).isdisjoint(part.relations)
         return part.kind in OF_TABLES
-
-    def _at_once(self, work: Sequence[Callable[[], None]]) -> None:
-        """Run `work` with as many clients as workers; the first failure ends all of them."""
-        # Nothing is retried: what failed may have loaded some of its script.
-        pool = WorkerPool(self._workers, abort=self._stop, tries=1)
-        pool.each(work, lambda each: each())
 
     def _stop(self) -> None:
         self._clients.stop()
@@ -164,7 +164,7 @@ class Loader:
             self._clients.run(proven)
 
     def _met(self, part: Part, relation: Relation | None, *, said: str, error: Exception) -> None:
-        what = f"table '{relation}'" if relation else _described(part)
+        what = f"table '{relation}'" if relation else described(part)
         failure: HoldfastError = RestoreFailed(f"cannot restore {what}: {said}")
         if _tells(said, READ_ONLY):
             failure.hint = (
@@ -202,24 +202,27 @@ class Loader:
 
     def _objects(self, part: Part) -> None:
         """Restore each object of a script, or only those of the requested tables."""
+        with self._script(part) as script:
+            made = Step(name=part.name, needs=frozenset(), run=lambda: script.make(script.wanted))
+            carry_out([made], workers=1, stop=self._stop)
+
+    @contextmanager
+    def _script(self, part: Part | None) -> Iterator[Script]:
+        """The script of a part, which is done at the end of the block; an empty one for None."""
+        if part is None:
+            yield Script(self._loading)
+            return
         with self._stored.proven(part) as proven:
             try:
                 head, found = items(proven.whole())
             except ScriptDamaged as error:
-                raise RestoreFailed(f"cannot restore {_described(part)}: {error}") from error
+                raise RestoreFailed(f"cannot restore {described(part)}: {error}") from error
             if part.kind is PartKind.GLOBALS and not found:
                 head = mended(head.decode()).encode()
             self._sequences |= self._sequences_of(found)
             wanted = [self._fitted(each) for each in found if self._is_wanted(part, each)]
             self.events += [each.name for each in wanted if each.kind == "event"]
-            for batches in stages(part.kind, wanted, workers=self._workers):
-                makers = [partial(self._loading.make, proven, head, batch) for batch in batches]
-                try:
-                    self._at_once(makers)
-                except ChildFailed as error:
-                    raise RestoreFailed(
-                        f"cannot restore {_described(part)}: {cause(error)}"
-                    ) from error
+            yield Script(self._loading, part=part, proven=proven, head=head, wanted=wanted)
         self._progress.part_done(part.name)
 
 
@@ -227,82 +230,5 @@ def _tells(said: str, words: tuple[str, ...]) -> bool:
     return said.startswith(words) or said.endswith(words)
 
 
-def _described(part: Part) -> str:
-    return f"table '{part.relation}'" if part.relation else f"'{part.name}'"
-
-
 def _is_dump(part: Part) -> bool:
     return isinstance(part.details, MysqlTable | MysqlDump) and part.details.method in PROGRAMS
-
-
-class ObjectLoader:
-    """Creates objects in their order.
-
-    A view that fails may read a later one: it is tried again after all others, as long as each
-    pass creates some view. A view that was already broken at the source is tried too; if it fails,
-    the restore only notes that.
-    """
-
-    def __init__(self, clients: Clients, failed: FailedObjects, notes: list[str]) -> None:
-        self._clients = clients
-        self._failed = failed
-        self._notes = notes
-
-    def make(self, whole: Proven, head: bytes, batch: Batch) -> None:
-        """Create the objects of a batch.
-
-        Raises `RestoreFailed` for the first that fails, unless the restore keeps going, and
-        `ChildFailed` for an error that concerns none of them.
-        """
-        waiting = [attempted(item) for item in batch]
-        while True:
-            late = self._pass(whole, head, waiting)
-            if not late:
-                return
-            if len(late) == len(waiting):
-                for item, cause in late:
-                    self._give_up(item, cause)
-                return
-            waiting = [item for item, _ in late]
-
-    def _pass(self, whole: Proven, head: bytes, batch: Batch) -> list[tuple[Item, str]]:
-        """Try each object once; returns the views that failed, and why."""
-        late: list[tuple[Item, str]] = []
-        rest: Sequence[Item] | None = batch
-        while rest is not None:
-            made = SchemaBatch(whole, head, rest)
-            rest = None
-            try:
-                self._clients.run(made.proven)
-            except ChildFailed as error:
-                said = cause(error)
-                item, rest = made.failed_item(said)
-                if item is None:
-                    raise
-                if item.kind in (VIEW, BROKEN_VIEW):
-                    late.append((item, said))
-                else:
-                    self._give_up(item, said)
-        return late
-
-    def _give_up(self, item: Item, said: str) -> None:
-        if item.kind == BROKEN_VIEW:
-            self._notes.append(
-                f"view '{item.name}' was not restored: the source could not read it either ({said})"
-            )
-            return
-        failure = RestoreFailed(f"cannot restore {item.described}: {said}")
-        failed = FailedObject(
-            kind=item.kind,
-            name=item.name,
-            statement=item.sql.decode("utf-8", errors="replace"),
-            cause=said,
-            is_secret=item.kind in SECRET,
-        )
-        self._failed.met(failed, failure)
-
-
-def cause(error: ChildFailed) -> str:
-    """The client's error without the statement that it prints first, which may hold rows."""
-    _, mark, said = error.stderr.rpartition("ERROR ")
-    return mark + said if mark else error.message

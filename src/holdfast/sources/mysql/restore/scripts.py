@@ -13,7 +13,8 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from holdfast.model.backup import Part, PartKind, Relation
+from holdfast.model.backup import Part, Relation
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.restore import Proven
 from holdfast.sources.mysql.restore.statements import statements
 from holdfast.sources.mysql.server.definition_text import without_database
@@ -45,30 +46,51 @@ BEGIN = b"SET SESSION autocommit = 0, unique_checks = 1"
 BEGIN_LATER = b"SET SESSION autocommit = 0"
 TRANSACTION_BYTES = 8 << 20
 END = b"COMMIT"
-# Servers sync their disk for every table that they create, so two clients are twice as fast.
 Batch = Sequence[Item]
 # Where the word stands in a comment or a default, the table is only created later than needed.
 _REFERRING = b" REFERENCES "
 
 
-def stages(kind: PartKind, found: Sequence[Item], *, workers: int) -> list[list[Batch]]:
-    """Stages to run one after the other, each a list of batches that clients may run at once.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turns:
+    """Turns in which tables are created, each a list of batches that clients may run at once.
 
-    Sequences come first, as tables may use them in defaults. One client creates all tables with
-    foreign keys, as the server locks the referenced tables too. Never empty: a script without
-    objects becomes one empty batch.
+    Turns follow one another. Those `beside_rows` may also wait for other work: the biggest tables
+    are created before, so that their rows can be loaded in the meantime.
     """
-    if kind is PartKind.INDEXES:
-        return [[(item,) for item in found]]
-    if kind is not PartKind.PRE_DATA:
-        return [[found]]
-    sequences = [item for item in found if item.kind != "table"]
-    tables = [item for item in found if item.kind == "table" and _REFERRING not in item.sql]
-    referring = [item for item in found if item.kind == "table" and _REFERRING in item.sql]
-    side_by_side = [tables[first::workers] for first in range(workers)]
-    turns = ([sequences], side_by_side, [referring])
-    made: list[list[Batch]] = [[batch for batch in turn if batch] for turn in turns]
-    return [turn for turn in made if turn] or [[[]]]
+
+    before_rows: Sequence[Sequence[Batch]]
+    beside_rows: Sequence[Sequence[Batch]]
+
+    @classmethod
+    def of(cls, found: Sequence[Item], *, first: Collection[str], workers: int) -> Turns:
+        """Sequences come before all tables, as tables may use them in defaults.
+
+        One client creates all tables with foreign keys, as the server locks the referenced tables
+        too, so no rows may be loaded at that time. Never empty: a script without objects becomes
+        one empty batch.
+        """
+        sequences = [item for item in found if item.kind != "table"]
+        tables = [item for item in found if item.kind == "table" and _REFERRING not in item.sql]
+        referring = [item for item in found if item.kind == "table" and _REFERRING in item.sql]
+        early = [] if referring else [item for item in tables if item.name in first]
+        if early:
+            others = [item for item in tables if item.name not in first]
+            at_once = _shared(others, max(1, workers - 1))
+            return cls(before_rows=_filled([sequences], [early]), beside_rows=_filled(at_once))
+        turns = _filled([sequences], _shared(tables, workers), [referring])
+        return cls(before_rows=turns or [[[]]], beside_rows=())
+
+
+def _shared(items: Sequence[Item], workers: int) -> list[Batch]:
+    # Servers sync their disk for every table that they create, so two clients are twice as fast.
+    return [items[first::workers] for first in range(workers)]
+
+
+def _filled(*turns: Sequence[Batch]) -> list[list[Batch]]:
+    """The turns and batches that are not empty."""
+    filled = [[batch for batch in turn if batch] for turn in turns]
+    return [turn for turn in filled if turn]
 
 
 class SchemaBatch:

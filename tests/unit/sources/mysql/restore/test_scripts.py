@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from holdfast.model.backup import Member, PartKind, Relation
+from holdfast.model.backup import Member, Relation
 from holdfast.model.errors import RestoreFailed
 from holdfast.model.restore import Proven
 from holdfast.sources.mysql.restore.scripts import (
@@ -18,7 +19,7 @@ from holdfast.sources.mysql.restore.scripts import (
     DumpScript,
     RowScript,
     SchemaBatch,
-    stages,
+    Turns,
 )
 from holdfast.sources.mysql.server.sql import Item
 from tests.support.manifests import part
@@ -140,37 +141,40 @@ def table(name: str, *, refers: bool = False) -> Item:
     return Item(kind="table", name=name, table=name, sql=sql)
 
 
-def names(found: list[list[Batch]]) -> list[list[list[str]]]:
-    return [[[item.name for item in batch] for batch in turn] for turn in found]
+def names(turns: Sequence[Sequence[Batch]]) -> list[list[list[str]]]:
+    return [[[item.name for item in batch] for batch in turn] for turn in turns]
+
+
+SEQUENCE = Item(kind="sequence", name="s", table="s", sql=b"CREATE SEQUENCE s;\n")
 
 
 def test_sequences_come_before_all_tables_and_tables_that_refer_to_others_after() -> None:
-    found = [
-        Item(kind="sequence", name="s", table="s", sql=b"CREATE SEQUENCE s;\n"),
-        table("a"),
-        table("b", refers=True),
-        table("c"),
-        table("d"),
-    ]
-    turns = names(stages(PartKind.PRE_DATA, found, workers=2))
-    assert turns == [[["s"]], [["a", "d"], ["c"]], [["b"]]]
+    found = [SEQUENCE, table("a"), table("b", refers=True), table("c"), table("d")]
+    for first in ((), ("a",)):
+        turns = Turns.of(found, first=first, workers=2)
+        assert names(turns.before_rows) == [[["s"]], [["a", "d"], ["c"]], [["b"]]]
+        assert not turns.beside_rows
+
+
+def test_the_first_tables_are_created_apart_so_that_their_rows_need_not_wait() -> None:
+    found = [SEQUENCE, *map(table, "abcd")]
+    turns = Turns.of(found, first=("b", "c"), workers=3)
+    assert names(turns.before_rows) == [[["s"]], [["b", "c"]]]
+    assert names(turns.beside_rows) == [[["a"], ["d"]]]
 
 
 def test_no_client_is_started_for_nothing() -> None:
-    assert names(stages(PartKind.PRE_DATA, [table("a")], workers=8)) == [[["a"]]]
+    turns = Turns.of([table("a")], first=(), workers=8)
+    assert names(turns.before_rows) == [[["a"]]]
+    alone = Turns.of([table("a")], first=("a",), workers=8)
+    assert (names(alone.before_rows), alone.beside_rows) == ([[["a"]]], [])
 
 
 def test_a_script_without_objects_is_run_too() -> None:
-    (((batch,),),) = (stages(PartKind.PRE_DATA, [], workers=2),)
+    (((batch,),),) = (Turns.of([], first=(), workers=2).before_rows,)
     assert list(SchemaBatch(NOTHING, b"CREATE TABLE x (y int);\n", batch).proven) == [
         b"CREATE TABLE x (y int);\n"
     ]
-
-
-def test_views_and_programs_keep_their_order_and_each_index_is_built_alone() -> None:
-    found = [Item(kind="view", name=name, sql=b"x;\n") for name in "cab"]
-    assert names(stages(PartKind.POST_DATA, found, workers=2)) == [[["c", "a", "b"]]]
-    assert names(stages(PartKind.INDEXES, found, workers=2)) == [[["c"], ["a"], ["b"]]]
 
 
 @pytest.mark.parametrize(

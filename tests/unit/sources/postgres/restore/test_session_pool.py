@@ -10,8 +10,9 @@ from typing import Any, cast
 import pytest
 
 from holdfast.model.errors import RestoreFailed, TasksRefused
-from holdfast.sources.postgres.restore.session_pool import SessionPool, Waiting
+from holdfast.sources.postgres.restore.session_pool import SessionPool
 from holdfast.sources.postgres.server.login import Login
+from holdfast.sources.waiting_work import Waiting
 from tests.support.threads import refuse_threads, threads_named
 
 WAIT_SECONDS = 60.0
