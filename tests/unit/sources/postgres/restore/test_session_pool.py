@@ -12,47 +12,9 @@ import pytest
 from holdfast.model.errors import RestoreFailed, TasksRefused
 from holdfast.sources.postgres.restore.session_pool import SessionPool
 from holdfast.sources.postgres.server.login import Login
-from holdfast.sources.waiting_work import Waiting
 from tests.support.threads import refuse_threads, threads_named
 
 WAIT_SECONDS = 60.0
-
-NEEDS = {"a": "", "b": "a", "c": "", "d": "bc"}
-
-
-def waiting() -> Waiting[str]:
-    return Waiting(NEEDS, known_by=str, needs=lambda item: NEEDS[item])
-
-
-def test_items_come_in_their_order_as_soon_as_all_that_they_need_is_done() -> None:
-    left, going = waiting(), threading.Event()
-    assert (left.take(going), left.take(going)) == ("a", "c")
-    left.done("a")
-    assert left.take(going) == "b"
-    left.done("c")
-    left.done("b")
-    assert left.take(going) == "d"
-    assert left.take(going) is None
-
-
-def test_an_item_that_waits_for_another_runs_when_that_is_done() -> None:
-    left, going = waiting(), threading.Event()
-    left.take(going)
-    left.take(going)
-    taken: list[str | None] = []
-    thread = threading.Thread(target=lambda: taken.append(left.take(going)))
-    thread.start()
-    left.done("a")
-    thread.join(timeout=10)
-    assert taken == ["b"]
-
-
-def test_nobody_waits_for_what_was_ended() -> None:
-    left, ended = waiting(), threading.Event()
-    left.take(ended)
-    left.take(ended)
-    ended.set()
-    assert left.take(ended) is None
 
 
 class FakeConnection:
