@@ -1,8 +1,7 @@
 """The steps that bring tables back: create them, load their rows, and build indexes over these.
 
-No kind of step waits for all of another kind. Creating a table waits for the disk, loading rows
-needs the processor, and an index is built from rows that are partly on the disk again: side by
-side they take less time than one after the other.
+No kind of step waits for all of another kind. Creating a table waits for the disk, and so does
+building an index, whose rows are partly on the disk again. Loading rows needs the processor.
 """
 
 from __future__ import annotations

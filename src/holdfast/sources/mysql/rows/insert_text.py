@@ -182,11 +182,11 @@ def _has_quotes(value: bytes, expected: int) -> bool:
     `bytes.count` looks at each byte in turn, which takes a quarter of the time of compression;
     `replace` searches from one quote to the next.
     """
-    rest = value.replace(b"'", b" ", expected - 1) if expected > 1 else value
+    if expected == 0:
+        return b"'" not in value
+    rest = value.replace(b"'", b" ", expected - 1)
     last = rest.find(b"'")
-    if expected == 0 or last < 0:
-        return last < 0 and expected == 0
-    return rest.find(b"'", last + 1) < 0
+    return last >= 0 and rest.find(b"'", last + 1) < 0
 
 
 class Luck:
