@@ -20,6 +20,8 @@ GZIP_WINDOW_BITS = 15 + 16
 # The largest window of levels up to 19; a stream that needs more was not written by holdfast.
 ZSTD_WINDOW_BYTES = 1 << 27
 CHUNK_BYTES = 1 << 20
+# A frame made in one step needs as much memory for its output.
+MOST_FRAME_BYTES = 4 << 20
 # The compressor's memory for each level 0 to 9, from the manual of xz.
 XZ_MIB = (3, 9, 17, 32, 48, 94, 94, 186, 370, 674)
 
@@ -56,16 +58,34 @@ def zstd_compressor(level: int, *, threads: int = 0) -> zstandard.ZstdCompressor
 
 
 class CompressZstd:
-    """One zstd frame with a checksum of the content; `threads` extra threads compress it."""
+    """Zstd frames with a checksum of the content; `threads` extra threads compress it.
+
+    As long as chunks have two windows or more, each becomes a frame: zstd reads it where it lies.
+    All that follows a shorter chunk is one frame, for which zstd copies what it reads.
+    """
 
     def __init__(self, level: int, *, threads: int = 0) -> None:
-        self._stream = zstd_compressor(level, threads=threads).compressobj()
+        self._compressor = zstd_compressor(level, threads=threads)
+        window_log = zstandard.ZstdCompressionParameters.from_level(level).window_log
+        self._least_bytes = MOST_FRAME_BYTES + 1 if threads else 2 << window_log
+        self._stream: zstandard.ZstdCompressionObj | None = None
+        self._has_frames = False
 
     def feed(self, chunk: Buffer) -> Iterable[Buffer]:
-        return _full(self._stream.compress(chunk))
+        if self._stream is None and self._least_bytes <= len(chunk) <= MOST_FRAME_BYTES:
+            self._has_frames = True
+            return (self._compressor.compress(chunk),)
+        return _full(self._opened().compress(chunk))
 
     def finish(self) -> Iterable[Buffer]:
-        return _full(self._stream.flush())
+        if self._stream is None and self._has_frames:
+            return ()
+        return _full(self._opened().flush())
+
+    def _opened(self) -> zstandard.ZstdCompressionObj:
+        if self._stream is None:
+            self._stream = self._compressor.compressobj()
+        return self._stream
 
 
 class CompressGzip:

@@ -9,16 +9,20 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from holdfast.model.backup import PartKind, PartPlan
+from holdfast.model.backup import Buffer, PartKind, PartPlan
 from holdfast.model.errors import BackupFailed, Unsupported
 from holdfast.ports.source import Snapshot
-from holdfast.runtime.named_pipes import PREFIX
+from holdfast.runtime.named_pipes import PREFIX, pipes_for
+from holdfast.runtime.process import widened
+from holdfast.sources.postgres.rows import transport
+from holdfast.sources.postgres.rows.copy_command import CopyIntoPipe
 from holdfast.sources.postgres.rows.source import PostgresSource
 from holdfast.sources.postgres.server.sql_text import literal
 from holdfast.sources.postgres.target import PostgresTarget
@@ -161,6 +165,42 @@ def test_more_than_a_pipe_holds_comes_whole(server: PostgresServer, tmp_path: Pa
     (over_wire,) = (tmp_path / "wire/data").iterdir()
     assert through_pipe.stat().st_size > 30 << 20
     assert through_pipe.read_bytes() == over_wire.read_bytes()
+
+
+class CountingPipe(FileIO):
+    """Our end of a pipe, and how often something was read from it."""
+
+    reads = 0
+
+    def readinto(self, buffer: Buffer, /) -> int | None:
+        size = super().readinto(buffer)
+        self.reads += bool(size)
+        return size
+
+
+def test_the_reader_of_a_pipe_is_not_woken_for_each_piece_that_the_server_writes(
+    server: PostgresServer,
+) -> None:
+    with (
+        psycopg.connect(server.conninfo(server.database(BIG))) as session,
+        pipes_for(transport.peer_uid(session)) as pipes,
+        pipes.made() as path,
+    ):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with CountingPipe(widened(descriptor)) as pipe:
+            stream = CopyIntoPipe(
+                session,
+                f"COPY big TO {literal(str(path))}",
+                pipe=pipe,
+                subject="table 'big'",
+                user="",
+                aborted=threading.Event(),
+            )
+            size_bytes = sum(len(chunk) for chunk in stream)
+    assert stream.rows == 40_000
+    assert size_bytes > 30 << 20
+    # The server writes 4 KiB each time.
+    assert pipe.reads < size_bytes // (16 << 10)
 
 
 @pytest.mark.parametrize("transport", ["fifo", "wire"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 
@@ -101,3 +102,57 @@ def test_bytes_that_are_no_frame_at_all_are_corrupt() -> None:
         assert not is_whole(data, Codec.ZSTD)
         assert not is_whole(data, Codec.GZIP)
         assert not is_whole(data, Codec.XZ)
+
+
+MIB = 1 << 20
+# Rows of a table with numbers and names.
+ROWS = b"".join(
+    b"%d\t%s\t%d\n"
+    % (number, hashlib.sha256(b"%d" % number).hexdigest()[:32].encode(), number % 1000)
+    for number in range(120_000)
+)
+
+
+def frames(data: bytes) -> int:
+    """The number of frames, by the stock program."""
+    listed = subprocess.run(
+        ["zstd", "--list", "-v", "/dev/stdin"], input=data, capture_output=True, check=False
+    )
+    if listed.returncode == 0:
+        return int(listed.stdout.decode().partition("Zstandard Frames: ")[2].split()[0])
+    return data.count((0xFD2FB528).to_bytes(4, "little"))
+
+
+@pytest.mark.parametrize(
+    ("level", "chunks", "expected"),
+    [
+        pytest.param(1, [MIB, MIB, MIB], 3, id="each chunk of two windows"),
+        pytest.param(1, [MIB, MIB, 5, MIB], 3, id="one frame from the first shorter chunk on"),
+        pytest.param(1, [MIB - 1, MIB], 1, id="a shorter chunk first"),
+        pytest.param(2, [MIB, MIB], 1, id="the window of level 2 is longer"),
+        pytest.param(2, [2 * MIB, 1], 2, id="two windows of level 2"),
+        pytest.param(1, [5 * MIB], 1, id="too long for one step"),
+        pytest.param(1, [0], 1, id="nothing"),
+    ],
+)
+def test_chunks_of_two_windows_are_frames_and_the_stream_is_whole(
+    level: int, chunks: list[int], expected: int
+) -> None:
+    content = ROWS[: sum(chunks)]
+    stage, start, stored_bytes = compressor(Codec.ZSTD, level), 0, b""
+    for size in chunks:
+        stored_bytes += b"".join(map(bytes, stage.feed(memoryview(content)[start : start + size])))
+        start += size
+    stored_bytes += b"".join(map(bytes, stage.finish()))
+    assert frames(stored_bytes) == expected
+    assert b"".join(decompress([stored_bytes], Codec.ZSTD)) == content
+    assert stock_says_whole(stored_bytes, Codec.ZSTD)
+    assert [is_whole(stored_bytes[:-lacking], Codec.ZSTD) for lacking in (1, 4, 5)] == [False] * 3
+
+
+def test_frames_of_chunks_cost_little_space() -> None:
+    whole = stored(ROWS, Codec.ZSTD, level=1)
+    stage = compressor(Codec.ZSTD, 1)
+    pieces = [ROWS[start : start + MIB] for start in range(0, len(ROWS), MIB)]
+    cut = b"".join(bytes(each) for each in flow(pieces, [stage]))
+    assert len(cut) < 1.01 * len(whole)

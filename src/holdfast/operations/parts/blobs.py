@@ -32,6 +32,7 @@ from holdfast.operations.parts.read import (
     BlobRecords,
     stored_suffix,
 )
+from holdfast.operations.parts.value_memory import HeldValue, ValueMemory
 from holdfast.pipeline.compression import COMPRESSORS, Pass, is_incompressible
 from holdfast.pipeline.encryption import encryption
 from holdfast.pipeline.flow import Fingerprint, Size, Stage, flow
@@ -89,7 +90,7 @@ class BlobWriter:
         self._names = names or BlobNames()
         self._records = BlobRecords(repository)
         self._fingerprints = fingerprints
-        self._free_bytes = memory_bytes
+        self._memory = ValueMemory(memory_bytes)
         self._look_up = known
         self._known: KnownBlobs | None = None
         self._lock = threading.Lock()
@@ -115,7 +116,7 @@ class BlobWriter:
     def take(self, read: Read) -> tuple[str, int]:
         algorithm = self._fingerprints.stored
         found, size_bytes = digest(algorithm), 0
-        held = _Held(self._reserve, self._give_back)
+        held = HeldValue(self._memory)
         with afterwards(held.drop):
             for chunk in read():
                 found.update(chunk)
@@ -144,16 +145,6 @@ class BlobWriter:
         """How a value may be stored. Sealing costs more than compressing: those have one form."""
         is_either = self._codec is not Codec.NONE and not self._names.recipients
         return (self._codec, Codec.NONE) if is_either else (self._codec,)
-
-    def _reserve(self, size_bytes: int) -> bool:
-        with self._lock:
-            has_room = size_bytes <= self._free_bytes
-            self._free_bytes -= size_bytes if has_room else 0
-        return has_room
-
-    def _give_back(self, size_bytes: int) -> None:
-        with self._lock:
-            self._free_bytes += size_bytes
 
     @contextmanager
     def _turn(self, fingerprint: str) -> Iterator[None]:
@@ -313,33 +304,6 @@ def _told(seen: Size, otherwise: str) -> str:
 
 def _recorded(blob: Blob, stored: Fingerprint) -> Blob:
     return replace(blob, stored_bytes=stored.size_bytes, stored_fingerprint=stored.fingerprint)
-
-
-class _Held:
-    """The chunks of one value, as long as `reserve` has memory for them."""
-
-    def __init__(self, reserve: Callable[[int], bool], give_back: Callable[[int], None]) -> None:
-        self._reserve = reserve
-        self._give_back = give_back
-        self._chunks: list[bytes] = []
-        self._size_bytes = 0
-        self.is_whole = True
-
-    def add(self, chunk: Buffer) -> None:
-        if self.is_whole and self._reserve(len(chunk)):
-            self._chunks.append(bytes(chunk))
-            self._size_bytes += len(chunk)
-        else:
-            self.is_whole = False
-            self.drop()
-
-    def chunks(self) -> Iterable[Buffer]:
-        return self._chunks
-
-    def drop(self) -> None:
-        self._chunks.clear()
-        self._give_back(self._size_bytes)
-        self._size_bytes = 0
 
 
 def _as_named(chunks: Iterator[Buffer], plain: Size, fingerprint: str) -> Iterator[Buffer]:

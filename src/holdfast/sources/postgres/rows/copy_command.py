@@ -28,6 +28,12 @@ IDLE_POLLS_AFTER_CANCEL = 10
 DESTINATION = "STDOUT"
 BUFFER_BYTES = 1 << 19
 PIPE_BUFFER_BYTES = 1 << 20
+# The server writes 4 KiB at a time. A reader that takes each piece when it comes is woken for each
+# of them, which costs more than to copy them: so an almost empty pipe gets a moment to fill, and a
+# longer one each time that it is found empty.
+FEW_BYTES = PIPE_BUFFER_BYTES // 2
+SHORTEST_PAUSE_MILLISECONDS = 1
+LONGEST_PAUSE_MILLISECONDS = 8
 
 
 class Command:
@@ -188,7 +194,6 @@ class CopyIntoPipe(CopyCommand):
     ) -> None:
         super().__init__(connection, statement, subject=subject, user=user, aborted=aborted)
         self._pipe = pipe
-        self._writer_has_left = False
 
     def close(self) -> None:
         """Close the pipe, then cancel the COPY.
@@ -201,35 +206,31 @@ class CopyIntoPipe(CopyCommand):
     def _buffers(self) -> Iterator[Buffer]:
         # One buffer is reused: a yielded view is valid only until the next one is requested.
         buffer = memoryview(bytearray(PIPE_BUFFER_BYTES))
-        filled = 0
+        filled, pause = 0, SHORTEST_PAUSE_MILLISECONDS
         while True:
             # The server answers only after it has closed its end. So after the answer an empty pipe
             # means the end of the rows, not a writer that has not opened it yet.
             answered = not self._pgconn.is_busy()
-            size = self._pipe.readinto(buffer[filled:])
-            if size:
-                filled += size
-                if filled == PIPE_BUFFER_BYTES:
-                    yield buffer
-                    filled = 0
-            elif answered:
+            size = self._pipe.readinto(buffer[filled:]) or 0
+            if answered and not size:
                 break
-            else:
-                self._wait_for_either()
+            is_almost_empty = size < min(FEW_BYTES, PIPE_BUFFER_BYTES - filled)
+            filled += size
+            if filled == PIPE_BUFFER_BYTES:
+                yield buffer
+                filled = 0
+            if is_almost_empty and not answered:
+                longer = min(2 * pause, LONGEST_PAUSE_MILLISECONDS)
+                pause = SHORTEST_PAUSE_MILLISECONDS if size else longer
+                self._wait_for_answer(pause)
         if filled:
             yield buffer[:filled]
 
-    def _wait_for_either(self) -> None:
+    def _wait_for_answer(self, milliseconds: int) -> None:
+        """Let the server write for a while; its answer ends the pause."""
         poll = select.poll()
-        session = self._pgconn.socket
-        poll.register(session, select.POLLIN)
-        if not self._writer_has_left:
-            poll.register(self._pipe, select.POLLIN)
-        while not (events := poll.poll(POLL_MILLISECONDS)):
+        poll.register(self._pgconn.socket, select.POLLIN)
+        if poll.poll(milliseconds):
+            self._pgconn.consume_input()
+        else:
             self._check_patience()
-        for descriptor, event in events:
-            if descriptor == session:
-                self._pgconn.consume_input()
-            elif not event & select.POLLIN:
-                # From now on poll would report the empty pipe at once, in a busy loop.
-                self._writer_has_left = True
