@@ -78,8 +78,8 @@ class Budget:
 PROGRAM_BYTES = 80 << 20
 SLOT_BYTES = 8 << 20
 # Large objects that are read once are held in this, by all workers together. It is taken in blocks
-# of a MiB: two objects of a little more than 16 MiB fit.
-BLOB_BYTES = 34 << 20
+# of half a MiB: two objects of a little more than 16 MiB fit.
+BLOB_BYTES = 33 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

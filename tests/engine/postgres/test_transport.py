@@ -192,6 +192,7 @@ def test_the_reader_of_a_pipe_is_not_woken_for_each_piece_that_the_server_writes
                 session,
                 f"COPY big TO {literal(str(path))}",
                 pipe=pipe,
+                buffer=bytearray(1 << 20),
                 subject="table 'big'",
                 user="",
                 aborted=threading.Event(),

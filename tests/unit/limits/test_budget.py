@@ -308,7 +308,7 @@ def test_refused_tasks_are_counted_in_our_group_and_above(
 
 @pytest.mark.parametrize(
     ("limit_mb", "blob_mb", "slots"),
-    [(90, 0, 1), (98, 2, 1), (130, 10, 4), (1000, 34, 88)],
+    [(90, 0, 1), (98, 2, 1), (130, 10, 4), (1000, 33, 88)],
 )
 def test_values_are_held_in_a_share_of_the_memory_that_costs_no_run_its_only_worker(
     limit_mb: int, blob_mb: int, slots: int

@@ -231,7 +231,7 @@ class BlobWriter:
 
     def _store(self, value: _Value) -> Blob:
         chunks = iter(value.read())
-        begun = list(_sample(chunks))
+        begun = list(_sample(chunks, stay=value.is_proven))
         is_noise = len(self._codecs) > 1 and is_incompressible(_head(begun))
         codec = Codec.NONE if is_noise else self._codec
         blob = self._blob(value, codec)
@@ -282,15 +282,15 @@ class _Value:
     is_proven: bool = False
 
 
-def _sample(chunks: Iterator[Buffer]) -> Iterator[bytes]:
-    """The first chunks, of a sample's length together, each owned: the source reuses its buffer."""
+def _sample(chunks: Iterator[Buffer], *, stay: bool) -> Iterator[Buffer]:
+    """The first chunks, of a sample's length together; copied, unless they `stay` as they are."""
     size_bytes = 0
     while size_bytes < SAMPLE_BYTES and (chunk := next(chunks, b"")):
         size_bytes += len(chunk)
-        yield bytes(chunk)
+        yield chunk if stay else bytes(chunk)
 
 
-def _head(begun: Iterable[bytes]) -> bytes:
+def _head(begun: Iterable[Buffer]) -> bytes:
     """At most a sample's length of each chunk: few chunks, or short ones."""
     head = bytearray()
     for chunk in begun:

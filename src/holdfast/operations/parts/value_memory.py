@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from holdfast.model.backup import Buffer
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 19
 
 
 class ValueMemory:

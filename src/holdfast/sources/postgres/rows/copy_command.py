@@ -180,7 +180,10 @@ class CopyOverWire(CopyCommand):
 
 
 class CopyIntoPipe(CopyCommand):
-    """One running `COPY ... TO 'pipe'`; `pipe` is our non-blocking end."""
+    """One running `COPY ... TO 'pipe'`; `pipe` is our non-blocking end, read into `buffer`.
+
+    What is yielded lies there, and is valid only until the next is requested.
+    """
 
     def __init__(
         self,
@@ -188,12 +191,14 @@ class CopyIntoPipe(CopyCommand):
         statement: str,
         *,
         pipe: FileIO,
+        buffer: bytearray,
         subject: str,
         user: str,
         aborted: threading.Event,
     ) -> None:
         super().__init__(connection, statement, subject=subject, user=user, aborted=aborted)
         self._pipe = pipe
+        self._buffer = buffer
 
     def close(self) -> None:
         """Close the pipe, then cancel the COPY.
@@ -204,8 +209,7 @@ class CopyIntoPipe(CopyCommand):
         super().close()
 
     def _buffers(self) -> Iterator[Buffer]:
-        # One buffer is reused: a yielded view is valid only until the next one is requested.
-        buffer = memoryview(bytearray(PIPE_BUFFER_BYTES))
+        buffer = memoryview(self._buffer)
         filled, pause = 0, SHORTEST_PAUSE_MILLISECONDS
         while True:
             # The server answers only after it has closed its end. So after the answer an empty pipe
@@ -214,9 +218,9 @@ class CopyIntoPipe(CopyCommand):
             size = self._pipe.readinto(buffer[filled:]) or 0
             if answered and not size:
                 break
-            is_almost_empty = size < min(FEW_BYTES, PIPE_BUFFER_BYTES - filled)
+            is_almost_empty = size < min(FEW_BYTES, len(buffer) - filled)
             filled += size
-            if filled == PIPE_BUFFER_BYTES:
+            if filled == len(buffer):
                 yield buffer
                 filled = 0
             if is_almost_empty and not answered:

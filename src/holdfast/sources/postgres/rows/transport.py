@@ -20,7 +20,12 @@ from holdfast.model.errors import HoldfastError, Unsupported
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.named_pipes import Pipes, pipes_for
 from holdfast.sources.postgres.rows import copy_command
-from holdfast.sources.postgres.rows.copy_command import CopyCommand, CopyIntoPipe, CopyOverWire
+from holdfast.sources.postgres.rows.copy_command import (
+    PIPE_BUFFER_BYTES,
+    CopyCommand,
+    CopyIntoPipe,
+    CopyOverWire,
+)
 from holdfast.sources.postgres.server.sql_text import identifier, literal
 
 Wanted = Literal["auto", "fifo", "wire"]
@@ -84,6 +89,8 @@ class Fifo:
 
     def __init__(self, pipes: Pipes) -> None:
         self._pipes = pipes
+        # One for each worker: memory costs processor time when it is first used.
+        self._buffers: list[bytearray] = []
 
     @contextmanager
     def reading(
@@ -95,17 +102,30 @@ class Fifo:
         user: str,
         aborted: threading.Event,
     ) -> Iterator[CopyCommand]:
-        with self._pipes.opened() as (path, pipe):
+        with self._pipes.opened() as (path, pipe), self._buffer() as buffer:
             stream = CopyIntoPipe(
                 session,
                 copy_out(literal(str(path))),
                 pipe=pipe,
+                buffer=buffer,
                 subject=subject,
                 user=user,
                 aborted=aborted,
             )
             with afterwards(stream.close):
                 yield stream
+
+    @contextmanager
+    def _buffer(self) -> Iterator[bytearray]:
+        """A buffer that nobody else uses during the block."""
+        try:
+            buffer = self._buffers.pop()
+        except IndexError:
+            buffer = bytearray(PIPE_BUFFER_BYTES)
+        try:
+            yield buffer
+        finally:
+            self._buffers.append(buffer)
 
 
 @contextmanager
