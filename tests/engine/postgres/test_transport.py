@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from holdfast.model.backup import Buffer, PartKind, PartPlan
+from holdfast.model.backup import PartKind, PartPlan
 from holdfast.model.errors import BackupFailed, Unsupported
 from holdfast.ports.source import Snapshot
 from holdfast.runtime.named_pipes import PREFIX, pipes_for
@@ -30,6 +31,9 @@ from tests.engine.postgres.equality import checksums, dump
 from tests.support.loop import bring_back, keep
 from tests.support.postgres_server import PostgresServer
 from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 # Random bytes do not shrink, so they are TOASTed as long as they are.
 PICTURES = """
@@ -172,7 +176,7 @@ class CountingPipe(FileIO):
 
     reads = 0
 
-    def readinto(self, buffer: Buffer, /) -> int | None:
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
         size = super().readinto(buffer)
         self.reads += bool(size)
         return size

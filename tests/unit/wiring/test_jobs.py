@@ -278,7 +278,7 @@ def test_a_chunk_size_is_refused_where_no_table_is_split(settings: Settings, nam
 
 @pytest.mark.parametrize(
     ("job", "limit_mb", "expected_mb"),
-    [("shop", 0, 32), ("shop", 100, 2), ("shop", 1000, 32), ("cluster", 0, 0), ("stock", 0, 0)],
+    [("shop", 0, 33), ("shop", 100, 2), ("shop", 1000, 33), ("cluster", 0, 0), ("stock", 0, 0)],
 )
 def test_large_objects_get_memory_within_the_limit_of_the_job(
     tmp_path: Path, job: str, limit_mb: int, expected_mb: int
