@@ -29,7 +29,7 @@ DESTINATION = "STDOUT"
 BUFFER_BYTES = 1 << 19
 PIPE_BUFFER_BYTES = 1 << 20
 # The server writes 4 KiB at a time. A reader that takes each piece when it comes is woken for each
-# of them, which costs more than to copy them: so an almost empty pipe gets a moment to fill, and a
+# of them, which costs more than to copy them. So an almost empty pipe gets a moment to fill, and a
 # longer one each time that it is found empty.
 FEW_BYTES = PIPE_BUFFER_BYTES // 2
 SHORTEST_PAUSE_MILLISECONDS = 1

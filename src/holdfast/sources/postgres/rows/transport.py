@@ -122,10 +122,8 @@ class Fifo:
             buffer = self._buffers.pop()
         except IndexError:
             buffer = bytearray(PIPE_BUFFER_BYTES)
-        try:
+        with afterwards(self._buffers.append, buffer):
             yield buffer
-        finally:
-            self._buffers.append(buffer)
 
 
 @contextmanager
