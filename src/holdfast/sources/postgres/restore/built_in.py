@@ -1,11 +1,12 @@
 """Restore of a backup by the built-in engine: definitions by statements, rows by COPY.
 
-Constraints, indexes and triggers come after the rows, so the order of tables does not matter.
+The constraints and indexes of a table come after its rows, everything else after all rows. So the
+order of tables does not matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set as AbstractSet
+from collections.abc import Iterator, Sequence, Set as AbstractSet
 from contextlib import contextmanager
 
 from holdfast.model.backup import Part, PartKind, Relation
@@ -19,13 +20,16 @@ from holdfast.sources.postgres.restore import (
     other_tables,
     rows,
     selection,
+    table_graph,
 )
+from holdfast.sources.postgres.restore.definition_parts import Builders
 from holdfast.sources.postgres.restore.existing_tables import ExistingTables
 from holdfast.sources.postgres.restore.final_checks import ContentCheck
 from holdfast.sources.postgres.restore.load import Loader, Unloaded
 from holdfast.sources.postgres.restore.long_values import LargeObjects
 from holdfast.sources.postgres.restore.rows import Piece, RowsIn
 from holdfast.sources.postgres.restore.sequence import Brought, DatabaseRestore
+from holdfast.sources.postgres.restore.steps import Work
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.table_part import TablePart
 
@@ -43,10 +47,14 @@ class BuiltInRestore(DatabaseRestore):
 
     def bring(self, login: Login) -> Brought:
         self.definitions.carry_out(PartKind.PRE_DATA, login)
-        unloaded = self._load(login)
+        steps = self.definitions.post_data()
+        # Whatever is no index may need all rows, and is a barrier for all indexes after it.
+        indexes = steps.pop(0).works if steps and not steps[0].alone else ()
+        unloaded = self._load(login, indexes)
         self.definitions.carry_out(PartKind.SEQUENCES, login)
         self._large_objects(login)
-        self.definitions.carry_out_post_data(login)
+        self.definitions.carry_out_steps(steps, login)
+        self.definitions.post_data_done()
         check = self._content_check(without={each.piece.relation for each in unloaded})
         check.run(login, workers=self.request.workers)
         check.tell(self.context.failed)
@@ -106,8 +114,8 @@ class BuiltInRestore(DatabaseRestore):
             if selection.is_wanted(piece, self.request)
         ]
 
-    def _load(self, login: Login) -> list[Unloaded]:
-        """Load all rows, first those of tables that already have foreign keys.
+    def _load(self, login: Login, indexes: Sequence[Work]) -> list[Unloaded]:
+        """Load all rows and build the indexes, first those of tables that have foreign keys.
 
         The tables of an extension may have them.
         """
@@ -123,14 +131,24 @@ class BuiltInRestore(DatabaseRestore):
                         replaces=True,
                         check=ContentCheck(()),
                     ).run(session)
-            loader = Loader(login, rows_in, without=tables)
-            loader.load(selection.data_parts(self.request), workers=self.request.workers)
-            if not loader.unloaded:
-                return []
-            with login.session() as session:
-                return load.tried_again(
-                    session, rows_in, loader.unloaded, path=self.definitions.usual_path()
-                )
+            loader = Loader(rows_in, without=tables)
+            postponed = table_graph.carry_out(
+                login,
+                loader,
+                Builders(self.definitions),
+                request=self.request,
+                works=indexes,
+            )
+            unloaded = self._tried_again_rows(login, rows_in, loader)
+        self.definitions.carry_out_works(postponed, login)
+        return unloaded
+
+    def _tried_again_rows(self, login: Login, rows_in: RowsIn, loader: Loader) -> list[Unloaded]:
+        if not loader.unloaded:
+            return []
+        path = self.definitions.usual_path()
+        with login.session() as session:
+            return load.tried_again(session, rows_in, loader.unloaded, path=path)
 
     def _bound_already(self, login: Login) -> list[tuple[Part, Piece]]:
         with login.session() as session:

@@ -6,13 +6,13 @@ Roles and tablespaces belong to the whole server: missing ones are created, exis
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence, Set as AbstractSet
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import psycopg
 
-from holdfast.model.backup import Part, PartKind, Relation
+from holdfast.model.backup import Part, PartKind
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.sources.postgres.restore import definitions, selection
 from holdfast.sources.postgres.restore.definitions import Definer
@@ -114,60 +114,73 @@ class DefinitionParts:
                 tablespaces=self.context.request.options.tablespaces,
             )
 
-    def carry_out_post_data(self, login: Login) -> None:
-        """Create constraints, indexes and triggers.
+    def post_data(self) -> list[Step]:
+        """The steps that create constraints, indexes and triggers.
 
         With `tables`, foreign keys are omitted unless both tables have all of their rows: they
         could not be created.
         """
         request = self.context.request
         filled = selection.filled_relations(request)
+        packs = selection.packs_of_small(request)
+        found: list[Step] = []
         for part in selection.of_kind(request.parts, PartKind.POST_DATA):
-            with self.statements_of_part(part) as found:
-                wanted: Iterable[Statement] = found
+            with self.statements_of_part(part) as all_of_part:
+                wanted: Iterable[Statement] = all_of_part
                 if request.tables:
                     wanted = sql_text.without_foreign_keys(
-                        found, unless=lambda table, other: {table, other} <= filled
+                        all_of_part, unless=lambda table, other: {table, other} <= filled
                     )
-                self.make(wanted, login, small=selection.small_relations(request))
+                found += steps(wanted, small=packs)
+        return found
+
+    def post_data_done(self) -> None:
+        for part in selection.of_kind(self.context.request.parts, PartKind.POST_DATA):
             self.context.progress.part_done(part.name)
 
-    def make(
-        self,
-        found: Iterable[Statement],
-        login: Login,
-        *,
-        small: AbstractSet[Relation] = frozenset(),
-    ) -> None:
-        """Run definitions in their order, and indexes in parallel, those of `small` tables by the
-        dozen."""
+    def make(self, found: Iterable[Statement], login: Login) -> None:
+        """Run definitions in their order, and indexes in parallel."""
+        self.carry_out_steps(steps(found), login)
+
+    def carry_out_steps(self, found: Iterable[Step], login: Login) -> None:
         with login.session() as session:
             serial = self.definer(session, PartKind.POST_DATA)
-            for step in steps(found, small=small):
+            for step in found:
                 if step.alone:
                     for work in step.works:
                         work.do(serial)
                 else:
-                    self._side_by_side(step, login)
+                    self.carry_out_works(step.works, login)
 
-    def _side_by_side(self, step: Step, login: Login) -> None:
-        definers: dict[int, Definer] = {}
-
-        def prepare(session: psycopg.Connection) -> None:
-            definers[id(session)] = self.definer(session, PartKind.POST_DATA)
-
+    def carry_out_works(self, works: Sequence[Work], login: Login) -> None:
+        """Do the work in parallel, as far as it needs no other work."""
+        builders = Builders(self)
         pool: SessionPool[Work] = SessionPool(
             login,
-            lambda session, work: work.do(definers[id(session)]),
-            prepare=prepare,
+            builders.do,
+            prepare=builders.prepare,
             known_by=lambda work: work.number,
             needs=lambda work: work.needs,
         )
-        pool.run(step.works, workers=self.context.request.workers)
+        pool.run(works, workers=self.context.request.workers)
 
     def definer(self, session: psycopg.Connection, kind: PartKind) -> Definer:
         unnamed = Heading(kind=_MADE_BY.get(kind, "definitions"), name=session.info.dbname)
         return Definer(session, self.context.failed, unnamed=unnamed)
+
+
+class Builders:
+    """Does work in several sessions, each with its own settings."""
+
+    def __init__(self, definitions: DefinitionParts) -> None:
+        self._definitions = definitions
+        self._definers: dict[int, Definer] = {}
+
+    def prepare(self, session: psycopg.Connection) -> None:
+        self._definers[id(session)] = self._definitions.definer(session, PartKind.POST_DATA)
+
+    def do(self, session: psycopg.Connection, work: Work) -> None:
+        work.do(self._definers[id(session)])
 
 
 def _for(

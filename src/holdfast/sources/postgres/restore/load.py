@@ -1,4 +1,4 @@
-"""Loads rows into new tables, several parts in parallel, biggest first."""
+"""Loads rows into new tables, a batch in a transaction."""
 
 from __future__ import annotations
 
@@ -20,31 +20,52 @@ from holdfast.sources.failed_objects import ROWS, hinted
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.copy_series import CopySeries
 from holdfast.sources.postgres.restore.rows import BY_ROWS, Packs, Piece, Rows, RowsIn
-from holdfast.sources.postgres.restore.session_pool import SessionPool
 from holdfast.sources.postgres.server import failures
-from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.sql_text import qualified
 from holdfast.sources.postgres.server.table_part import TablePart
+
+# A table of at most this many times the share of each worker is loaded by one of them: what the
+# others would gain is less than what frozen rows save.
+MOST_SHARE = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A part that is loaded in one transaction; `freeze` if no other part fills its table."""
+    """Parts that one session loads in one transaction; `freeze` if no other part fills their
+    table."""
 
-    part: Part
-    freeze: bool
+    parts: tuple[Part, ...]
+    freeze: bool = False
+
+    @property
+    def plain_bytes(self) -> int:
+        return sum(part.plain_bytes for part in self.parts)
 
 
-def batches(parts: Sequence[Part]) -> list[Batch]:
-    """Biggest first. Ranges of one table load in parallel, so none of them may truncate it."""
-    by_table: defaultdict[Relation | str, int] = defaultdict(int)
+def batches(parts: Sequence[Part], *, workers: int, keep_going: bool = False) -> list[Batch]:
+    """Biggest first. Ranges of a table load in parallel only if it is too large for one session.
+
+    Rows that are frozen are written once. Others are written again when the next scan marks them
+    as visible, and with checksums all of their pages also go to the WAL. But FREEZE needs a
+    transaction that empties the table and loads all rows, so a failed range cannot be left out.
+    """
+    by_table: defaultdict[Relation | str, list[Part]] = defaultdict(list)
     for part in parts:
-        by_table[part.relation or part.name] += 1
-    made = [
-        Batch(part=part, freeze=bool(part.relation) and by_table[part.relation or ""] == 1)
-        for part in parts
-    ]
-    return sorted(made, key=lambda batch: batch.part.plain_bytes, reverse=True)
+        by_table[part.relation or part.name].append(part)
+    most = MOST_SHARE * sum(part.plain_bytes for part in parts) / workers
+    made: list[Batch] = []
+    for members in by_table.values():
+        whole = Batch(parts=tuple(members), freeze=_is_frozen(members[0]))
+        is_whole = whole.freeze and not keep_going and whole.plain_bytes <= most
+        if len(members) == 1 or is_whole:
+            made.append(whole)
+        else:
+            made += [Batch(parts=(part,)) for part in members]
+    return sorted(made, key=lambda batch: batch.plain_bytes, reverse=True)
+
+
+def _is_frozen(part: Part) -> bool:
+    return part.relation is not None and TablePart.of(part).owns_every_row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,52 +83,53 @@ class Unloaded:
 
 
 class Loader:
-    """Loads every part once, except the tables in `without`.
+    """Loads batches, except the tables in `without`; with `keep_going`, failed rows are noted in
+    `unloaded`."""
 
-    The first failure ends all other loads. With `keep_going` failed rows are noted in `unloaded`.
-    """
-
-    def __init__(
-        self,
-        login: Login,
-        rows_in: RowsIn,
-        *,
-        without: frozenset[Relation] = frozenset(),
-    ) -> None:
-        self._login = login
+    def __init__(self, rows_in: RowsIn, *, without: frozenset[Relation] = frozenset()) -> None:
+        self.cancellation = rows_in.cancellation
         self._rows_in = rows_in
         self._keeps_going = rows_in.context.request.options.keep_going
         self._without = without
         self._lock = threading.Lock()
         self.unloaded: list[Unloaded] = []
 
-    def load(self, parts: Sequence[Part], *, workers: int) -> None:
-        """Raises `RestoreFailed`."""
-        pool = SessionPool(self._login, self._load, cancellation=self._rows_in.cancellation)
-        pool.run(batches(parts), workers=workers)
+    def batches(self) -> list[Batch]:
+        request = self._rows_in.context.request
+        return batches(
+            selection.data_parts(request), workers=request.workers, keep_going=self._keeps_going
+        )
 
-    def _load(self, connection: psycopg.Connection, batch: Batch) -> None:
+    def lacking(self) -> set[Relation]:
+        """The tables that lack rows so far, and the partitioned tables above them."""
+        with self._lock:
+            return {relation for each in self.unloaded for relation in each.piece.relations}
+
+    def load(self, connection: psycopg.Connection, batch: Batch) -> None:
+        """Raises `RestoreFailed`."""
         loading = _Loading(batch)
         try:
             with connection.transaction():
-                self._read(connection, loading)
+                for loading.part in batch.parts:
+                    self._read(connection, loading)
         except VerifyFailed as error:
             if not self._keeps_going:
                 raise
             # No row of the part is proven, not even those read before the mismatch showed at its
             # end, and all were rolled back.
             loading.met = [
-                Unloaded(part=batch.part, piece=piece, error=error)
-                for piece in self._wanted(batch.part)
+                Unloaded(part=loading.part, piece=piece, error=error)
+                for piece in self._wanted(loading.part)
             ]
         except (psycopg.Error, EOFError, RestoreFailed) as error:
             raise hinted(failures.restoring_rows(loading.subject, error)) from error
         with self._lock:
             self.unloaded += loading.met
-        self._rows_in.context.progress.part_done(batch.part.name)
+        for part in batch.parts:
+            self._rows_in.context.progress.part_done(part.name)
 
     def _read(self, connection: psycopg.Connection, loading: _Loading) -> None:
-        part = loading.batch.part
+        part = loading.part
         with self._rows_in.context.stored.streamed(part) as chunks, proving(chunks, *BY_ROWS):
             if part.members and not self._keeps_going:
                 self._fill_pack(connection, loading, iter(chunks))
@@ -120,7 +142,7 @@ class Loader:
 
     def _rows_of(self, loading: _Loading, chunks: Iterator[bytes]) -> Iterator[Rows]:
         """The rows of each wanted piece of the part, which is then the one that is loaded."""
-        for piece, rows in self._rows_in.wanted(loading.batch.part, chunks):
+        for piece, rows in self._rows_in.wanted(loading.part, chunks):
             if piece.relation not in self._without:
                 loading.piece = piece
                 yield rows
@@ -129,37 +151,37 @@ class Loader:
         self, connection: psycopg.Connection, loading: _Loading, chunks: Iterator[bytes]
     ) -> None:
         """Fill all tables of a pack by few messages; the first failure is that of the pack."""
-        wanted = self._wanted(loading.batch.part)
+        wanted = self._wanted(loading.part)
         series = CopySeries(connection, [TablePart.of(piece).copy_in() for piece in wanted])
         with afterwards(series.close):
             for rows in self._rows_of(loading, chunks):
                 self._rows_in.fill_by(series.copy, loading.piece, rows)
 
     def _fill(self, connection: psycopg.Connection, loading: _Loading, rows: Rows) -> None:
-        piece, batch = loading.piece, loading.batch
+        piece = loading.piece
         try:
             with connection.transaction() if self._keeps_going else nullcontext():
-                self._empty_and_fill(connection, piece, rows, freeze=batch.freeze)
+                self._empty_and_fill(connection, loading, rows)
         except (psycopg.Error, EOFError, RestoreFailed) as error:
             if not self._keeps_going or self._ends_all(connection, error):
                 raise
             met = failures.restoring_rows(loading.subject, error)
-            loading.met.append(Unloaded(part=batch.part, piece=piece, error=met))
+            loading.met.append(Unloaded(part=loading.part, piece=piece, error=met))
 
     def _ends_all(self, connection: psycopg.Connection, error: Exception) -> bool:
-        if self._rows_in.cancellation.aborted.is_set():
+        if self.cancellation.aborted.is_set():
             return True
         return isinstance(error, psycopg.Error) and failures.ends_all(error, connection)
 
     def _empty_and_fill(
-        self, connection: psycopg.Connection, piece: Piece, rows: Rows, *, freeze: bool
+        self, connection: psycopg.Connection, loading: _Loading, rows: Rows
     ) -> None:
-        table = TablePart.of(piece)
-        freeze = freeze and table.owns_every_row
-        if freeze:
+        piece, batch = loading.piece, loading.batch
+        if batch.freeze and loading.part is batch.parts[0]:
             # COPY FREEZE needs a table that was created or truncated in the same transaction.
-            connection.execute(f"TRUNCATE ONLY {qualified(table.relation)}".encode())
-        self._rows_in.fill(connection, piece, rows, freeze=freeze)
+            table = qualified(TablePart.of(piece).relation)
+            connection.execute(f"TRUNCATE ONLY {table}".encode())
+        self._rows_in.fill(connection, piece, rows, freeze=batch.freeze)
 
     def _wanted(self, part: Part) -> list[Piece]:
         return [
@@ -171,17 +193,18 @@ class Loader:
 
 
 class _Loading:
-    """A batch being loaded: the current table, and the rows that could not be loaded."""
+    """A batch being loaded: its current part and table, and the rows that could not be loaded."""
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
-        self.piece: Piece = batch.part
+        self.part = batch.parts[0]
+        self.piece: Piece = self.part
         self.met: list[Unloaded] = []
 
     @property
     def subject(self) -> str:
         if self.piece.relation is None:
-            return f"'{self.batch.part.name}'"
+            return f"'{self.part.name}'"
         return f"table '{self.piece.relation}'"
 
 

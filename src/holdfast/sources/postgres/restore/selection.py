@@ -73,13 +73,27 @@ def filled_relations(request: RestoreRequest) -> set[Relation]:
     }
 
 
-def small_relations(request: RestoreRequest) -> set[Relation]:
-    """The tables with so few rows that work on many of them fits into one message."""
+def table_sizes(request: RestoreRequest) -> Counter[Relation]:
+    """The bytes of rows that the backup holds of each table."""
     sizes: Counter[Relation] = Counter()
     for each in pieces(of_kind(request.parts, PartKind.DATA)):
         if each.relation is not None:
             sizes[each.relation] += each.plain_bytes
-    return {relation for relation, size_bytes in sizes.items() if size_bytes < SMALL_TABLE_BYTES}
+    return sizes
+
+
+def packs_of_small(request: RestoreRequest) -> dict[Relation, str]:
+    """The pack of each table with so few rows that work on many of them fits into one message.
+
+    Empty for a table that has a part of its own.
+    """
+    sizes = table_sizes(request)
+    return {
+        each.relation: part.name if part.members else ""
+        for part in of_kind(request.parts, PartKind.DATA)
+        for each in pieces([part])
+        if each.relation is not None and sizes[each.relation] < SMALL_TABLE_BYTES
+    }
 
 
 def creation_options(request: RestoreRequest) -> dict[str, str]:

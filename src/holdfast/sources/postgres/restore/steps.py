@@ -10,7 +10,7 @@ constraints before them, because no catalog records what a function's body needs
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Set as AbstractSet
+from collections.abc import Iterable, Iterator, Mapping, Set as AbstractSet
 from dataclasses import replace
 from itertools import groupby
 
@@ -43,14 +43,22 @@ _REMARK = re.compile(r"COMMENT ON |SECURITY LABEL ")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
+NONE: Mapping[Relation, str] = {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """The statements of one object, their settings, and the work that must come first."""
+    """The statements of one object, their settings, and the work that must come first.
+
+    `tables` are those that it reads and locks. If it `calls_functions`, it may read any table.
+    """
 
     number: int
     statements: tuple[Statement, ...]
     settings: Settings
     needs: frozenset[int] = frozenset()
+    tables: frozenset[Relation] = frozenset()
+    calls_functions: bool = False
 
     def do(self, definer: Definer) -> None:
         definer.take_on(self.settings)
@@ -65,10 +73,11 @@ class Step:
     alone: bool
 
 
-def steps(
-    found: Iterable[Statement], *, small: AbstractSet[Relation] = frozenset()
-) -> Iterator[Step]:
-    """Group every statement that is no setting into steps, in the order to run them."""
+def steps(found: Iterable[Statement], *, small: Mapping[Relation, str] = NONE) -> Iterator[Step]:
+    """Group every statement that is no setting into steps, in the order to run them.
+
+    `small` names the pack of each small table.
+    """
     indexes: list[Work] = []
     remarks: list[Work] = []
     for work in _works(found):
@@ -98,7 +107,7 @@ def _is_index(work: Work) -> bool:
     return bool(is_first) and all(_OF_INDEX.match(each) for each in rest)
 
 
-def _run(indexes: list[Work], remarks: list[Work], small: AbstractSet[Relation]) -> Iterator[Step]:
+def _run(indexes: list[Work], remarks: list[Work], small: Mapping[Relation, str]) -> Iterator[Step]:
     if indexes:
         yield Step(works=tuple(_merged(_in_order(indexes), small)), alone=False)
     if remarks:
@@ -119,44 +128,55 @@ def _in_order(indexes: list[Work]) -> Iterator[Work]:
         if constraint is None or constraint["kind"] == "EXCLUDE":
             others.append(work)
             continue
-        before = last.get(constraint["table"])
-        yield replace(work, needs=frozenset(() if before is None else (before,)))
-        last[constraint["table"]] = work.number
+        table = constraint["table"]
+        yield _on(table, work, needs={last[table]} if table in last else set())
+        last[table] = work.number
         every.add(work.number)
     for work in others:
-        index = _INDEX.match(work.statements[0].text)
-        if index and _PLAIN.match(_QUOTED.sub("x", work.statements[0].text)):
-            before = last.get(index["table"])
-            yield replace(work, needs=frozenset(() if before is None else (before,)))
+        text = work.statements[0].text
+        index = _INDEX.match(text)
+        found = index or _CONSTRAINT.match(text)
+        table = found["table"] if found else ""
+        if index and _PLAIN.match(_QUOTED.sub("x", text)):
+            yield _on(table, work, needs={last[table]} if table in last else set())
         else:
-            yield replace(work, needs=frozenset(every))
+            yield replace(_on(table, work, needs=every), calls_functions=True)
 
 
-def _merged(works: Iterable[Work], small: AbstractSet[Relation]) -> Iterator[Work]:
-    """Join consecutive work on `small` tables, so that one session takes it in few messages.
+def _on(table: str, work: Work, *, needs: AbstractSet[int]) -> Work:
+    return replace(work, needs=frozenset(needs), tables=frozenset({relation_of(table)}))
 
-    Constraints are not joined with the indexes after them, so nothing needs what is behind it.
+
+def _merged(works: Iterable[Work], small: Mapping[Relation, str]) -> Iterator[Work]:
+    """Join the work on small tables of one pack, so that one session takes it in few messages.
+
+    Constraints are not joined with the indexes after them, nor plain indexes with those that call
+    functions. So nothing needs what is behind it.
     """
-    became: dict[int, int] = {}
-    for (is_small, _, _), group in groupby(works, key=lambda work: _kind_of(work, small)):
-        members = list(group)
-        size = STATEMENTS_PER_MESSAGE if is_small else 1
-        for first in range(0, len(members), size):
-            joined = members[first : first + size]
-            number = joined[0].number
-            became |= {each.number: number for each in joined}
-            needs = {became[need] for each in joined for need in each.needs}
-            yield Work(
-                number=number,
-                statements=tuple(text for each in joined for text in each.statements),
-                settings=joined[0].settings,
-                needs=frozenset(needs - {number}),
-            )
+    alike: dict[object, list[Work]] = {}
+    for work in works:
+        alike.setdefault(_kind_of(work, small), []).append(work)
+    groups = [
+        members[first : first + STATEMENTS_PER_MESSAGE]
+        for members in alike.values()
+        for first in range(0, len(members), STATEMENTS_PER_MESSAGE)
+    ]
+    became = {each.number: group[0].number for group in groups for each in group}
+    for group in sorted(groups, key=lambda group: group[0].number):
+        number = group[0].number
+        needs = {became[need] for each in group for need in each.needs}
+        yield replace(
+            group[0],
+            statements=tuple(text for each in group for text in each.statements),
+            needs=frozenset(needs - {number}),
+            tables=frozenset(table for each in group for table in each.tables),
+        )
 
 
-def _kind_of(work: Work, small: AbstractSet[Relation]) -> tuple[bool, bool, Settings]:
-    """Whether the work is on a small table, whether it makes a constraint, and its settings."""
-    text = work.statements[0].text
-    found = _CONSTRAINT.match(text) or _INDEX.match(text)
-    is_small = found is not None and relation_of(found["table"]) in small
-    return is_small, _CONSTRAINT.match(text) is not None, work.settings
+def _kind_of(work: Work, small: Mapping[Relation, str]) -> object:
+    """What joined work has in common; the number of work that stands alone."""
+    packs = {small.get(table) for table in work.tables}
+    if None in packs or not packs:
+        return work.number
+    is_constraint = _CONSTRAINT.match(work.statements[0].text) is not None
+    return packs.pop(), is_constraint, work.calls_functions, tuple(work.settings.items())
