@@ -112,6 +112,29 @@ def test_objects_come_in_the_order_of_pg_dump(
     assert round_trip(server, tmp_path, ROWS, statements).failed == ()
 
 
+def test_keys_of_large_tables_that_took_over_their_indexes_are_like_others(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    round_trip(
+        server,
+        tmp_path,
+        'CREATE TABLE "Big" (id int PRIMARY KEY, "a;b" text NOT NULL UNIQUE, n int);'
+        'INSERT INTO "Big" SELECT g, repeat(md5(g::text), 4), g FROM generate_series(1, 12000) g;'
+        'CREATE INDEX ON "Big" (n); CREATE INDEX ON "Big" (lower("a;b"));'
+        'ALTER TABLE "Big" CLUSTER ON "Big_pkey";'
+        'ALTER TABLE "Big" REPLICA IDENTITY USING INDEX "Big_a;b_key";'
+        'COMMENT ON CONSTRAINT "Big_pkey" ON "Big" IS \'x\';'
+        'CREATE TABLE other (b text REFERENCES "Big" ("a;b")); INSERT INTO other'
+        ' SELECT "a;b" FROM "Big" LIMIT 9',
+        "CREATE TABLE years (id int, y int, t text, PRIMARY KEY (id, y)) PARTITION BY LIST (y);"
+        "CREATE INDEX ON years (t);"
+        "CREATE TABLE y1 PARTITION OF years FOR VALUES IN (1);"
+        "CREATE TABLE y2 PARTITION OF years FOR VALUES IN (2);"
+        "INSERT INTO years SELECT g, 1, repeat(md5(g::text), 4) FROM generate_series(1, 12000) g;"
+        "INSERT INTO years VALUES (1, 2, 'x')",
+    )
+
+
 def test_statistics_that_fail_are_a_note_and_cost_nothing(
     server: PostgresServer, tmp_path: Path
 ) -> None:

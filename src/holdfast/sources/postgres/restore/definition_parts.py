@@ -123,6 +123,8 @@ class DefinitionParts:
         request = self.context.request
         filled = selection.filled_relations(request)
         packs = selection.packs_of_small(request)
+        # A key in two statements would be two failures.
+        large = set() if request.options.keep_going else selection.large_relations(request)
         found: list[Step] = []
         for part in selection.of_kind(request.parts, PartKind.POST_DATA):
             with self.statements_of_part(part) as all_of_part:
@@ -131,7 +133,7 @@ class DefinitionParts:
                     wanted = sql_text.without_foreign_keys(
                         all_of_part, unless=lambda table, other: {table, other} <= filled
                     )
-                found += steps(wanted, small=packs)
+                found += steps(wanted, small=packs, large=large)
         return found
 
     def post_data_done(self) -> None:

@@ -96,6 +96,12 @@ def packs_of_small(request: RestoreRequest) -> dict[Relation, str]:
     }
 
 
+def large_relations(request: RestoreRequest) -> set[Relation]:
+    """The tables with rows of their own that are not small."""
+    sizes = table_sizes(request)
+    return {relation for relation, size_bytes in sizes.items() if size_bytes >= SMALL_TABLE_BYTES}
+
+
 def creation_options(request: RestoreRequest) -> dict[str, str]:
     """The options of `CREATE DATABASE` that the backup recorded.
 

@@ -18,8 +18,8 @@ Item = TypeVar("Item")
 class SessionPool(Generic[Item]):
     """Works through items in their order, one session for each worker.
 
-    An item waits until all that it `needs` is done. `needs` returns the `known_by` keys of items
-    before it.
+    An item waits until all that it `needs` is done: the `known_by` keys of other items, which must
+    not need it in turn.
     """
 
     def __init__(

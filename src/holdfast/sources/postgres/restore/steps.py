@@ -10,7 +10,8 @@ constraints before them, because no catalog records what a function's body needs
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set as AbstractSet
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
 from dataclasses import replace
 from itertools import groupby
 
@@ -30,10 +31,16 @@ _CONSTRAINT = re.compile(
 )
 _INDEX = re.compile(rf"CREATE (?:UNIQUE )?INDEX {NAME} ON (?:ONLY )?(?P<table>{NAME}\.{NAME}) ")
 # An index on columns alone, which calls no function.
-_PLAIN = re.compile(
+_INDEX_ON_COLUMNS = re.compile(
     rf"[^(]* USING {NAME} \([^()]*\)(?: INCLUDE \([^()]*\))?(?: NULLS NOT DISTINCT)?"
     r"(?: WITH \([^()]*\))?;$"
 )
+# A key without options, which can take over a unique index.
+_KEY = re.compile(
+    rf"(?P<add>ALTER TABLE (?:ONLY )?(?P<table>{NAME}\.{NAME})\s+ADD CONSTRAINT (?P<name>{NAME}))"
+    rf" (?P<kind>PRIMARY KEY|UNIQUE) (?P<columns>\({NAME}(?:, {NAME})*\));$"
+)
+_ADOPTING = re.compile(rf".* (?:PRIMARY KEY|UNIQUE) USING INDEX {NAME};$", re.DOTALL)
 # The statements about an index that pg_dump writes right after it.
 _OF_INDEX = re.compile(
     rf"ALTER INDEX {NAME}\.{NAME} ALTER COLUMN \d+ SET STATISTICS"
@@ -41,14 +48,12 @@ _OF_INDEX = re.compile(
 )
 _REMARK = re.compile(r"COMMENT ON |SECURITY LABEL ")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
-
-
-NONE: Mapping[Relation, str] = {}
+_NONE: Mapping[Relation, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """The statements of one object, their settings, and the work that must come first.
+    """The statements of one object or of like ones, their settings, and what must come first.
 
     `tables` are those that it reads and locks. If it `calls_functions`, it may read any table.
     """
@@ -73,11 +78,21 @@ class Step:
     alone: bool
 
 
-def steps(found: Iterable[Statement], *, small: Mapping[Relation, str] = NONE) -> Iterator[Step]:
+def steps(
+    found: Iterable[Statement],
+    *,
+    small: Mapping[Relation, str] = _NONE,
+    large: AbstractSet[Relation] = frozenset(),
+) -> Iterator[Step]:
     """Group every statement that is no setting into steps, in the order to run them.
 
-    `small` names the pack of each small table.
+    `small` names the pack of each small table. All indexes of a `large` table are built side by
+    side, also those of its keys.
     """
+
+    def in_order(indexes: list[Work]) -> list[Work]:
+        return list(_merged(_in_order(list(_split(indexes, large))), small))
+
     indexes: list[Work] = []
     remarks: list[Work] = []
     for work in _works(found):
@@ -87,10 +102,10 @@ def steps(found: Iterable[Statement], *, small: Mapping[Relation, str] = NONE) -
             # Nothing depends on a comment, so it must not end a run of parallel indexes.
             remarks.append(work)
         else:
-            yield from _run(indexes, remarks, small)
+            yield from _run(in_order(indexes), remarks)
             indexes, remarks = [], []
             yield Step(works=(work,), alone=True)
-    yield from _run(indexes, remarks, small)
+    yield from _run(in_order(indexes), remarks)
 
 
 def _works(found: Iterable[Statement]) -> Iterator[Work]:
@@ -107,44 +122,90 @@ def _is_index(work: Work) -> bool:
     return bool(is_first) and all(_OF_INDEX.match(each) for each in rest)
 
 
-def _run(indexes: list[Work], remarks: list[Work], small: Mapping[Relation, str]) -> Iterator[Step]:
+def _run(indexes: Sequence[Work], remarks: Sequence[Work]) -> Iterator[Step]:
     if indexes:
-        yield Step(works=tuple(_merged(_in_order(indexes), small)), alone=False)
+        yield Step(works=tuple(indexes), alone=False)
     if remarks:
         yield Step(works=tuple(remarks), alone=True)
 
 
-def _in_order(indexes: list[Work]) -> Iterator[Work]:
+def _split(indexes: Sequence[Work], large: AbstractSet[Relation]) -> Iterator[Work]:
+    """The works, with the keys of `large` tables made in two: their index, then the constraint.
+
+    `ADD CONSTRAINT` locks the table while it builds, so that no other index of it can be built at
+    the same time. `CREATE INDEX` lets others build theirs, and the constraint then takes it over.
+    """
+    of_table: defaultdict[str, list[Work]] = defaultdict(list)
+    for work in indexes:
+        of_table[_table_of(work)].append(work)
+    for table, works in of_table.items():
+        keys = {work.number: _KEY.match(_text(work)) for work in works if _is_constraint(work)}
+        is_split = len(works) > 1 and relation_of(table) in large and all(keys.values())
+        for work in works:
+            key = keys.get(work.number)
+            yield from _in_two(work, key) if key and is_split else (work,)
+
+
+def _in_two(work: Work, key: re.Match[str]) -> tuple[Work, Work]:
+    first, *rest = work.statements
+    index = f"CREATE UNIQUE INDEX {key['name']} ON {key['table']} USING btree {key['columns']};"
+    adopting = f"{key['add']} {key['kind']} USING INDEX {key['name']};"
+    # No other work has a negative number.
+    return (
+        replace(work, number=-1 - work.number, statements=(replace(first, text=index),)),
+        replace(work, statements=(replace(first, text=adopting), *rest)),
+    )
+
+
+def _in_order(indexes: Sequence[Work]) -> Iterator[Work]:
     """Order the constraints of each table one after another, because each locks the table.
 
-    Plain indexes follow the constraints of their table; whatever may call functions follows all
-    constraints.
+    Plain indexes follow the constraints of their table, unless these take over indexes: then the
+    constraints follow them. Whatever may call functions follows all constraints.
     """
+    plain: defaultdict[str, set[int]] = defaultdict(set)
+    for work in filter(_is_plain, indexes):
+        plain[_table_of(work)].add(work.number)
     last: dict[str, int] = {}
-    every: set[int] = set()
-    others: list[Work] = []
-    for work in indexes:
-        constraint = _CONSTRAINT.match(work.statements[0].text)
-        if constraint is None or constraint["kind"] == "EXCLUDE":
-            others.append(work)
-            continue
-        table = constraint["table"]
-        yield _on(table, work, needs={last[table]} if table in last else set())
+    adopting: set[str] = set()
+    for work in filter(_is_constraint, indexes):
+        table = _table_of(work)
+        if _ADOPTING.match(_text(work)):
+            adopting.add(table)
+        first = plain[table] if table in adopting else set[int]()
+        yield _on_table(work, needs={last[table]} if table in last else first)
         last[table] = work.number
-        every.add(work.number)
-    for work in others:
-        text = work.statements[0].text
-        index = _INDEX.match(text)
-        found = index or _CONSTRAINT.match(text)
-        table = found["table"] if found else ""
-        if index and _PLAIN.match(_QUOTED.sub("x", text)):
-            yield _on(table, work, needs={last[table]} if table in last else set())
-        else:
-            yield replace(_on(table, work, needs=every), calls_functions=True)
+    every = {work.number for work in indexes if _is_constraint(work)}
+    for work in indexes:
+        table = _table_of(work)
+        if _is_plain(work):
+            waits = table in last and table not in adopting
+            yield _on_table(work, needs={last[table]} if waits else set())
+        elif not _is_constraint(work):
+            yield replace(_on_table(work, needs=every), calls_functions=True)
 
 
-def _on(table: str, work: Work, *, needs: AbstractSet[int]) -> Work:
-    return replace(work, needs=frozenset(needs), tables=frozenset({relation_of(table)}))
+def _text(work: Work) -> str:
+    return work.statements[0].text
+
+
+def _is_constraint(work: Work) -> bool:
+    found = _CONSTRAINT.match(_text(work))
+    return found is not None and found["kind"] != "EXCLUDE"
+
+
+def _is_plain(work: Work) -> bool:
+    text = _text(work)
+    return bool(_INDEX.match(text) and _INDEX_ON_COLUMNS.match(_QUOTED.sub("x", text)))
+
+
+def _table_of(work: Work) -> str:
+    found = _CONSTRAINT.match(_text(work)) or _INDEX.match(_text(work))
+    return found["table"] if found else ""
+
+
+def _on_table(work: Work, *, needs: AbstractSet[int]) -> Work:
+    return replace(work, needs=frozenset(needs), tables=frozenset({relation_of(_table_of(work))}))
 
 
 def _merged(works: Iterable[Work], small: Mapping[Relation, str]) -> Iterator[Work]:

@@ -22,12 +22,15 @@ def index(table: str, name: str, on: str = "(a, b)", *more: str) -> str:
     return entry("INDEX", f"CREATE INDEX {name} ON {table} USING btree {on};", *more)
 
 
-def found(*entries: str, small: Sequence[str] = (), packs: int = 1) -> list[Step]:
+def found(
+    *entries: str, small: Sequence[str] = (), packs: int = 1, large: Sequence[str] = ()
+) -> list[Step]:
     named = {
         Relation(schema="public", name=name): f"pack-{number % packs}"
         for number, name in enumerate(small)
     }
-    return list(steps(statements("".join(entries)), small=named))
+    names = {Relation(schema="public", name=name) for name in large}
+    return list(steps(statements("".join(entries)), small=named, large=names))
 
 
 def first_words(step: Step) -> list[str]:
@@ -172,3 +175,54 @@ def test_work_with_other_settings_is_not_joined() -> None:
         small=["a", "b"],
     )
     assert [list(work.settings) for work in step.works] == [[], ["default_tablespace"]]
+
+
+def test_all_indexes_of_a_large_table_are_built_side_by_side_before_its_keys_take_theirs() -> None:
+    cluster = 'ALTER TABLE public."A" CLUSTER ON "A_pkey";'
+    key = 'ALTER TABLE ONLY public."A"\n    ADD CONSTRAINT "A_pkey" PRIMARY KEY (id, "a (b");'
+    (step,) = found(
+        entry("CONSTRAINT", key, cluster),
+        constraint('public."A"', "a_key", "UNIQUE (b)"),
+        index('public."A"', "a_i"),
+        index('public."A"', "expression_i", "(public.f(a))"),
+        large=["A"],
+    )
+    made = {
+        work.number: ([each.text for each in work.statements], work.needs) for work in step.works
+    }
+    assert made == {
+        -1: (
+            ['CREATE UNIQUE INDEX "A_pkey" ON public."A" USING btree (id, "a (b");'],
+            frozenset(),
+        ),
+        -2: (['CREATE UNIQUE INDEX a_key ON public."A" USING btree (b);'], frozenset()),
+        2: (['CREATE INDEX a_i ON public."A" USING btree (a, b);'], frozenset()),
+        0: ([f'{key.partition("(id")[0]}USING INDEX "A_pkey";', cluster], {-1, -2, 2}),
+        1: (
+            [
+                'ALTER TABLE ONLY public."A"\n    ADD CONSTRAINT a_key UNIQUE USING INDEX a_key;',
+            ],
+            {0},
+        ),
+        3: (['CREATE INDEX expression_i ON public."A" USING btree (public.f(a));'], {0, 1}),
+    }
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "PRIMARY KEY (id) INCLUDE (a)",
+        "PRIMARY KEY (id) DEFERRABLE",
+        "UNIQUE NULLS NOT DISTINCT (a)",
+        "PRIMARY KEY (id, during WITHOUT OVERLAPS)",
+        "PRIMARY KEY (id) WITH (fillfactor='70')",
+    ],
+)
+def test_a_key_with_options_is_made_as_it_is_written(kind: str) -> None:
+    (step,) = found(constraint("public.a", "a_key", kind), index("public.a", "i"), large=["a"])
+    assert [(work.number, work.needs) for work in step.works] == [(0, frozenset()), (1, {0})]
+
+
+def test_the_key_of_a_large_table_that_is_its_only_index_is_made_as_it_is_written() -> None:
+    (step,) = found(constraint("public.a", "a_pkey"), index("public.b", "i"), large=["a"])
+    assert [work.number for work in step.works] == [0, 1]
