@@ -46,7 +46,7 @@ class BuiltInRestore(DatabaseRestore):
             TablePart.of(piece)
 
     def bring(self, login: Login) -> Brought:
-        self.definitions.carry_out(PartKind.PRE_DATA, login)
+        self.definitions.carry_out_pre_data(login)
         steps = self.definitions.post_data()
         # Whatever is no index may need all rows, and is a barrier for all indexes after it.
         indexes = steps.pop(0).works if steps and not steps[0].alone else ()

@@ -14,12 +14,13 @@ import psycopg
 
 from holdfast.model.backup import Part, PartKind
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.sources.postgres.restore import definitions, selection
+from holdfast.sources.postgres.restore import definitions, selection, table_definitions
 from holdfast.sources.postgres.restore.definitions import Definer
 from holdfast.sources.postgres.restore.selection import RestoreContext
 from holdfast.sources.postgres.restore.session_pool import SessionPool
 from holdfast.sources.postgres.restore.staging_database import Cluster
 from holdfast.sources.postgres.restore.steps import Step, Work, steps
+from holdfast.sources.postgres.restore.table_definitions import Stretch
 from holdfast.sources.postgres.server import sql_text
 from holdfast.sources.postgres.server.login import Login
 from holdfast.sources.postgres.server.sql_text import NAME, Heading, Statement, unquoted
@@ -58,6 +59,42 @@ class DefinitionParts:
         with self.statements_of_part(part) as found, login.session() as session:
             self.definer(session, part.kind).run(_for(session, part, found))
         self.context.progress.part_done(part.name)
+
+    def carry_out_pre_data(self, login: Login) -> None:
+        """Create schemas, types, functions, tables and views; runs of tables in parallel.
+
+        With `keep_going` all of them one by one, so that their failures are told in their order.
+        """
+        request = self.context.request
+        if request.options.keep_going or request.workers == 1:
+            self.carry_out(PartKind.PRE_DATA, login)
+            return
+        for part in selection.of_kind(request.parts, PartKind.PRE_DATA):
+            with self.statements_of_part(part) as found, login.session() as session:
+                serial = self.definer(session, part.kind)
+                for stretch in table_definitions.stretches(found):
+                    serial.take_on(stretch.settings)
+                    serial.run(
+                        self._left_of_run(stretch, login) if stretch.is_run else stretch.statements
+                    )
+            self.context.progress.part_done(part.name)
+
+    def _left_of_run(self, run: Stretch, login: Login) -> list[Statement]:
+        """Create a run of tables in parallel; returns what failed, in its order."""
+        definers: dict[int, Definer] = {}
+        left: list[Statement] = []
+
+        def prepare(session: psycopg.Connection) -> None:
+            definers[id(session)] = self.definer(session, PartKind.PRE_DATA)
+            definers[id(session)].take_on(run.settings)
+
+        pool: SessionPool[Sequence[Statement]] = SessionPool(
+            login,
+            lambda session, group: left.extend(definers[id(session)].attempt(group)),
+            prepare=prepare,
+        )
+        pool.run(table_definitions.groups(run.statements), workers=self.context.request.workers)
+        return sorted(left, key=lambda statement: statement.entry)
 
     def restore_globals(self, server: Cluster, maintenance: Login) -> None:
         """Create the roles and tablespaces that the server lacks, if `globals` is requested."""

@@ -103,6 +103,18 @@ class Definer:
         self._run_each(found)
         self._tell_unmade()
 
+    def attempt(self, found: Iterable[Statement]) -> list[Statement]:
+        """Run the statements by the message; returns those of messages that failed.
+
+        None of these is done: they may need something that another session makes meanwhile.
+        """
+        return [
+            statement
+            for group in together(found)
+            if not self._made_together(group)
+            for statement in group
+        ]
+
     def _made_together(self, group: Sequence[Statement]) -> bool:
         """Send the group as one message, which the server runs in one transaction: all or none.
 
@@ -145,8 +157,15 @@ class Definer:
         """Apply the settings of a statement that was read outside this session."""
         for name, text in settings.items():
             if self._settings.get(name) != text:
-                self._send(text)
+                self._set(text)
                 self._settings[name] = text
+
+    def _set(self, text: str) -> None:
+        try:
+            self._send(text)
+        except psycopg.Error as error:
+            if not _TIMEOUT.match(text) or error.sqlstate != failures.UNDEFINED_OBJECT:
+                raise
 
     def _follow(self, statement: Statement) -> None:
         authorization = _AUTHORIZATION.match(statement.text)
