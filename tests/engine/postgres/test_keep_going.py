@@ -216,6 +216,24 @@ def test_names_without_their_schema_are_looked_up_as_the_database_does_at_the_se
     )
 
 
+def test_rows_that_come_at_the_second_try_come_before_the_keys_of_their_table(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    round_trip = RoundTrip(server, tmp_path, lambda dsn: PostgresSource(dsn=dsn))
+    parts = round_trip.keep(
+        UNQUALIFIED,
+        # As a corrupt index allows it.
+        "CREATE UNIQUE INDEX p_n ON p (n); CREATE INDEX p_s ON p (s);"
+        "UPDATE pg_index SET indisready = false WHERE indexrelid = 'p_n'::regclass",
+        "INSERT INTO p (n) VALUES ('X')",
+        "UPDATE pg_index SET indisready = true WHERE indexrelid = 'p_n'::regclass",
+    )
+    found = round_trip.restore(parts)
+    assert (only(found).kind, only(found).name) == ("index", "public.p_n")
+    assert round_trip.ask("SELECT count(*) FROM p") == [(3,)]
+    assert round_trip.ask("SELECT count(*) FROM pg_indexes WHERE tablename = 'p'") == [(1,)]
+
+
 def test_rows_that_cannot_come_are_named_and_counted_and_all_others_come(
     round_trip: RoundTrip,
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from holdfast.model.backup import PartKind
 from holdfast.model.errors import RestoreFailed
 from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres.restore.copy_series import STATEMENTS_PER_MESSAGE, CopySeries
@@ -132,6 +133,11 @@ DEFINITIONS = "".join(
         entry("TABLE", "e", "CREATE TABLE public.e (x int);"),
     )
 )
+LONG_RUN = "".join(
+    entry("TABLE", f"n{number}", f"CREATE TABLE public.n{number} (x {kind});")
+    for number in range(100)
+    for kind in ("unknown_type" if number == 7 else "int",)
+)
 FOUND = "SELECT relname::text FROM pg_class WHERE relname IN ('c', 'd', 'e') ORDER BY 1"
 
 
@@ -174,3 +180,27 @@ def test_a_session_that_ends_within_a_message_names_its_definitions(
     )
     with pytest.raises(RestoreFailed, match=r"table 'public\.c' or one of the 2 definitions after"):
         definer.run(statements(text))
+
+
+def test_an_attempt_gives_back_messages_that_failed_and_does_all_others(
+    session: psycopg.Connection,
+) -> None:
+    unnamed = Heading(kind="definitions", name="x")
+    definer = Definer(session, FailedObjects(keep_going=False), unnamed=unnamed)
+    every = list(statements(LONG_RUN))
+    assert definer.attempt(every) == every[:50]
+    ((made,),) = session.execute("SELECT count(*) FROM pg_class WHERE relname ~ '^n[0-9]+$'")
+    assert made == 50
+
+
+def test_a_definition_that_fails_in_a_long_run_is_the_one_that_is_named(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    parts = keep(PostgresSource(dsn=server.conninfo(server.database(MAKE))), tmp_path)
+    (definitions,) = (part for part in parts if part.kind is PartKind.PRE_DATA)
+    path = tmp_path / definitions.key
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE public.t_77 ", b"CREATE FABLE t_77 "))
+    again = server.name()
+    with pytest.raises(RestoreFailed, match=r"cannot restore table 'public\.t_77': syntax error"):
+        restored(PostgresTarget(url=server.conninfo(again)), parts, tmp_path)
+    assert again not in server.databases()

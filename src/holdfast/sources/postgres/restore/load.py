@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ import psycopg
 from holdfast.model.backup import Part, Relation
 from holdfast.model.errors import HoldfastError, RestoreFailed, VerifyFailed
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.model.restore import FailedObject, RestoredTable, proving
+from holdfast.model.restore import FailedObject, RestoredTable, StoredParts, Streamed, proving
 from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.failed_objects import ROWS, hinted
@@ -22,7 +22,7 @@ from holdfast.sources.postgres.restore.copy_series import CopySeries
 from holdfast.sources.postgres.restore.rows import BY_ROWS, Packs, Piece, Rows, RowsIn
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.sql_text import qualified
-from holdfast.sources.postgres.server.table_part import TablePart
+from holdfast.sources.postgres.server.table_part import TEXT, TablePart
 
 # A table of at most this many times the share of each worker is loaded by one of them: what the
 # others would gain is less than what frozen rows save.
@@ -48,6 +48,7 @@ def batches(parts: Sequence[Part], *, workers: int, keep_going: bool = False) ->
     Rows that are frozen are written once. Others are written again when the next scan marks them
     as visible, and with checksums all of their pages also go to the WAL. But FREEZE needs a
     transaction that empties the table and loads all rows, so a failed range cannot be left out.
+    Ranges of text follow one another in one COPY: each COPY may leave empty pages behind its rows.
     """
     by_table: defaultdict[Relation | str, list[Part]] = defaultdict(list)
     for part in parts:
@@ -56,8 +57,8 @@ def batches(parts: Sequence[Part], *, workers: int, keep_going: bool = False) ->
     made: list[Batch] = []
     for members in by_table.values():
         whole = Batch(parts=tuple(members), freeze=_is_frozen(members[0]))
-        is_whole = whole.freeze and not keep_going and whole.plain_bytes <= most
-        if len(members) == 1 or is_whole:
+        is_text = whole.freeze and TablePart.of(members[0]).format == TEXT
+        if len(members) == 1 or (is_text and not keep_going and whole.plain_bytes <= most):
             made.append(whole)
         else:
             made += [Batch(parts=(part,)) for part in members]
@@ -110,7 +111,9 @@ class Loader:
         loading = _Loading(batch)
         try:
             with connection.transaction():
-                for loading.part in batch.parts:
+                if len(batch.parts) > 1:
+                    self._fill_by_ranges(connection, loading)
+                else:
                     self._read(connection, loading)
         except VerifyFailed as error:
             if not self._keeps_going:
@@ -139,6 +142,17 @@ class Loader:
             if loading.met:
                 # Altered bytes must be reported as damage, not as rows that the server rejects.
                 chunks.prove()
+
+    def _fill_by_ranges(self, connection: psycopg.Connection, loading: _Loading) -> None:
+        """Fill a table by one COPY of all its ranges."""
+        if loading.piece.relation in self._without:
+            return
+        count = sum(part.rows or 0 for part in loading.batch.parts)
+        loading.piece = replace(loading.part, rows=count)
+        ranges = _Ranges(loading, self._rows_in.context.stored)
+        rows = iter(ranges)
+        with afterwards(rows.close), proving(ranges, *BY_ROWS):
+            self._empty_and_fill(connection, loading, rows)
 
     def _rows_of(self, loading: _Loading, chunks: Iterator[bytes]) -> Iterator[Rows]:
         """The rows of each wanted piece of the part, which is then the one that is loaded."""
@@ -177,7 +191,7 @@ class Loader:
         self, connection: psycopg.Connection, loading: _Loading, rows: Rows
     ) -> None:
         piece, batch = loading.piece, loading.batch
-        if batch.freeze and loading.part is batch.parts[0]:
+        if batch.freeze:
             # COPY FREEZE needs a table that was created or truncated in the same transaction.
             table = qualified(TablePart.of(piece).relation)
             connection.execute(f"TRUNCATE ONLY {table}".encode())
@@ -206,6 +220,26 @@ class _Loading:
         if self.piece.relation is None:
             return f"'{self.part.name}'"
         return f"table '{self.piece.relation}'"
+
+
+class _Ranges:
+    """The rows of all parts of a batch, one after another; those before the current are proven."""
+
+    def __init__(self, loading: _Loading, stored: StoredParts) -> None:
+        self._loading = loading
+        self._stored = stored
+        self._current: Streamed | None = None
+
+    def __iter__(self) -> Generator[bytes, None, None]:
+        for part in self._loading.batch.parts:
+            self._loading.part = part
+            with self._stored.streamed(part) as chunks:
+                self._current = chunks
+                yield from chunks
+
+    def prove(self) -> None:
+        if self._current is not None:
+            self._current.prove()
 
 
 def tried_again(

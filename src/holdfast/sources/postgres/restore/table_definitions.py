@@ -71,9 +71,8 @@ def groups(run: Sequence[Statement]) -> list[list[Statement]]:
 
 def _bound(entries: Sequence[Sequence[Statement]]) -> Iterator[list[int]]:
     """The numbers of entries that name the same object of the run, directly or by way of others."""
-    created = {
-        name["name"] for entry in entries if (name := _CREATES.match(entry[0].text)) is not None
-    }
+    made = (_CREATES.match(entry[0].text) for entry in entries)
+    created = {found["name"] for found in made if found is not None}
     roots = _Roots(len(entries))
     first: dict[str, int] = {}
     for number, entry in enumerate(entries):
