@@ -106,7 +106,7 @@ class Definer:
     def attempt(self, found: Iterable[Statement]) -> list[Statement]:
         """Run the statements by the message; returns those of messages that failed.
 
-        None of these is done: they may need something that another session makes meanwhile.
+        None of these is done: they may need what another session has yet to make.
         """
         return [
             statement
