@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import islice
-from typing import NamedTuple
+from itertools import chain, islice
+from json.encoder import encode_basestring
 
 import zstandard
 
@@ -21,13 +20,8 @@ WITH_IDENTIFIER = 170000
 LINES = 1000
 
 
-class ManifestFile(NamedTuple):
-    """One file as a restore writes it; `modified` is in seconds since 1970."""
-
-    path: str
-    size_bytes: int
-    modified: int
-    crc32c: int
+ManifestFile = tuple[str, int, int, int]
+"""One file as a restore writes it: path, size, seconds since 1970 of its last change, CRC-32C."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,50 +40,46 @@ def lines(
 
     Each chunk holds many lines.
     """
-    seen, body = (
-        hashlib.sha256(),
-        _body(files, wal, server_version, system_identifier=system_identifier),
-    )
-    while found := list(islice(body, LINES)):
-        content = "".join(f"{line}\n" for line in found).encode()
+    seen = hashlib.sha256()
+    for text in chain(
+        [_head(server_version, system_identifier)], _described(files), [f"],\n{_replayed(wal)}],\n"]
+    ):
+        content = text.encode()
         seen.update(content)
         yield content
     yield f'"Manifest-Checksum": "{seen.hexdigest()}"}}\n'.encode()
 
 
-def _body(
-    files: Iterable[ManifestFile], wal: WalRange, server_version: int, *, system_identifier: str
-) -> Iterator[str]:
-    version = 2 if server_version >= WITH_IDENTIFIER else 1
-    yield f'{{ "PostgreSQL-Backup-Manifest-Version": {version},'
-    if server_version >= WITH_IDENTIFIER:
-        yield f'"System-Identifier": {system_identifier},'
-    yield '"Files": ['
-    last = None
-    for each in files:
-        if last is not None:
-            yield f"{last},"
-        last = _described(each)
-    yield from [last] if last is not None else []
-    yield "],"
-    yield '"WAL-Ranges": ['
-    yield _replayed(wal)
-    yield "],"
+def _head(server_version: int, system_identifier: str) -> str:
+    is_named = server_version >= WITH_IDENTIFIER
+    named = f'"System-Identifier": {system_identifier},\n' if is_named else ""
+    version = 2 if is_named else 1
+    return f'{{ "PostgreSQL-Backup-Manifest-Version": {version},\n{named}"Files": [\n'
 
 
 def _replayed(wal: WalRange) -> str:
     return (
-        f'{{ "Timeline": {wal.timeline}, "Start-LSN": "{wal.start_lsn}",'
-        f' "End-LSN": "{wal.end_lsn}" }}'
+        f'"WAL-Ranges": [\n{{ "Timeline": {wal.timeline}, "Start-LSN": "{wal.start_lsn}",'
+        f' "End-LSN": "{wal.end_lsn}" }}\n'
     )
 
 
-def _described(file: ManifestFile) -> str:
-    path, size_bytes, modified, crc = file
-    return (
-        f'{{ {_path(path)}, "Size": {size_bytes}, "Last-Modified": "{_time(modified)}",'
-        f' "Checksum-Algorithm": "CRC32C", "Checksum": "{_checksum(crc)}" }}'
-    )
+def _described(files: Iterable[ManifestFile]) -> Iterator[str]:
+    """The lines of all files, many of them a text; a comma is behind each but the last."""
+    left, between = iter(files), ""
+    while found := list(islice(left, LINES)):
+        yield between + ",\n".join(
+            [
+                f'{{ {_path(path)}, "Size": {size_bytes}, "Last-Modified": "{_time(modified)}",'
+                f' "Checksum-Algorithm": "CRC32C",'
+                # In the byte order of the server's processor (pg_checksum_final).
+                f' "Checksum": "{crc32c.to_bytes(4, sys.byteorder).hex()}" }}'
+                for path, size_bytes, modified, crc32c in found
+            ]
+        )
+        between = ",\n"
+    if between:
+        yield "\n"
 
 
 @lru_cache(maxsize=1024)
@@ -98,24 +88,15 @@ def _time(modified: int) -> str:
     return f"{datetime.fromtimestamp(modified, UTC):%Y-%m-%d %H:%M:%S} GMT"
 
 
-def _checksum(crc32c: int) -> str:
-    """The CRC in hex, in the byte order of the server's processor (pg_checksum_final)."""
-    return crc32c.to_bytes(4, sys.byteorder).hex()
-
-
-# Made once: `json.dumps` would make one for every path.
-_AS_JSON = json.JSONEncoder(ensure_ascii=False)
-
-
 def _path(path: str) -> str:
     """The path as JSON, hex-encoded if its bytes are no valid UTF-8."""
-    try:
-        # Asked first, as it takes no time: nearly all names are ASCII.
-        if not path.isascii():
+    # Asked first, as it takes no time: nearly all names are ASCII.
+    if not path.isascii():
+        try:
             path.encode()
-    except UnicodeEncodeError:
-        return f'"Encoded-Path": "{path.encode(errors="surrogateescape").hex()}"'
-    return f'"Path": {_AS_JSON.encode(path)}'
+        except UnicodeEncodeError:
+            return f'"Encoded-Path": "{path.encode(errors="surrogateescape").hex()}"'
+    return f'"Path": {encode_basestring(path)}'
 
 
 LEVEL = 1

@@ -7,6 +7,7 @@ import heapq
 import json
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import field
 from functools import lru_cache, reduce
 from itertools import chain
@@ -168,11 +169,9 @@ class ChecksumResults:
     @staticmethod
     def decode(text: str, *, with_files: bool = True) -> ChecksumResults:
         """The results in a memo; raises `VerifyFailed` if it is malformed."""
-        try:
-            document = parsed(_unpacked(text) or "{}", MANIFEST, of_files=True)
+        with _distrusted():
+            document = _document(text)
             return ChecksumResults._of(document, _files_in(document) if with_files else {})
-        except (AttributeError, TypeError, ValueError, zstandard.ZstdError) as error:
-            raise VerifyFailed(f"cannot trust the stored checksum results: {error}") from error
 
     @staticmethod
     def _of(document: dict[str, Any], files: dict[str, list[ReadFile]]) -> ChecksumResults:
@@ -204,6 +203,20 @@ class ChecksumResults:
         return whole
 
 
+@contextmanager
+def _distrusted() -> Iterator[None]:
+    """Raises `VerifyFailed` for whatever is wrong with a memo."""
+    try:
+        yield
+    except (AttributeError, TypeError, ValueError, zstandard.ZstdError) as error:
+        raise VerifyFailed(f"cannot trust the stored checksum results: {error}") from error
+
+
+def _document(memo: str) -> dict[str, Any]:
+    found: dict[str, Any] = parsed(_unpacked(memo) or "{}", MANIFEST, of_files=True)
+    return found
+
+
 _NUMBERS = 4
 _NUMBER_BYTES = 8
 
@@ -227,33 +240,57 @@ def _files_in(document: dict[str, Any]) -> dict[str, list[ReadFile]]:
             ]
             for path, pieces in document.get("files", {}).items()
         }
+    files: dict[str, list[ReadFile]] = {}
+    paths, columns = _columns(document)
+    for path, read in zip(paths, map(ReadFile._make, zip(*columns, strict=True)), strict=True):
+        files.setdefault(path, []).append(read)
+    return files
+
+
+def _columns(document: dict[str, Any]) -> tuple[list[str], list[tuple[int, ...]]]:
+    """The paths in a memo; and of each its size, time, CRC and first byte, a list for each."""
     paths, packed = document["paths"], base64.b64decode(document.get("numbers", ""), validate=True)
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise TypeError("its paths are no list of texts")
     if len(packed) != len(paths) * _NUMBERS * _NUMBER_BYTES:
         raise ValueError(f"it has {len(packed)} bytes of numbers for {len(paths)} files")
-    numbers = iter(struct.unpack(f"<{len(paths) * _NUMBERS}q", packed))
-    files: dict[str, list[ReadFile]] = {}
-    for path, read in zip(
-        paths, map(ReadFile._make, zip(*[numbers] * _NUMBERS, strict=True)), strict=True
-    ):
-        files.setdefault(path, []).append(read)
-    return files
+    numbers = struct.unpack(f"<{len(paths) * _NUMBERS}q", packed)
+    return paths, [numbers[each::_NUMBERS] for each in range(_NUMBERS)]
 
 
-def whole_files(parts: Iterable[Part], vanished: set[str]) -> Iterator[tuple[str, ReadFile]]:
+WholeFile = tuple[str, int, int, int]
+"""A file as a restore makes it: path, size, seconds since 1970 of its last change, CRC-32C."""
+
+
+def whole_files(parts: Iterable[Part], vanished: set[str]) -> Iterator[WholeFile]:
     """Yields every file as a restore makes it; not those that vanished between their ranges."""
     shared: dict[str, list[ReadFile]] = {}
     for part in parts:
-        is_piece = piece_of(part) is not None
-        for path, pieces in ChecksumResults.decode(part.memo).files.items():
-            if is_piece:
+        if piece_of(part) is not None:
+            for path, pieces in ChecksumResults.decode(part.memo).files.items():
                 shared.setdefault(path, []).extend(pieces)
-            elif path not in vanished:
-                yield path, _joined(pieces)
+        elif vanished:
+            yield from (each for each in _files_of(part) if each[0] not in vanished)
+        else:
+            yield from _files_of(part)
     for path, pieces in shared.items():
         if path not in vanished:
-            yield path, _joined(pieces)
+            yield _as_whole(path, pieces)
+
+
+def _files_of(part: Part) -> Iterable[WholeFile]:
+    """The files of a part that holds whole ones, in columns: there may be thousands."""
+    with _distrusted():
+        document = _document(part.memo)
+        if "paths" in document:
+            paths, (sizes, modified, sums, _) = _columns(document)
+            return zip(paths, sizes, modified, sums, strict=True)
+        return [_as_whole(path, pieces) for path, pieces in _files_in(document).items()]
+
+
+def _as_whole(path: str, pieces: list[ReadFile]) -> WholeFile:
+    size_bytes, modified, crc, _ = _joined(pieces)
+    return path, size_bytes, modified, crc
 
 
 def _joined(pieces: list[ReadFile]) -> ReadFile:

@@ -24,7 +24,8 @@ from holdfast.sources.postgres.files.page import PAGE_BYTES, PAGES_PER_SEGMENT, 
 from holdfast.sources.postgres.files.part_plan import WHOLE, FileRange
 from holdfast.sources.postgres.server.catalog_queries import is_incompressible
 
-CHUNK_BYTES = 1 << 20
+# As the buffer of small files: with less, numpy does too little in each call.
+CHUNK_BYTES = 2 << 20
 # How often a page with a wrong checksum is read again while it changes.
 TRIES = 10
 # O_NONBLOCK: opening a pipe without a writer would block for ever.

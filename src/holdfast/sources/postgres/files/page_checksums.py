@@ -13,8 +13,9 @@ from holdfast.sources.postgres.files.page import PAGE_BYTES, Suspect
 WORDS = PAGE_BYTES // 4
 _LANES = 32
 _ROWS = WORDS // _LANES
-_PRIME = np.uint32(16777619)
-_SHIFT = np.uint32(17)
+# Arrays without a dimension: numpy would make one of a number at each of the 264 calls.
+_PRIME = np.array(16777619, np.uint32)
+_SHIFT = np.array(17, np.uint32)
 _BASES = np.array(
     [
         *(0x5B1F36E9, 0xB8525960, 0x02AB50AA, 0x1DE66D2A, 0x79FF467A, 0x9BB9F8A3, 0x217E7CD2),

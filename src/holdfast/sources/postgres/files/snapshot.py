@@ -250,7 +250,7 @@ class PhysicalSnapshot(Snapshot):
     def _manifest(self, stored: Sequence[Part]) -> Iterator[bytes]:
         begun = self.holding.begun
         return backup_manifest.lines(
-            chain(self._copied(stored), self._closing()),
+            chain(whole_files(stored, self.findings.vanished), self._closing()),
             WalRange(
                 timeline=begun.anchor.timeline, start_lsn=begun.start_lsn, end_lsn=self._stop_lsn
             ),
@@ -258,19 +258,11 @@ class PhysicalSnapshot(Snapshot):
             system_identifier=self.found.system_identifier,
         )
 
-    def _copied(self, stored: Sequence[Part]) -> Iterator[ManifestFile]:
-        for path, read in whole_files(stored, self.findings.vanished):
-            yield ManifestFile(path, read.size_bytes, read.modified, read.crc32c)
-
     def _closing(self) -> Iterator[ManifestFile]:
+        modified = int(self.holding.begun.begun_at.timestamp())
         for path in (CONTROL_FILE, LABEL_FILE):
             content = self._texts[path]
-            yield ManifestFile(
-                path=path,
-                size_bytes=len(content),
-                modified=int(self.holding.begun.begun_at.timestamp()),
-                crc32c=crc32c(content),
-            )
+            yield path, len(content), modified, crc32c(content)
 
     def _text_part(self, path: str, size_bytes: int) -> PartPlan:
         return PartPlan(

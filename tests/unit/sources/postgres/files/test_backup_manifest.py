@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from holdfast.sources.postgres.files.backup_manifest import ManifestFile, WalRange, lines
+from holdfast.sources.postgres.files.backup_manifest import LINES, WalRange, lines
 
 FILES = [
-    ManifestFile(path="base/5/1259", size_bytes=8192, modified=1_700_000_000, crc32c=0xE3069283),
-    ManifestFile(path='odd "name', size_bytes=1, modified=1_700_000_000, crc32c=1),
-    ManifestFile(path="bytes\udcff", size_bytes=2, modified=1_700_000_000, crc32c=2),
+    ("base/5/1259", 8192, 1_700_000_000, 0xE3069283),
+    ('odd "name', 1, 1_700_000_000, 1),
+    ("bytes\udcff", 2, 1_700_000_000, 2),
 ]
 WAL = WalRange(timeline=1, start_lsn="0/3000028", end_lsn="0/3000100")
 
@@ -45,3 +45,19 @@ def test_it_is_json_with_the_sum_of_what_comes_before_its_last_line(
 def test_a_cluster_of_no_files_has_one_too() -> None:
     text = b"".join(lines([], WAL, server_version=170000, system_identifier="1"))
     assert json.loads(text)["Files"] == []
+
+
+@pytest.mark.parametrize("count", [1, LINES - 1, LINES, LINES + 1, 3 * LINES])
+def test_however_many_files_there_are_each_has_its_line(count: int) -> None:
+    files = [
+        (f"base/5/{number}", number, 1_700_000_000 + number, number) for number in range(count)
+    ]
+    text = b"".join(lines(files, WAL, server_version=170000, system_identifier="1"))
+    document = json.loads(text)
+    assert [(each["Path"], each["Size"]) for each in document["Files"]] == [
+        (path, size_bytes) for path, size_bytes, _, _ in files
+    ]
+    found = [line for line in text.splitlines() if b"base/5/" in line]
+    assert len(found) == count
+    assert {line[-2:] for line in found[:-1]} <= {b"},"}
+    assert found[-1].endswith(b" }")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from holdfast.model.backup import Part, PartKind
-from holdfast.sources.postgres.files.backup_manifest import ManifestFile, Packed, WalRange, lines
+from holdfast.sources.postgres.files.backup_manifest import Packed, WalRange, lines
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, ReadFile, whole_files
 from holdfast.sources.postgres.files.entries import Entry
 from holdfast.sources.postgres.files.part_plan import FileLayout, around, lay_out
@@ -40,12 +40,7 @@ def backed_up(count: int) -> Packed:
     stored = [kept(layout, part.name) for part in layout.parts]
     again = around(layout, stored, with_rest=True, paths_in_memory=1000)
     assert {part.name for part in again.parts} == {part.name for part in stored}
-    files = (
-        ManifestFile(
-            path=path, size_bytes=read.size_bytes, modified=read.modified, crc32c=read.crc32c
-        )
-        for path, read in whole_files(stored, ChecksumResults.of_all(stored).vanished)
-    )
+    files = whole_files(stored, ChecksumResults.of_all(stored).vanished)
     return Packed(lines(files, WAL, server_version=170000, system_identifier="1"))
 
 
