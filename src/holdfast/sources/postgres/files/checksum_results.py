@@ -145,11 +145,6 @@ class ChecksumResults:
         for path, blocks in sorted(self.bad.items()):
             events.error("pages_damaged", file=path, blocks=blocks[:BLOCKS_TOLD])
 
-    @property
-    def paths(self) -> list[str]:
-        """The paths of all files, vanished ones included."""
-        return [*self.files, *sorted(self.vanished)]
-
     def encode(self) -> str:
         document = {
             # An earlier release looks here; it must not take this part for one without files.
@@ -276,6 +271,15 @@ def whole_files(parts: Iterable[Part], vanished: set[str]) -> Iterator[WholeFile
     for path, pieces in shared.items():
         if path not in vanished:
             yield _as_whole(path, pieces)
+
+
+def paths_in(part: Part) -> list[str]:
+    """The paths of the files that were read for a part; each once."""
+    with _distrusted():
+        document = _document(part.memo)
+        return list(
+            dict.fromkeys(_columns(document)[0] if "paths" in document else _files_in(document))
+        )
 
 
 def _files_of(part: Part) -> Iterable[WholeFile]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import field
 from pathlib import Path
 
@@ -32,30 +33,41 @@ TRIES = 10
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-# Several times what a buffer of files takes that are in the page cache.
-TURN_SECONDS = 0.05
+# Far more than a buffer of files takes that are in the page cache.
+TURN_SECONDS = 1.0
+
+
+def _blocks_read() -> int:
+    """How often this thread had to read from a disk."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_inblock
 
 
 class Turn:
-    """Lets one worker at a time read small files, unless that one has to wait for the disk.
+    """Lets one worker at a time read small files, as long as they are in the page cache.
 
     Each file takes some steps of Python between short calls of the kernel. Two threads that do this
     at once hand the interpreter's lock to each other at each call, and both together are slower
-    than one of them.
+    than one of them. Where files come from a disk, which answers many readers at once, nobody
+    waits.
     """
 
-    def __init__(self, *, seconds: float = TURN_SECONDS) -> None:
+    def __init__(
+        self, *, seconds: float = TURN_SECONDS, blocks_read: Callable[[], int] = _blocks_read
+    ) -> None:
         self._lock = threading.Lock()
         self._seconds = seconds
+        self._blocks_read = blocks_read
+        self._needs_disk = False
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Wait for the end of another block, at most for some milliseconds."""
-        if not self._lock.acquire(timeout=self._seconds):
+        """Wait for the end of another block, unless the last one had to read from a disk."""
+        before = self._blocks_read()
+        with ExitStack() as stack:
+            if not self._needs_disk and self._lock.acquire(timeout=self._seconds):
+                stack.enter_context(afterwards(self._lock.release))
             yield
-            return
-        with afterwards(self._lock.release):
-            yield
+        self._needs_disk = self._blocks_read() > before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ a whole buffer are checked together.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 
@@ -37,13 +38,15 @@ from holdfast.sources.postgres.files.page import PAGE_BYTES, PAGES_PER_SEGMENT, 
 ARENA_BYTES = 2 << 20
 _FOLDER_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _NONE = -1
+# A path, and its entry if it need not be opened.
+Member = tuple[str, Entry | None]
 
 
 def packed(reader: Reader, entries: Entries) -> Iterator[Buffer]:
     """Yields a tar of files and folders, and notes in the findings of `reader` what they hold."""
     pack = _Pack(reader)
     with afterwards(pack.close):
-        yield from pack.chunks(entries.paths)
+        yield from pack.chunks(entries.members)
 
 
 class _Pack:
@@ -61,12 +64,12 @@ class _Pack:
             descriptor, self._descriptor = self._descriptor, _NONE
             os.close(descriptor)
 
-    def chunks(self, items: Iterator[tuple[str, bool]]) -> Iterator[Buffer]:
-        left: tuple[str, bool] | None = None
+    def chunks(self, members: Iterator[Member]) -> Iterator[Buffer]:
+        left: Member | None = None
         while True:
             # With the checks: numpy asks for the interpreter's lock hundreds of times a buffer.
             with self._reader.turn.taken():
-                left = self._filled(items)
+                left = self._filled(members)
                 self._check()
             yield from self._emptied()
             if left is None:
@@ -75,21 +78,27 @@ class _Pack:
                 yield from self._streamed(left[0])
         yield END
 
-    def _filled(self, items: Iterator[tuple[str, bool]]) -> tuple[str, bool] | None:
-        """Fill the arena; the first item that has no room in it, or None at the end."""
-        for path, is_folder in items:
-            if not self._takes(path, is_folder):
-                return path, is_folder
+    def _filled(self, members: Iterator[Member]) -> Member | None:
+        """Fill the arena; the first member that has no room in it, or None at the end."""
+        for path, known in members:
+            if not self._takes(path, known):
+                return path, known
         return None
 
-    def _takes(self, path: str, is_folder: bool) -> bool:  # noqa: FBT001  # called for every file
-        return self._with_folder(path) if is_folder else self._gather(path)
+    def _takes(self, path: str, known: Entry | None) -> bool:
+        return self._gather(path) if known is None else self._add_known(known)
 
-    def _with_folder(self, path: str) -> bool:
-        head = header(path, size_bytes=0, modified=0, mode=self._mode(path))
+    def _add_known(self, entry: Entry) -> bool:
+        """Add a folder, or an empty file without a look at it; False if the arena has no room."""
+        path, modified = entry.path, entry.modified
+        mode = self._mode(path) if entry.is_folder else stat.S_IFREG | entry.mode
+        head = header(path, size_bytes=0, modified=modified, mode=mode)
         if self._arena.place(head, 0) is None:
             return False
-        self._reader.findings.folders.append(path)
+        if entry.is_folder:
+            self._reader.findings.folders.append(path)
+        else:
+            self._reader.findings.files[path] = [ReadFile(0, modified, crc32c(b""))]
         return True
 
     def _mode(self, path: str) -> int:

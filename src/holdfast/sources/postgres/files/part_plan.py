@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import field, replace
+from itertools import chain
 
 from holdfast.model.backup import Codec, Part, PartKind, PartPlan
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import ClusterFile
 from holdfast.model.values import Span
-from holdfast.sources.postgres.files.checksum_results import ChecksumResults
+from holdfast.sources.postgres.files.checksum_results import ChecksumResults, paths_in
 from holdfast.sources.postgres.files.entries import PATHS_IN_MEMORY, Entries, Entry, Paths, paths
 
 # An eighth of a full segment: the overhead of a part is negligible, and workers share evenly.
@@ -178,7 +179,7 @@ def around(
     sizes, made = sizes or Sizes(), FileLayout()
     with paths(in_memory=paths_in_memory) as held:
         pieces = _keep_packs(stored, made, held)
-        known = {entry.path: entry for entry in layout.entries if entry.path in pieces}
+        known = _found_of(pieces, layout)
         for path, parts in pieces.items():
             entry = known.get(path, Entry(path=path))
             _keep_pieces(entry, parts, made, sizes=sizes if with_rest else None)
@@ -196,12 +197,23 @@ def _keep_packs(
         if part.kind is PartKind.FILE:
             pieces[file_of(part).path].append(part)
         elif part.kind is PartKind.FILE_PACK:
-            found = ChecksumResults.decode(part.memo)
-            entries = [Entry(path=path, is_folder=True) for path in found.folders]
-            entries += [Entry(path=path) for path in found.paths]
+            found = ChecksumResults.decode(part.memo, with_files=False)
+            entries = [Entry(path, is_folder=True) for path in found.folders]
+            entries += map(Entry, chain(paths_in(part), sorted(found.vanished)))
             made.add_pack(part.name, entries, compress=part.codec is not Codec.NONE)
             held.add(entry.path for entry in entries)
     return pieces
+
+
+def _found_of(paths: Collection[str], layout: FileLayout) -> dict[str, Entry]:
+    """The entries of `paths`; packs are searched last, as nearly all such files are too large."""
+    is_pack = {part.name: part.kind is PartKind.FILE_PACK for part in layout.parts}
+    found: dict[str, Entry] = {}
+    for name in sorted(layout.contents, key=is_pack.__getitem__):
+        if len(found) == len(paths):
+            break
+        found.update((each.path, each) for each in layout.contents[name] if each.path in paths)
+    return found
 
 
 def _keep_pieces(entry: Entry, parts: list[Part], made: FileLayout, *, sizes: Sizes | None) -> None:

@@ -101,7 +101,8 @@ class Tree:
         yield from self._below("", seen or Seen())
 
     def _below(self, folder: str, seen: Seen) -> Iterator[Entry]:
-        unlogged = self._unlogged(folder) if DATABASE.fullmatch(folder) else set[str]()
+        is_database = DATABASE.fullmatch(folder) is not None
+        unlogged = self._unlogged(folder) if is_database else set[str]()
         above = f"{folder}/" if folder else ""
         for item in self._items(folder):
             path = above + item.name
@@ -116,8 +117,9 @@ class Tree:
                 if path not in EMPTIED:
                     yield from self._below(path, seen)
             elif item.is_file():
-                if (entry := _file(path, item, unlogged, seen=seen)) is not None:
-                    yield entry
+                entry = _file(path, item, unlogged, seen=seen)
+                if entry is not None:
+                    yield _as_known(entry, item) if is_database and not entry.size_bytes else entry
             else:
                 _tell_odd(path, item, seen)
 
@@ -199,6 +201,14 @@ def _file(path: str, item: os.DirEntry[str], unlogged: set[str], *, seen: Seen) 
     if "." in item.name and size_bytes and entry.segment > 0:
         seen.later_segments.append(path)
     return entry
+
+
+def _as_known(entry: Entry, item: os.DirEntry[str]) -> Entry:
+    """An empty file with the time of its last change, if it belongs to a relation."""
+    if not item.name.isdecimal():
+        return entry
+    # The entry remembers its status.
+    return entry._replace(modified=max(0, int(item.stat().st_mtime)))
 
 
 def _is_left_out(path: str, name: str) -> bool:

@@ -20,6 +20,7 @@ from holdfast.sources.postgres.files.checksum_results import (
     ChecksumResults,
     ReadFile,
     joined,
+    paths_in,
     whole_files,
 )
 from tests.support.manifests import bare_part
@@ -35,7 +36,7 @@ def test_what_was_seen_comes_back_whatever_its_name() -> None:
     assert text.isascii()
     assert "\n" not in text
     assert ChecksumResults.decode(text) == seen
-    assert seen.paths == [name, "base/5/2"]
+    assert paths_in(replace(bare_part("part", PartKind.FILE_PACK), memo=text)) == [name]
     assert ChecksumResults.decode("") == ChecksumResults()
 
 
@@ -68,6 +69,9 @@ def test_what_an_earlier_release_has_written_is_read() -> None:
     found = ChecksumResults.decode(old)
     assert found.files == {"a": [ReadFile(size_bytes=3, modified=1, crc32c=7)]}
     assert (found.folders, found.vanished, found.bad, found.pages) == (["f"], {"v"}, {"a": [1]}, 2)
+    part = replace(bare_part("part", PartKind.FILE_PACK), memo=old)
+    assert paths_in(part) == ["a"]
+    assert list(whole_files([part], set())) == [("a", 3, 1, 7)]
 
 
 def test_an_earlier_release_does_not_take_a_part_for_one_without_files() -> None:

@@ -122,6 +122,24 @@ def test_a_folder_that_is_dropped_takes_its_files_along(tmp_path: Path) -> None:
     assert found.findings.vanished == {"base/6/1"}
 
 
+def test_an_empty_file_of_a_relation_is_not_opened_and_one_of_unknown_size_is(
+    tmp_path: Path,
+) -> None:
+    made(tmp_path, base__5__1=b"rows since", base__5__2=b"rows")
+    empty = Entry("base/5/1", mode=0o640, modified=1_700_000_000)
+    # As those that a resumed run takes from the parts of an earlier one.
+    unknown = Entry("base/5/2")
+    found = reader(tmp_path)
+    content = whole(packed(found, Entries([empty, unknown])))
+    assert unpacked(content) == {"base/5/1": b"", "base/5/2": b"rows"}
+    with tarfile.open(fileobj=io.BytesIO(content)) as pack:
+        first = pack.getmember("base/5/1")
+    assert (first.mode, first.mtime) == (0o640, 1_700_000_000)
+    (read,) = found.findings.files["base/5/1"]
+    assert (read.size_bytes, read.modified, read.crc32c) == (0, 1_700_000_000, crc32c(b""))
+    assert found.findings.vanished == set()
+
+
 def test_nothing_that_is_no_file_of_the_owner_gets_into_a_pack(tmp_path: Path) -> None:
     (entry,) = made(tmp_path, base__5__1=b"one")
     (tmp_path / "secret").write_bytes(b"secret")

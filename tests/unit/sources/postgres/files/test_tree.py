@@ -79,6 +79,19 @@ def test_a_folder_that_is_dropped_during_the_backup_is_no_error(data: Path) -> N
     assert not [entry for entry in seen if entry.path.startswith("base/5/")]
 
 
+def test_an_empty_file_of_a_relation_is_told_with_its_time_and_no_other_file_is(
+    data: Path,
+) -> None:
+    for name in ("base/5/1259", "base/5/1259_fsm", "base/5/1259.2", "pg_xact/0000", "global/1262"):
+        (data / name).write_bytes(b"")
+        os.utime(data / name, (1, 1_700_000_000.9))
+    (data / "base/5/7000").write_bytes(b"rows")
+    entries = Tree(data=data, version_folder=VERSION).entries()
+    assert {each.path: each.modified for each in entries if each.modified} == {
+        "base/5/1259": 1_700_000_000
+    }
+
+
 def test_no_folder_is_listed_by_a_path_that_the_kernel_would_follow_for_each_file(
     data: Path,
 ) -> None:
