@@ -28,12 +28,11 @@ IDLE_POLLS_AFTER_CANCEL = 10
 DESTINATION = "STDOUT"
 BUFFER_BYTES = 1 << 19
 PIPE_BUFFER_BYTES = 1 << 20
-# The server writes 4 KiB at a time. A reader that takes each piece when it comes is woken for each
-# of them, which costs more than to copy them. So an almost empty pipe gets a moment to fill, and a
-# longer one each time that it is found empty.
-FEW_BYTES = PIPE_BUFFER_BYTES // 2
-SHORTEST_PAUSE_MILLISECONDS = 1
-LONGEST_PAUSE_MILLISECONDS = 8
+# The server writes short rows 4 KiB at a time. A reader that takes each piece when it comes is
+# woken for each of them, which costs more than to copy them. So after a read of few bytes the pipe
+# gets a moment to fill. Long values come in large pieces: a pause would only stop the server.
+FEW_BYTES = 64 << 10
+FILLING_MILLISECONDS = 1
 
 
 class Command:
@@ -199,6 +198,7 @@ class CopyIntoPipe(CopyCommand):
         super().__init__(connection, statement, subject=subject, user=user, aborted=aborted)
         self._pipe = pipe
         self._buffer = buffer
+        self._writer_has_left = False
 
     def close(self) -> None:
         """Close the pipe, then cancel the COPY.
@@ -209,8 +209,7 @@ class CopyIntoPipe(CopyCommand):
         super().close()
 
     def _buffers(self) -> Iterator[Buffer]:
-        buffer = memoryview(self._buffer)
-        filled, pause = 0, SHORTEST_PAUSE_MILLISECONDS
+        buffer, filled = memoryview(self._buffer), 0
         while True:
             # The server answers only after it has closed its end. So after the answer an empty pipe
             # means the end of the rows, not a writer that has not opened it yet.
@@ -218,23 +217,36 @@ class CopyIntoPipe(CopyCommand):
             size = self._pipe.readinto(buffer[filled:]) or 0
             if answered and not size:
                 break
-            is_almost_empty = size < min(FEW_BYTES, len(buffer) - filled)
+            are_few = size < min(FEW_BYTES, len(buffer) - filled)
             filled += size
             if filled == len(buffer):
                 yield buffer
                 filled = 0
-            if is_almost_empty and not answered:
-                longer = min(2 * pause, LONGEST_PAUSE_MILLISECONDS)
-                pause = SHORTEST_PAUSE_MILLISECONDS if size else longer
-                self._wait_for_answer(pause)
+            if not size:
+                self._wait_for_either()
+            elif are_few and not answered:
+                self._let_it_fill()
         if filled:
             yield buffer[:filled]
 
-    def _wait_for_answer(self, milliseconds: int) -> None:
-        """Let the server write for a while; its answer ends the pause."""
+    def _let_it_fill(self) -> None:
+        """Give the server a moment to write more; its answer ends the moment."""
         poll = select.poll()
         poll.register(self._pgconn.socket, select.POLLIN)
-        if poll.poll(milliseconds):
+        if poll.poll(FILLING_MILLISECONDS):
             self._pgconn.consume_input()
-        else:
+
+    def _wait_for_either(self) -> None:
+        poll = select.poll()
+        session = self._pgconn.socket
+        poll.register(session, select.POLLIN)
+        if not self._writer_has_left:
+            poll.register(self._pipe, select.POLLIN)
+        while not (events := poll.poll(POLL_MILLISECONDS)):
             self._check_patience()
+        for descriptor, event in events:
+            if descriptor == session:
+                self._pgconn.consume_input()
+            elif not event & select.POLLIN:
+                # From now on poll would report the empty pipe at once, in a busy loop.
+                self._writer_has_left = True
