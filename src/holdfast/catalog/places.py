@@ -9,6 +9,7 @@ import re
 
 from holdfast.model.backup import BACKUP_NAME, JOB_NAME
 from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_pattern import regex
 
 MANIFEST = "manifest.json"
 FAILURE = "failed.json"
@@ -28,19 +29,19 @@ STATUSES = "_status"
 """The folder of what hosts tell about their jobs: no job has a name that begins so."""
 HOST_STATUS = "status.json"
 
-_OF_BACKUP = re.compile(
+_OF_BACKUP = regex(
     rf"(?P<backup_id>(?:{JOB_NAME.pattern})/(?:{BACKUP_NAME.pattern}))/(?P<file>.+)", re.DOTALL
 )
 # Characters that every store accepts; no segment leads out of the folder.
-_STEPS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
-_WAL_RECORD = re.compile(
+_STEPS = regex(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+_WAL_RECORD = regex(
     rf"(?:{JOB_NAME.pattern}){re.escape(WAL)}/[^/]+/[^/]+/[^/]+/{re.escape(MANIFEST)}"
 )
-_DRILL_RECORD = re.compile(
+_DRILL_RECORD = regex(
     rf"(?P<job>{JOB_NAME.pattern}){re.escape(DRILLS)}/(?P<name>{BACKUP_NAME.pattern})"
     rf"/{re.escape(DRILL_RECORD)}"
 )
-_HOST_STATUS = re.compile(
+_HOST_STATUS = regex(
     rf"{STATUSES}/(?P<job>{JOB_NAME.pattern})/(?P<host>[A-Za-z0-9_][A-Za-z0-9._-]{{0,199}})"
     rf"\.(?P<name>{BACKUP_NAME.pattern})\.{re.escape(HOST_STATUS)}"
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import sys
 import threading
@@ -10,9 +11,14 @@ from typing import Any
 
 from holdfast.cli import main as program
 
+# New objects before their garbage is looked for, and such looks before one at older objects.
+COLLECTIONS = (50_000, 50, 50)
+
 
 def main() -> None:
     """Run the command; the process ends with its exit code."""
+    # Loading modules makes no garbage, and the usual thresholds let it be looked for 30 times.
+    gc.set_threshold(*COLLECTIONS)
     code = _code()
     _end(code)
     sys.exit(code)

@@ -93,12 +93,12 @@ class _Impossible(Exception):
         )
 
 
-class _Loader(yaml.SafeLoader):
-    """Only plain values, no Python objects."""
+class _PlainValues:
+    """Makes only plain values of nodes, no Python objects; comes before a loader of the library."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - yaml's
         try:
-            found = super().construct_object(node, deep)
+            found = super().construct_object(node, deep)  # type: ignore[misc]  # the loader's
         except (ArithmeticError, AttributeError, LookupError, ValueError) as error:
             # A date that does not exist, thousands of digits, or another text with such a tag.
             is_told = isinstance(error, ValueError | OverflowError)
@@ -108,10 +108,37 @@ class _Loader(yaml.SafeLoader):
         return found
 
 
+class _Loader(_PlainValues, yaml.SafeLoader):
+    """Reads all texts, and tells of each mistake where it is."""
+
+
+# A build of the library without its parser in C has no such loader. It takes a tenth of the time.
+_InC: Any = getattr(yaml, "CSafeLoader", None)
+_FastLoader: Any = _InC and type("_FastLoader", (_PlainValues, _InC), {})
+# Deeper texts are left to `_Loader`, which notices how deep they are; so are tabs, as it refuses
+# some that the other one takes for spaces.
+MOST_DEPTH = 1000
+
+
 def parse(text: str) -> Document:
     """`text` as a document; faults of the YAML itself are in its `problems`."""
+    if _FastLoader is not None and _is_simple(text):
+        found = _parsed(text, _FastLoader)
+        # Each mistake is told in the words of one of the two.
+        if not found.problems:
+            return found
+    return _parsed(text, _Loader)
+
+
+def _is_simple(text: str) -> bool:
+    depth = text.count("[") + text.count("{")
+    deepest = max((len(line) - len(line.lstrip(" -")) for line in text.split("\n")), default=0)
+    return "\t" not in text and depth + deepest < MOST_DEPTH
+
+
+def _parsed(text: str, loading: Any) -> Document:
     try:
-        loader = _Loader(text)
+        loader = loading(text)
         root = loader.get_single_node()
         if root is None:
             return _broken(Problem(line=0, where="", what="the file is empty"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from holdfast.config.secret import SecretPath, SecretSource
 from holdfast.config.values import AbsolutePath, Strict, shown
 from holdfast.model.checked import After, Mistake
 from holdfast.model.errors import ConfigInvalid
+from holdfast.model.lazy_pattern import regex
 
 # Bech32 of BIP 173: an age recipient has a checksum, so a typing error is found here and not at the
 # first backup.
@@ -29,7 +29,7 @@ PUBLIC_KEY_BYTES = 32
 SSH_PREFIX = "ssh-"
 # The limits of age: a smaller key is too weak, a larger one takes too long to decrypt with.
 SMALLEST_RSA, LARGEST_RSA = 2048, 4096
-_PLUGIN = re.compile(r"age1[a-z0-9+._-]+1[a-z0-9]+$")
+_PLUGIN = regex(r"age1[a-z0-9+._-]+1[a-z0-9]+$")
 RECIPIENT_HINT = (
     "a recipient is what age-keygen, or holdfast keys identity, prints (age1...), or the public key"
     " of an SSH key (ssh-ed25519 AAAA..., ssh-rsa AAAA...)"

@@ -27,11 +27,12 @@ from holdfast.config.values import (
 )
 from holdfast.model.backup import CODEC_OF, Codec, Compressor
 from holdfast.model.checked import Before, Mistake, Range
+from holdfast.model.lazy_pattern import regex
 from holdfast.model.suspicion import Suspicion
 
 FingerprintKind = Literal["blake3", "sha256"]
-_SHARE = re.compile(r"(\d{1,4})%")
-_NUMBER = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
+_SHARE = regex(r"(\d{1,4})%")
+_NUMBER = regex(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 SESSION_SOCKET = Path("/run/holdfast-sessiond/socket")
 BLOB_GRACE = timedelta(days=1)
 STALL_TIMEOUT = timedelta(minutes=15)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import cache, partial
@@ -34,6 +33,7 @@ from holdfast.model.checked import (
 )
 from holdfast.model.forms import form_of, hint_of
 from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_pattern import regex
 
 T = TypeVar("T")
 
@@ -49,10 +49,10 @@ SIZES = {
     "GiB": 1 << 30,
     "TiB": 1 << 40,
 }
-_SIZE = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(SIZES)})")
+_SIZE = regex(rf"(\d+(?:\.\d+)?) ?({'|'.join(SIZES)})")
 # Python refuses to read numbers of thousands of digits.
-_DURATION = re.compile(r"(?:\d{1,18}[smhd])+")
-_DURATION_STEP = re.compile(r"(\d+)([smhd])")
+_DURATION = regex(r"(?:\d{1,18}[smhd])+")
+_DURATION_STEP = regex(r"(\d+)([smhd])")
 MOST_PROCESSES = 1000
 # Dates this far ahead can still be represented, and no disk is as large as this.
 LONGEST = timedelta(days=36500)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from datetime import UTC, datetime
 
 from holdfast.model.errors import HoldfastError, ToolMissing
+from holdfast.model.lazy_pattern import regex
 from holdfast.model.stored_json import parsed
 from holdfast.runtime.bounded_call import call
 from holdfast.runtime.process import ChildFailed, output_of
@@ -14,9 +14,9 @@ from holdfast.runtime.process import ChildFailed, output_of
 MICROSECONDS = 1_000_000
 ANSWER_SECONDS = 3.0
 # Of several units, one state each.
-_STATE = re.compile(r"[a-z]+")
+_STATE = regex(r"[a-z]+")
 # With a time zone other than UTC systemd prints a second line for UTC.
-_NEXT = re.compile(r"(?:Next elapse|\(in UTC\)): (?:\w+ )?(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
+_NEXT = regex(r"(?:Next elapse|\(in UTC\)): (?:\w+ )?(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
 
 
 def unit_name(job: str, command: str = "backup") -> str:

@@ -33,6 +33,7 @@ from holdfast.model.errors import (
     RepositoryUnreachable,
 )
 from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_pattern import regex
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 
@@ -50,8 +51,8 @@ HEARTBEATS_UNTAKEN = 2
 # removes.
 MOST_TICKETS = 5_000
 MOST_PASSED = 100
-_GENERATION = re.compile(rf"{SLOTS}/(?P<slot>[1-9][0-9]{{0,3}})/(?P<number>[0-9]{{16}})")
-_TICKET = re.compile(
+_GENERATION = regex(rf"{SLOTS}/(?P<slot>[1-9][0-9]{{0,3}})/(?P<number>[0-9]{{16}})")
+_TICKET = regex(
     rf"{SLOTS}/{LINE}/(?P<name>[0-9]{{8}}T[0-9]{{12}}Z-(?P<until>[0-9]{{8}}T[0-9]{{6}}Z)"
     rf"-[0-9a-f]{{16}})(?P<left>{re.escape(LEFT)})?"
 )

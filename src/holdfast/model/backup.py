@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import field
 from enum import StrEnum
@@ -12,6 +11,7 @@ from typing import Annotated, Literal
 
 from holdfast.model.checked import Length
 from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_pattern import regex
 from holdfast.model.part_details import NOTHING, Details
 from holdfast.model.proof import Proof
 from holdfast.model.values import Count, Line, Lines, Moment, Number, Text
@@ -19,8 +19,8 @@ from holdfast.model.values import Count, Line, Lines, Moment, Number, Text
 Buffer = bytes | bytearray | memoryview
 """Bytes in transit; a memoryview is valid only until the next one is requested."""
 
-JOB_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-BACKUP_NAME = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+JOB_NAME = regex(r"[a-z0-9][a-z0-9_-]{0,62}")
+BACKUP_NAME = regex(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 
 class Consistency(StrEnum):

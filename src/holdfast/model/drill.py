@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from holdfast.model.backup import BACKUP_NAME, JOB_NAME
 from holdfast.model.checked import Length, Range
 from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_pattern import regex
 from holdfast.model.units import span
 from holdfast.model.values import Count, Line, Moment, Number, Text
 
@@ -136,7 +137,7 @@ class DrillSeconds:
 
 
 # The name of a drill is built like that of a backup: when it began, and a random number.
-_ID = re.compile(rf"({JOB_NAME.pattern})/({BACKUP_NAME.pattern})")
+_ID = regex(rf"({JOB_NAME.pattern})/({BACKUP_NAME.pattern})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +252,7 @@ class Answer:
 
 _NOTHING = {"", "f", "false", "0"}
 # After comments and opening brackets.
-_FIRST_WORD = re.compile(
+_FIRST_WORD = regex(
     r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:select|with|values|table)\b", re.IGNORECASE | re.DOTALL
 )
 

@@ -17,6 +17,7 @@ from sys import intern
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_type_hints
 
 from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_pattern import regex
 from holdfast.model.stored_json import MANIFEST, NotKnown, Unreadable, parsed
 from holdfast.model.values import MOST, Span, is_moment
 
@@ -24,8 +25,8 @@ T = TypeVar("T")
 F = TypeVar("F", bound="Facts")
 
 KIND = "kind"
-_DIGITS = re.compile(r"[0-9]{1,19}")
-_OCTAL = re.compile(r"[0-7]{1,4}")
+_DIGITS = regex(r"[0-9]{1,19}")
+_OCTAL = regex(r"[0-7]{1,4}")
 _SHOWN = 60
 # Longer lists are not cached: a hostile manifest may hold thousands of them.
 _COMMON = 4096
@@ -197,7 +198,7 @@ def word(*words: str) -> Form[str]:
 
     Checked, because it becomes part of a statement.
     """
-    return replace(matching(re.compile("|".join(map(re.escape, words)))), always=True)
+    return replace(matching(regex("|".join(map(re.escape, words)))), always=True)
 
 
 TEXT = Form(str, str)

@@ -7,10 +7,10 @@ whatever is believed rests on a cryptographic one: BLAKE3 or SHA-256.
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_pattern import regex
 from holdfast.model.stored_json import NotKnown, Unreadable
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ XXH3, BLAKE3, SHA256 = "xxh3", "blake3", "sha256"
 # The number of hex digits of each; that of XXH3 has 128 bits.
 ALGORITHMS = {XXH3: 32, BLAKE3: 64, SHA256: 64}
 CRYPTOGRAPHIC = (BLAKE3, SHA256)
-_FORM = re.compile(r"(?P<algorithm>[a-z0-9-]{1,32}):(?P<digits>[0-9a-f]{1,256})")
+_FORM = regex(r"(?P<algorithm>[a-z0-9-]{1,32}):(?P<digits>[0-9a-f]{1,256})")
 
 
 class Digest(Protocol):

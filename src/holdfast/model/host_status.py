@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from holdfast.model.checked import Fits, Length, Range
 from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_pattern import regex
 from holdfast.model.stored_json import Limits
 from holdfast.model.tuning_verdict import TuningVerdict
 from holdfast.model.values import MOST, Count, Moment, Number
@@ -29,8 +30,8 @@ AHEAD = timedelta(minutes=15)
 BACKUP, VERIFY, DRILL, PRUNE = "backup", "verify", "drill", "prune"
 COMMANDS = (BACKUP, VERIFY, DRILL, PRUNE)
 
-_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_HOST = regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+_DAY = regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 Short = Annotated[str, Length(at_most=512)]
 # Shown to people: a line more could look like that of another host.

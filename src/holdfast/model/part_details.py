@@ -29,11 +29,12 @@ from holdfast.model.facts import (
     word,
 )
 from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_pattern import regex
 from holdfast.model.stored_json import MANIFEST, Unreadable, parsed
 from holdfast.model.values import Span
 
 LABEL_FILE = "backup_label"
-_OID = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+_OID = regex(r"[1-9][0-9]{0,9}", re.ASCII)
 _LARGEST_OID = (1 << 32) - 1
 
 
@@ -85,7 +86,7 @@ def _sorted(paths: frozenset[str]) -> str:
 
 
 # Checked, because it becomes part of a statement.
-NAME = matching(re.compile(r"[A-Za-z0-9_]+"))
+NAME = matching(regex(r"[A-Za-z0-9_]+"))
 PAIR = Form(_pair, json.dumps)
 ACCOUNTS = Form(_accounts, json.dumps)
 SPACES = Form(_spaces, json.dumps, always=True)

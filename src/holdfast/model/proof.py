@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Annotated, ClassVar
 
 from holdfast.model.facts import MOMENT, WHOLE, Facts, Form, facts_in, matching, texts_in
 from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_pattern import regex
 from holdfast.model.wal import Position
 
-_TIMELINE = re.compile(r"[1-9][0-9]{0,9}")
-_CLUSTER = re.compile(r"[0-9]{1,20}")
+_TIMELINE = regex(r"[1-9][0-9]{0,9}")
+_CLUSTER = regex(r"[0-9]{1,20}")
 
 
 def _lsn(text: str) -> str:

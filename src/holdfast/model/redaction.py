@@ -8,38 +8,40 @@ from __future__ import annotations
 
 import re
 
+from holdfast.model.lazy_pattern import regex
+
 LONGEST = 500
 GONE = "…"
 
-_STATEMENT = re.compile(
+_STATEMENT = regex(
     r"\b(?:SELECT|INSERT|UPDATE|DELETE|MERGE|COPY|CREATE|ALTER|DROP|LOCK|GRANT|REVOKE|SET|CALL|DO"
     r"|WITH|EXECUTE|TRUNCATE|LOAD|REPLACE|SHOW|BEGIN|FLUSH|BACKUP|DECLARE|FETCH|VALUES)\s+\S.*"
     r"|\b(?:LINE \d+|DETAIL|CONTEXT|STATEMENT|QUERY|HINT|Query was|Command was|query was"
     r"|command was)\b\s*:.*"
 )
-_NEAR = re.compile(r"\bnear (['\"]).*")
-_QUOTED_VALUES = re.compile(
+_NEAR = regex(r"\bnear (['\"]).*")
+_QUOTED_VALUES = regex(
     r"((?:Duplicate entry|[Ii]ncorrect \w+ value:?|[Ii]nvalid input (?:syntax|value) for [^:]*:"
     r"|Data truncated for|(?i:value):?|Truncated incorrect \w+ value:?)\s*)"
     r"(?:'[^']*'|\"[^\"]*\")"
 )
-_KEY = re.compile(r"(Key )\([^)]*\)=\([^)]*\)")
-_FAILING_ROW = re.compile(r"([Rr]ow contains )\(.*")
-_LOGIN = re.compile(r"://[^\s'\"]*@")
-_QUERY = re.compile(r"(\w+://[^\s?'\"]*)\?[^\s'\"]*")
-_SECRET = re.compile(
+_KEY = regex(r"(Key )\([^)]*\)=\([^)]*\)")
+_FAILING_ROW = regex(r"([Rr]ow contains )\(.*")
+_LOGIN = regex(r"://[^\s'\"]*@")
+_QUERY = regex(r"(\w+://[^\s?'\"]*)\?[^\s'\"]*")
+_SECRET = regex(
     r"((?:pass(?:word|wd|phrase)?|pwd|secret|token|key|sas|sig(?:nature)?|credential|authorization"
     r"|bearer)[\w-]*['\"]?)(\s*[=:]\s*|\s+(?=[A-Za-z0-9+/_-]{16,}))(?:(?:bearer|basic|digest)\s+)?"
     r"(?:'[^']*'|\"[^\"]*\"|\S+)",
     re.IGNORECASE,
 )
-_PASSWORD = re.compile(
+_PASSWORD = regex(
     r"(--pass[\w-]*\s+|\b(?:pass(?:word|wd|phrase)?|identified by)\s+(?=['\"]))"
     r"(?:'[^']*'|\"[^\"]*\"|\S+)",
     re.IGNORECASE,
 )
-_LONG_WORD = re.compile(r"[A-Za-z0-9+/_=-]{40,}")
-_KNOWN_SECRET = re.compile(r"AGE-SECRET-KEY-\S+|\bAKIA[A-Z0-9]{12,}")
+_LONG_WORD = regex(r"[A-Za-z0-9+/_=-]{40,}")
+_KNOWN_SECRET = regex(r"AGE-SECRET-KEY-\S+|\bAKIA[A-Z0-9]{12,}")
 
 
 def sanitized(text: str) -> str:

@@ -9,7 +9,6 @@ range. Every violation is `Unreadable`, with a short reason.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from holdfast.model.checked import Refused
 from holdfast.model.errors import ManifestInvalid
 from holdfast.model.forms import form_of
 from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_pattern import regex
 from holdfast.model.values import MOST
 
 Buffer = bytes | bytearray | memoryview
@@ -34,7 +34,7 @@ _BRACKETS = b"{}[]"
 _ALL_ELSE = bytes(each for each in range(256) if each not in _BRACKETS)
 _STEP = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
 _DIGITS = len(str(MOST)) + 1
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_SURROGATE = regex(r"\\u[dD][89a-fA-F]")
 _SHOWN = 80
 _TOLD = 100_000
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Self
 
 from holdfast.model.checked import Fits, Length, Range
 from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_pattern import regex
 
 MOST = (1 << 63) - 1
 LARGEST = 1e18
@@ -36,7 +36,7 @@ def tells_moment(text: str) -> bool:
 Moment = Annotated[datetime, Fits(is_moment)]
 
 # Eighteen digits exceed the bytes of any disk.
-_WRITTEN = re.compile(r"([0-9]{1,18})-([0-9]{0,18})")
+_WRITTEN = regex(r"([0-9]{1,18})-([0-9]{0,18})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

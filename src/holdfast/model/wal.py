@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterator
 from enum import StrEnum
 
 from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_pattern import regex
 
 # XLogLongPageHeaderData: magic, info, timeline, page address, remaining length; then system
 # identifier, segment size, block size. All in the byte order of the host, padded as C does.
 _LONG_HEADER = struct.Struct("=HHIQI4xQII")
 HEADER_BYTES = _LONG_HEADER.size
-_POSITION = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
+_POSITION = regex(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
 # The sizes that `initdb --wal-segsize` accepts, in bytes.
 SMALLEST_SEGMENT, LARGEST_SEGMENT = 1 << 20, 1 << 30
-_NAME = re.compile(
+_NAME = regex(
     r"(?P<timeline>[0-9A-F]{8})"
     r"(?:\.history|(?P<high>[0-9A-F]{8})(?P<low>[0-9A-F]{8})"
     r"(?P<suffix>\.partial|\.[0-9A-F]{8}\.backup)?)"

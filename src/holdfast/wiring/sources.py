@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from holdfast.config.sources import (
 from holdfast.model.backup import POSTGRES_CLUSTER, Selection
 from holdfast.model.errors import ToolMissing, Unsupported
 from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_pattern import regex
 from holdfast.ports.sessions import Bracket, HeldKind, Holder
 from holdfast.ports.target import Target
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # Of the extra `clusters`.
 PAGE_LIBRARY = "numpy"
 APPLICATION = "holdfast"
-_KEYWORDS = re.compile(r"\s*[a-z_]+\s*=")
+_KEYWORDS = regex(r"\s*[a-z_]+\s*=")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.config import document
 from holdfast.config.load import load
 from holdfast.model.errors import ConfigInvalid
 from tests.support.configs import JOB, refused, written
@@ -126,3 +127,38 @@ def test_a_path_with_a_null_byte_is_refused(tmp_path: Path) -> None:
     path.write_text('repositories: {main: {kind: local, path: "/b\\0"}}\njobs: {}\n')
     with pytest.raises(ConfigInvalid, match="holds no null byte"):
         load(path)
+
+
+READ_ALIKE = [
+    "a: 1\nb: [x, {c: yes, d: 2001-01-01}]\n",
+    "a: &here {b: 0x10, c: ~}\nd:\n  <<: *here\n  c: 1e3\non: off\n",
+    "- one\n- - two\n  - 'it''s'\n- |\n  text\n   more\n- >-\n  folded\n  text\n",
+    'dsn: "host=/run/postgresql dbname=shop"\nurl: mysql://me@db/shop?a=b\n',
+    "\u00e9: \u2028\nx: {}\ny: []\nz:\n",
+    "a: 1\na: 2\n",
+    "a: [1\n",
+    "a: \tb\n",
+    "a: 2001-02-30\n",
+    "a: !!python/object:os.system ls\n",
+    "a: " + "9" * 5000,
+    "a: b: c",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", READ_ALIKE, ids=[each[:20] for each in READ_ALIKE])
+def test_the_parser_in_c_gives_what_the_other_one_gives(text: str) -> None:
+    assert document.parse(text) == document._parsed(text, document._Loader)
+
+
+def test_the_parser_in_c_reads_usual_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    if document._FastLoader is None:
+        pytest.skip("this build of the library has none")
+    monkeypatch.setattr(document, "_Loader", None)
+    assert document.parse("jobs:\n  shop: {repository: main}\n").lines["jobs", "shop"] == 2
+
+
+@pytest.mark.parametrize("deep", ["[" * 100_000, "- " * 100_000, "{a: " * 100_000])
+def test_depth_is_a_mistake_and_no_end_of_the_process(deep: str) -> None:
+    (problem,) = document.parse(deep).problems
+    assert problem.what == "it is nested too deeply"

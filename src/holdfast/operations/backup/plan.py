@@ -90,6 +90,9 @@ def require_room(
     if free is None:
         return
     estimated = sum(part.estimated_bytes for part in plans)
+    if estimated <= free:
+        # It fits uncompressed: no manifest has to be read for the ratio.
+        return
     needed = int(estimated / _ratio(last_good(repository, job=job, database=database)))
     if needed > free:
         raise RepositoryFull(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from holdfast.model.errors import BackupFailed
+from holdfast.model.lazy_pattern import regex
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.worker_pool import WorkerPool
 from holdfast.sources.mysql.server.connection import TABLE_GONE, StatementFailed
@@ -24,7 +25,7 @@ _STRING = rb"'(?:[^'\\]|\\.|'')*'"
 _PLAIN_NAME = rb"[^\s`.();,]+"
 _NAME = rb"(?:" + _IDENTIFIER + rb"|" + _PLAIN_NAME + rb")"
 _ACCOUNT = _IDENTIFIER + rb"(?:@" + _IDENTIFIER + rb")?"
-_TRIGGER = re.compile(
+_TRIGGER = regex(
     rb"CREATE\s+(?P<definer>DEFINER=" + _ACCOUNT + rb"\s+)?TRIGGER\s+(?:IF\s+NOT\s+EXISTS\s+)?"
     rb"(?:" + _NAME + rb"\s*\.\s*)?(?P<name>" + _NAME + rb")\s+"
     rb"(?P<when>(?:BEFORE|AFTER)\s+(?:INSERT|UPDATE|DELETE))\s+ON\s+"
@@ -33,18 +34,18 @@ _TRIGGER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _LIBRARY = _IDENTIFIER + rb"\." + _IDENTIFIER + rb"(?: AS " + _IDENTIFIER + rb")?"
-_LIBRARIES = re.compile(
+_LIBRARIES = regex(
     rb"\n    LANGUAGE \w+\n    USING \((?P<libraries>" + _LIBRARY + rb"(?:, " + _LIBRARY + rb")*)\)"
 )
 # The first match is the comment of the head: the text that the author typed comes after it.
-_COMMENT = re.compile(rb"(?:\n    | )COMMENT '(?P<text>(?:[^'\\]|\\.|'')*)'(?=\n| DO )", re.DOTALL)
-_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+_COMMENT = regex(rb"(?:\n    | )COMMENT '(?P<text>(?:[^'\\]|\\.|'')*)'(?=\n| DO )", re.DOTALL)
+_ESCAPED = regex(rb"\\(.)", re.DOTALL)
 _MEANT = {b"n": b"\n", b"r": b"\r", b"0": b"\0"}
-_SEQUENCE = re.compile(
+_SEQUENCE = regex(
     rb"\b(?:nextval|lastval|setval)\((" + _IDENTIFIER + rb")[,)]|" + _STRING, re.IGNORECASE
 )
 _AFTER = rb"\b(?:from|join|straight_join)[\s(]+"
-_REFERENCE = re.compile(
+_REFERENCE = regex(
     rb"|".join(
         (
             _STRING,
@@ -56,12 +57,12 @@ _REFERENCE = re.compile(
     ),
     re.IGNORECASE | re.DOTALL,
 )
-_OPTIONS = re.compile(rb"\n\)[^\n]*? ENGINE=InnoDB(?P<rest>[^\n]*)")
-_DEFINER = re.compile(rb"(CREATE ALGORITHM=\w+ )DEFINER=" + _ACCOUNT + rb" ")
-_KEY = re.compile(rb"  KEY `(?:[^`]|``)+` ")
-_COUNTED = re.compile(rb"  (`(?:[^`]|``)+`) .*\bAUTO_INCREMENT\b")
-_TEXT = re.compile(rb"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
-_QUOTED = re.compile(_TEXT.pattern + rb"|`(?:[^`]|``)*`", re.DOTALL)
+_OPTIONS = regex(rb"\n\)[^\n]*? ENGINE=InnoDB(?P<rest>[^\n]*)")
+_DEFINER = regex(rb"(CREATE ALGORITHM=\w+ )DEFINER=" + _ACCOUNT + rb" ")
+_KEY = regex(rb"  KEY `(?:[^`]|``)+` ")
+_COUNTED = regex(rb"  (`(?:[^`]|``)+`) .*\bAUTO_INCREMENT\b")
+_TEXT = regex(rb"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
+_QUOTED = regex(_TEXT.pattern + rb"|`(?:[^`]|``)*`", re.DOTALL)
 # Fewer tables gain nothing from another session.
 SHOWN_IN_TURN = 100
 # In a table with one of these, the indexes would come back in another order.
@@ -150,7 +151,7 @@ def without_database(sql: bytes, database: str) -> bytes:
     prints it before tables, and as the first of the three names of a column.
     """
     own = re.escape(quoted(database).encode())
-    pattern = re.compile(
+    pattern = regex(
         rb"(?P<before>\b(?:nextval|lastval|setval)\(|" + _AFTER + rb")" + own + rb"\."
         rb"|" + own + rb"\.(?P<column>" + _IDENTIFIER + rb"\." + _IDENTIFIER + rb")"
         rb"|" + _STRING + rb"|" + _IDENTIFIER,

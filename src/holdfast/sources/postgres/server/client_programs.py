@@ -16,6 +16,7 @@ from pathlib import Path
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import RestoreFailed, ToolMissing
 from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_pattern import regex
 from holdfast.model.restore import Proven
 from holdfast.runtime import events
 from holdfast.runtime.process import ChildFailed, output_of, running
@@ -23,20 +24,20 @@ from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import Login
 
 DEBIAN_BINARIES = Path("/usr/lib/postgresql")
-_VERSION = re.compile(r"\(PostgreSQL\) (\d+)(\S*)")
+_VERSION = regex(r"\(PostgreSQL\) (\d+)(\S*)")
 
 # The first minor release of each version that knows `\restrict`; 18 and later always do.
 _KNOWN_SINCE = {13: 22, 14: 19, 15: 14, 16: 10, 17: 6}
 # Only before and after all statements: elsewhere such a line may be text of a function.
 _NO_STATEMENT = rb"((?:\s|--[^\n]*\n)*)"
-_FIRST = re.compile(rb"\A" + _NO_STATEMENT + rb"(?<![^\n])\\restrict \w+(?=\n)")
-_LAST = re.compile(rb"(?<=\n)\\unrestrict \w+" + _NO_STATEMENT + rb"\Z")
+_FIRST = regex(rb"\A" + _NO_STATEMENT + rb"(?<![^\n])\\restrict \w+(?=\n)")
+_LAST = regex(rb"(?<=\n)\\unrestrict \w+" + _NO_STATEMENT + rb"\Z")
 _HEAD_BYTES = _TAIL_BYTES = 4096
 # pg_dump announces each object in a comment before its statements.
-_HEADING = re.compile(rb"^-- (?:Data for )?Name: (.*?); Type: (.*?); Schema: (.*?); Owner:", re.M)
+_HEADING = regex(rb"^-- (?:Data for )?Name: (.*?); Type: (.*?); Schema: (.*?); Owner:", re.M)
 LONGEST_HEADING_BYTES = 1 << 16
-_STOPPED_AT = re.compile(r"<stdin>:(\d+): (?:ERROR|FATAL):\s+([^|]*)")
-_ANY_ERROR = re.compile(r"(?:ERROR|FATAL|error):\s+([^|]*)")
+_STOPPED_AT = regex(r"<stdin>:(\d+): (?:ERROR|FATAL):\s+([^|]*)")
+_ANY_ERROR = regex(r"(?:ERROR|FATAL|error):\s+([^|]*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from holdfast.model.errors import (
     RestoreFailed,
     SnapshotLost,
 )
+from holdfast.model.lazy_pattern import regex
 from holdfast.runtime.process import ChildFailed
 from holdfast.sources.postgres.server.sql_text import identifier
 
@@ -27,18 +28,18 @@ QUERY_CANCELED = "57014"
 UNDEFINED_OBJECT = "42704"
 DISK_FULL = "53100"
 # Shutdown, crash, idle and transaction timeouts, connection exceptions.
-_SESSION_GONE = re.compile(r"57P0[1-5]|25P0[34]|08...")
+_SESSION_GONE = regex(r"57P0[1-5]|25P0[34]|08...")
 
 # A refused login has no result and so no SQLSTATE: only the message can be matched.
-_REFUSED = re.compile(
+_REFUSED = regex(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|pg_hba\.conf rejects"
     r"|role .* does not exist|is not permitted to log in|password is required",
     re.IGNORECASE,
 )
-_NO_DATABASE = re.compile(r"database .* does not exist", re.IGNORECASE)
-_NO_CONNECT = re.compile(r"permission denied for database", re.IGNORECASE)
-_NO_SLOT = re.compile(r"too many (clients|connections)|remaining connection slots", re.IGNORECASE)
-_NO_ROLE = re.compile(r'role ".*" does not exist')
+_NO_DATABASE = regex(r"database .* does not exist", re.IGNORECASE)
+_NO_CONNECT = regex(r"permission denied for database", re.IGNORECASE)
+_NO_SLOT = regex(r"too many (clients|connections)|remaining connection slots", re.IGNORECASE)
+_NO_ROLE = regex(r'role ".*" does not exist')
 
 
 class Place(Protocol):

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 from holdfast.model.backup import Relation
 from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_pattern import regex
 
 NAME = r'(?:"(?:[^"]|"")*"|[\w$]+)'
-_QUALIFIED = re.compile(rf"(?P<schema>{NAME})\.(?P<name>{NAME})")
+_QUALIFIED = regex(rf"(?P<schema>{NAME})\.(?P<name>{NAME})")
 # Tokens that may contain a semicolon, and words between which a semicolon ends no statement.
-_TOKEN = re.compile(
+_TOKEN = regex(
     r"""
     --[^\n]*+
     | (?P<command>(?m:^)\\[^\n]*+)
@@ -32,34 +33,34 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_COMMENT_EDGE = re.compile(r"/\*|\*/")
-_ROUTINE = re.compile(r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\b", re.IGNORECASE)
+_COMMENT_EDGE = regex(r"/\*|\*/")
+_ROUTINE = regex(r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\b", re.IGNORECASE)
 # pg_dump writes its own lines between statements: comments, blank lines, psql's commands.
-_BETWEEN = re.compile(r"(?:\s++|--[^\n]*+|\\[^\n]*+)*+")
-_HEADING = re.compile(
+_BETWEEN = regex(r"(?:\s++|--[^\n]*+|\\[^\n]*+)*+")
+_HEADING = regex(
     r"^-- (?:Data for )?Name: (?P<name>.*?); Type: (?P<kind>.*?); Schema: (?P<schema>.*?); Owner:",
     re.MULTILINE,
 )
 # The server's word where pg_dump has another one.
 _WORDS = {"fk constraint": "foreign key"}
-_FOREIGN_KEY = re.compile(
+_FOREIGN_KEY = regex(
     rf"ALTER TABLE (?:ONLY )?(?P<schema>{NAME})\.(?P<table>{NAME})\s+"
     rf"ADD CONSTRAINT (?P<constraint>{NAME}) FOREIGN KEY "
     rf"\((?:{NAME}|[\s,])*\) REFERENCES (?P<other_schema>{NAME})\.(?P<other_table>{NAME})"
 )
-_CONSTRAINT_COMMENT = re.compile(
+_CONSTRAINT_COMMENT = regex(
     rf"COMMENT ON CONSTRAINT (?P<constraint>{NAME}) "
     rf"ON (?P<schema>{NAME})\.(?P<table>{NAME}) IS "
 )
-_OWNER = re.compile(rf"ALTER [A-Z ]+\s.*\sOWNER TO {NAME};$", re.DOTALL)
-_PRIVILEGE = re.compile(
+_OWNER = regex(rf"ALTER [A-Z ]+\s.*\sOWNER TO {NAME};$", re.DOTALL)
+_PRIVILEGE = regex(
     r"(?:GRANT|REVOKE|ALTER DEFAULT PRIVILEGES|SET SESSION AUTHORIZATION"
     r"|RESET SESSION AUTHORIZATION)\b"
 )
-_VARIABLE = re.compile(r'(?<!:):("(?:[^"]|"")*")')
+_VARIABLE = regex(r'(?<!:):("(?:[^"]|"")*")')
 
 SLUG_LENGTH = 48
-_NOT_PLAIN = re.compile(r"[^a-z0-9]+")
+_NOT_PLAIN = regex(r"[^a-z0-9]+")
 
 
 def identifier(name: str) -> str:
