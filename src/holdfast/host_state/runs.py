@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -79,12 +80,21 @@ def _parse(line: bytes) -> RunRecord | None:
         return None
 
 
+SECONDS_BETWEEN_SYNCS = 1.0
+
+
 class FileJournal:
     """Obeys `ports.host_state.Journal`: `FOLDER/JOB/DATABASE.jsonl`, with the head in its first
-    line, then one line a part; each line is synced at once."""
+    line, then one line a part.
 
-    def __init__(self, folder: Path) -> None:
+    Small parts are not worth a sync each: after a power cut, those of the last second are read
+    again. The parts themselves are on the disk before their lines.
+    """
+
+    def __init__(self, folder: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
+        self._monotonic = monotonic
+        self._synced_at: dict[Path, float] = {}
 
     def begin(self, unfinished: Unfinished) -> None:
         path = self._path(unfinished.job, unfinished.database)
@@ -143,7 +153,11 @@ class FileJournal:
             descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | how)
             with afterwards(os.close, descriptor):
                 write_all(descriptor, b"".join(line + b"\n" for line in lines))
-                os.fsync(descriptor)
+                now = self._monotonic()
+                before = self._synced_at.get(path)
+                if how & os.O_TRUNC or before is None or now - before >= SECONDS_BETWEEN_SYNCS:
+                    os.fsync(descriptor)
+                    self._synced_at[path] = now
 
     def _path(self, job: str, database: str) -> Path:
         from urllib.parse import quote  # only for journals

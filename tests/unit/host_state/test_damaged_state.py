@@ -100,6 +100,26 @@ def journal_of(tmp_path: Path) -> tuple[FileJournal, Path]:
     return journal, tmp_path / "unfinished/shop/shop.jsonl"
 
 
+def test_a_power_cut_costs_the_parts_of_one_second_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = list[int]()
+    now = [7.0]
+    monkeypatch.setattr(os, "fsync", synced.append)
+    journal = FileJournal(tmp_path / "unfinished", monotonic=lambda: now[0])
+    journal.begin(UNFINISHED)
+    assert len(synced) == 1
+    for moment, syncs in ((7.0, 1), (7.9, 1), (8.0, 2), (8.5, 2), (9.5, 3)):
+        now[0] = moment
+        journal.add("shop", "shop", PART)
+        assert len(synced) == syncs
+    found = journal.read("shop", "shop")
+    assert found is not None
+    assert len(found.parts) == 5
+    journal.begin(UNFINISHED)
+    assert len(synced) == 4
+
+
 def test_parts_stored_by_a_run_of_the_release_before_are_used_again(tmp_path: Path) -> None:
     aside = External(columns=("v",), size_bytes=4096, marker=b"that of its snapshot")
     table = TablePart(
