@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,6 +80,8 @@ def _loaded(path: Path) -> tuple[Settings, Document]:
 
 def check_file(path: Path) -> CheckedFile:
     """Load `path` and ask systemd about its schedules; raises `ConfigInvalid`."""
+    import shutil  # it loads three compressors
+
     settings, document = _loaded(path)
     for store in settings.repositories.values():
         if isinstance(store, BucketSettings):

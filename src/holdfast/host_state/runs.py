@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from holdfast.model.backup import BACKUP_NAME, Part
 from holdfast.model.errors import HoldfastError
-from holdfast.model.host_status import STATUS, HostStatus
 from holdfast.model.stored_json import (
     RECORD,
     Limits,
@@ -38,6 +38,9 @@ from holdfast.runtime.files import (
     state_errors,
     write_all,
 )
+
+if TYPE_CHECKING:
+    from holdfast.model.host_status import HostStatus
 
 RUNS_KEPT = 50
 # Others hold the lock only while they write one file.
@@ -214,6 +217,8 @@ class FileLastStatus:
 
     def _read(self, job: str) -> HostStatus | None:
         """None for one that is missing, or that a newer or faulty version wrote."""
+        from holdfast.model.host_status import STATUS, HostStatus  # not where only runs are read
+
         try:
             line = next(lines_of(self._path(job), most_bytes=STATUS.most_bytes), b"")
             status = typed(HostStatus, parsed(line, STATUS))

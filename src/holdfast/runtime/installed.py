@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -27,6 +26,8 @@ def tell_versions(packages: Sequence[str]) -> None:
 
     A package that is loaded already, or whose version is not found, is left alone.
     """
+    from importlib.util import find_spec
+
     for package in packages:
         spec = None if package in sys.modules else find_spec(package)
         if spec is not None and spec.origin is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,6 +86,8 @@ def _is_unfinished(
 def _opened(
     repository: Repository, known: ArchivedFile, identities: Identities | None
 ) -> Iterator[Segment]:
+    import tempfile  # hardly any push replaces a segment
+
     with tempfile.NamedTemporaryFile(prefix="holdfast-") as out:
         plain = proven(repository, known.part, identities=identities)
         with afterwards(plain.close):
