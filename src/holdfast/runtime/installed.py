@@ -18,7 +18,11 @@ _ENDING = ".dist-info"
 
 def installed_version() -> str:
     """The version of holdfast; a source tree that nobody installed has none."""
-    return _beside(Path(holdfast.__file__).parent, "holdfast") or _by_metadata()
+    beside = Path(holdfast.__file__).parent.parent
+    # A clone that is installed in place has its folder elsewhere.
+    folders = [beside, *(Path(each) for each in sys.path if each)]
+    found = (_named_in(each, "holdfast") for each in folders)
+    return next(filter(None, found), "") or _by_metadata()
 
 
 def tell_versions(packages: Sequence[str]) -> None:
@@ -31,16 +35,19 @@ def tell_versions(packages: Sequence[str]) -> None:
     for package in packages:
         spec = None if package in sys.modules else find_spec(package)
         if spec is not None and spec.origin is not None:
-            found = _beside(Path(spec.origin).parent, package)
+            found = _named_in(Path(spec.origin).parent.parent, package)
             if found:
                 module = ModuleType(f"{package}.version")
                 vars(module)["__version__"] = found
                 sys.modules[module.__name__] = module
 
 
-def _beside(package: Path, name: str) -> str:
-    """The version in the name of the folder beside the package; empty if there is not one."""
-    names = [each for each in os.listdir(package.parent) if each.startswith(f"{name}-")]
+def _named_in(folder: Path, name: str) -> str:
+    """The version of a package in the name of the one folder about it; else empty."""
+    try:
+        names = [each for each in os.listdir(folder) if each.startswith(f"{name}-")]
+    except OSError:
+        return ""
     found = [each[len(name) + 1 : -len(_ENDING)] for each in names if each.endswith(_ENDING)]
     # An interrupted upgrade leaves two: then the files inside decide.
     return found[0] if len(found) == 1 else ""

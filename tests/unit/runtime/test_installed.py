@@ -48,7 +48,7 @@ def test_a_version_is_told_only_where_one_folder_names_it(
 ) -> None:
     for name in ("some", *beside):
         (tmp_path / name).mkdir()
-    assert installed._beside(tmp_path / "some", "some") == told
+    assert installed._named_in(tmp_path, "some") == told
 
 
 def test_a_package_without_a_known_version_asks_for_it_itself(
