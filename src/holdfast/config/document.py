@@ -113,7 +113,7 @@ class _Loader(_PlainValues, yaml.SafeLoader):
 
 
 # A build of the library without its parser in C has no such loader. It takes a tenth of the time.
-_InC: Any = getattr(yaml, "CSafeLoader", None)
+_InC: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else None
 _FastLoader: Any = _InC and type("_FastLoader", (_PlainValues, _InC), {})
 # Deeper texts are left to `_Loader`, which notices how deep they are; so are tabs, as it refuses
 # some that the other one takes for spaces.
