@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -31,7 +32,6 @@ from cryptography.hazmat.primitives.serialization import (
 from holdfast.catalog.places import HOST_STATUS, MARK, record_at
 from holdfast.model.errors import ConfigInvalid, ManifestUntrusted
 from holdfast.model.host_status import STATUS
-from holdfast.model.lazy_pattern import regex
 from holdfast.model.stored_json import MANIFEST as WHOLE, Unreadable, damaged, gathered
 from holdfast.ports.repository import ForwardingRepository, Repository, Stored
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _CONTEXT = "holdfast.manifest.signature/1"
 _END = b"\n}\n"
-_SIGNATURE = regex(
+_SIGNATURE = re.compile(
     rb',\n "signature": "(?P<key>ed25519:[A-Za-z0-9+/=]{44}) (?P<value>[A-Za-z0-9+/=]{88})"\n}\n\Z'
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +13,8 @@ from holdfast.config.private_files import HINT, NotPrivate, require_private
 from holdfast.config.values import AbsolutePath, Strict, Text
 from holdfast.model.checked import After, Matching, Mistake
 from holdfast.model.errors import ConfigInvalid
-from holdfast.model.lazy_pattern import regex
 
-_CREDENTIAL = regex(r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")
+_CREDENTIAL = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")
 
 
 class Secret:

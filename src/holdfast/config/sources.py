@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from holdfast.config.secret import SecretPath, SecretSource
 from holdfast.config.values import Duration, Size, Strict
 from holdfast.model.checked import After, By, Length, Mistake, Range
-from holdfast.model.lazy_pattern import regex
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
@@ -37,7 +36,7 @@ MYSQL_KEYS_OF_OTHERS = {
 }
 
 PASSWORD_KEYS = {"password", "passwd", "pwd", "sslpassword"}
-_CONNINFO_PASSWORD = regex(r"(?:^|\s)(?:password|sslpassword)\s*=", re.IGNORECASE)
+_CONNINFO_PASSWORD = re.compile(r"(?:^|\s)(?:password|sslpassword)\s*=", re.IGNORECASE)
 
 
 def _without_password(dsn: str) -> str:

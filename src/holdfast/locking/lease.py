@@ -17,6 +17,7 @@ worth an attempt. The name proves nothing, as older versions count by one: an at
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterable
@@ -37,7 +38,6 @@ from holdfast.model.errors import (
     RepositoryUnreachable,
 )
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.model.lazy_pattern import regex
 from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
 from holdfast.model.values import Line, tells_moment
 from holdfast.ports.repository import Repository, Stored, read_document
@@ -55,7 +55,7 @@ DIGITS = 16
 MOST_NUMBERS = 10**15
 LOOKS = 5
 MOST_IN_THE_WAY = 50
-_NUMBER = regex(rf"[0-9]{{{DIGITS}}}")
+_NUMBER = re.compile(rf"[0-9]{{{DIGITS}}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

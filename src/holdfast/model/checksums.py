@@ -7,13 +7,13 @@ only checksums of the same method can be compared.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from holdfast.model.backup import Member, Part, PartKind, Relation
 from holdfast.model.errors import RestoreFailed
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.model.lazy_pattern import regex
 from holdfast.model.restore import RestoredTable
 
 Policy = Literal["all", "auto", "none"]
@@ -26,7 +26,7 @@ SHARE = 10
 # How many bytes of text a stored byte of a row becomes.
 TEXT_PER_STORED_BYTE = 2
 TABLES_NAMED = 8
-_FORM = regex(r"(?P<method>[a-z0-9-]+/[0-9]+):(?P<number>[0-9]{1,80})")
+_FORM = re.compile(r"(?P<method>[a-z0-9-]+/[0-9]+):(?P<number>[0-9]{1,80})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,10 @@ from typing import Any, Generic, TypeVar
 
 from holdfast.model.checked import refused
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.model.lazy_pattern import regex
 
 T = TypeVar("T")
 # As `datetime.isoformat` writes it; what else `fromisoformat` takes depends on Python's version.
-_MOMENT = regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

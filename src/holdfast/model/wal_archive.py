@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from holdfast.model.backup import Part
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.model.lazy_pattern import regex
 from holdfast.model.values import Count, Line, Lines, Moment
 from holdfast.model.wal import Position, WalName
 from holdfast.model.wal_records import TablespaceMade
 
-_TIMELINE = regex(r"[0-9]{1,10}")
+_TIMELINE = re.compile(r"[0-9]{1,10}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ begins where a record of its page does and its CRC is correct.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import deque
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 
 from holdfast.model.backup import Buffer
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.model.lazy_pattern import regex
 from holdfast.model.values import Count, Line
 from holdfast.model.wal import Position
 
@@ -40,7 +40,7 @@ _SHORT, _LONG = 0xFF, 0xFE
 _NUMBER, _MICROSECONDS = struct.Struct("=I"), struct.Struct("=q")
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 # Resource manager, padding, CRC, length of the data, an OID and an absolute path.
-_CREATED = regex(rb"\x05\x00\x00[\s\S]{4}(?:\xff[\s\S]|\xfe[\s\S]{4})[\s\S]{4}/")
+_CREATED = re.compile(rb"\x05\x00\x00[\s\S]{4}(?:\xff[\s\S]|\xfe[\s\S]{4})[\s\S]{4}/")
 _TO_RESOURCE_MANAGER = 17
 # The longest such record: its header, the header of its data, an OID and the longest path.
 _LONGEST = RECORD_HEADER + 5 + 4 + 1024

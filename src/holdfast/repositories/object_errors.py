@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,18 +26,17 @@ from holdfast.model.errors import (
     RepositoryUnreachable,
 )
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.model.lazy_pattern import regex
 from holdfast.repositories.http_transport import printable
 
 # A request's address may contain a signature (Azure's shared access does), so it is never shown.
-_QUERY = regex(r"\?[^\s)]*")
-_CODE = regex(r"<Code>(\w+)</Code>")
-_MESSAGE = regex(r"<Message>([^<]+)</Message>")
+_QUERY = re.compile(r"\?[^\s)]*")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_MESSAGE = re.compile(r"<Message>([^<]+)</Message>")
 # No permission to delete, or the object is locked, has snapshots or is a delete marker.
-_KEEPING = regex(r"(?:status code: |\(code: )(?:403|405|409|412)\b")
+_KEEPING = re.compile(r"(?:status code: |\(code: )(?:403|405|409|412)\b")
 # obstore refuses a whole list if one name in it is invalid.
 _IMPOSSIBLE = "Encountered object with invalid path"
-_REFUSAL = regex(r"status code: 40[13]|\(code: 40[13]\)")
+_REFUSAL = re.compile(r"status code: 40[13]|\(code: 40[13]\)")
 
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "AccountQuotaExceeded"}
 # Reported as conflicts, like an existing key, but with other causes.
@@ -142,13 +142,13 @@ def _cause(text: str, code: str) -> str:
 
 
 # The words of rustls: obstore passes them on as text, exactly as they are in its source.
-_CERTIFICATE = regex(r"InvalidCertificate\(\s*(\w+)")
-_INNER = regex(r"OtherError\(\s*(\w+)")
-_ALERT = regex(r"AlertReceived\(\s*(\w+)")
-_NOT_TLS = regex(r"InvalidMessage\(")
-_MOMENT = regex(r"not_(?:after|before): UnixTime\(\s*(\d+)")
-_EXPECTED = regex(r'expected: \w+\(\s*"?([^"\s,)]+)')
-_PRESENTED = regex(r'\w+Name\(\\"([^"\\]+)\\"\)|IpAddress\(([^)]+)\)')
+_CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
+_INNER = re.compile(r"OtherError\(\s*(\w+)")
+_ALERT = re.compile(r"AlertReceived\(\s*(\w+)")
+_NOT_TLS = re.compile(r"InvalidMessage\(")
+_MOMENT = re.compile(r"not_(?:after|before): UnixTime\(\s*(\d+)")
+_EXPECTED = re.compile(r'expected: \w+\(\s*"?([^"\s,)]+)')
+_PRESENTED = re.compile(r'\w+Name\(\\"([^"\\]+)\\"\)|IpAddress\(([^)]+)\)')
 
 _UNKNOWN_HINT = "name the certificate of its signer in ca_file, or correct 'endpoint'"
 _NAME_HINT = "correct 'endpoint', or get a certificate that names it (subjectAltName)"

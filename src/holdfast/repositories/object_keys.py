@@ -7,10 +7,10 @@ a warning, so that no run stops for it; a list that does not end is an error.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from holdfast.model.errors import ObjectMissing, RepositoryUnreachable
-from holdfast.model.lazy_pattern import regex
 from holdfast.model.values import MOST
 from holdfast.ports.repository import Stored
 from holdfast.runtime import events
@@ -18,7 +18,7 @@ from holdfast.runtime import events
 # The limit of S3 in bytes of UTF-8; other stores accept at least that.
 MOST_BYTES = 1024
 # Our keys have no control characters, and half of a surrogate pair is no character.
-_ODD = regex(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_ODD = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 MOST_OBJECTS = 10_000_000
 # One name in so many is remembered: a repeated page contains one of them again.
 LANDMARK_EVERY = 500

@@ -18,11 +18,10 @@ from typing import TextIO
 
 from holdfast.model.errors import OutputLost
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.model.lazy_pattern import regex
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 FALLBACK_COLUMNS = 80
-_SPECIAL = regex(r"[^\n -~]")
+_SPECIAL = re.compile(r"[^\n -~]")
 
 
 class Outlet(io.RawIOBase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, fields
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +12,6 @@ from typing import Any
 from holdfast.model import errors
 from holdfast.model.errors import ConfigInvalid, HoldfastError, SessionDaemonUnreachable
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.model.lazy_pattern import regex
 from holdfast.model.stored_json import parsed
 from holdfast.ports.sessions import Anchor, Begun, Ended, HeldKind, HeldState
 
@@ -19,7 +19,7 @@ VERSION = 1
 # Enough for a list of sessions, each with a tablespace_map of one line for each tablespace.
 MOST_ANSWER_BYTES = 8 << 20
 MOST_REQUEST_BYTES = 16 << 10
-SESSION_ID = regex(r"[0-9a-f]{32}")
+SESSION_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Verb(StrEnum):

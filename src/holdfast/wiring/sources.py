@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,6 @@ from holdfast.config.sources import (
 from holdfast.model.backup import POSTGRES_CLUSTER, Selection
 from holdfast.model.errors import ToolMissing, Unsupported
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.model.lazy_pattern import regex
 from holdfast.ports.sessions import Bracket, HeldKind, Holder
 from holdfast.ports.target import Target
 from holdfast.runtime.installed import tell_versions
@@ -35,7 +35,7 @@ PAGE_LIBRARY = "numpy"
 APPLICATION = "holdfast"
 # Its packages ask for their own versions when they are loaded: 13 ms of a backup.
 DRIVER = ("psycopg", "psycopg_binary")
-_KEYWORDS = regex(r"\s*[a-z_]+\s*=")
+_KEYWORDS = re.compile(r"\s*[a-z_]+\s*=")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -20,7 +21,6 @@ from holdfast.model.errors import (
     ObjectMissing,
     VerifyFailed,
 )
-from holdfast.model.lazy_pattern import regex
 from holdfast.operations.parts.read import proven
 from holdfast.pipeline.flow import Fingerprint, flow
 from holdfast.ports.source import EarlierBackup, Snapshot, Source
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 PARTS = "/parts/"
 AGAIN = "again-"
-_OTHER_KEY = regex(rf"{PARTS}{AGAIN}[0-9a-f]{{8}}/")
+_OTHER_KEY = re.compile(rf"{PARTS}{AGAIN}[0-9a-f]{{8}}/")
 # These would not fit the rows of another snapshot, so each run stores them again. Blobs are
 # found again by their content.
 _OF_ONE_MOMENT = {

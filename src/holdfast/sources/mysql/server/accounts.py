@@ -6,7 +6,6 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.model.lazy_pattern import regex
 from holdfast.sources.mysql.server.connection import StatementFailed
 from holdfast.sources.mysql.server.session import ServerVersion, Session
 from holdfast.sources.mysql.server.sql import Item, quoted, script
@@ -22,8 +21,8 @@ MYSQL_MEMBERS = """
 MYSQL_DEFAULTS = """
     SELECT DEFAULT_ROLE_USER, DEFAULT_ROLE_HOST, USER, HOST, '' FROM mysql.default_roles"""
 _ACCOUNT = r"`(?:[^`]|``)*`@`(?:[^`]|``)*`"
-_DEFAULT_ROLE = regex(rf" DEFAULT ROLE (?P<roles>{_ACCOUNT}(?:,{_ACCOUNT})*)(?= REQUIRE )")
-_CREATED = regex(rf"CREATE USER (?:IF NOT EXISTS )?(?P<account>{_ACCOUNT})")
+_DEFAULT_ROLE = re.compile(rf" DEFAULT ROLE (?P<roles>{_ACCOUNT}(?:,{_ACCOUNT})*)(?= REQUIRE )")
+_CREATED = re.compile(rf"CREATE USER (?:IF NOT EXISTS )?(?P<account>{_ACCOUNT})")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -6,6 +6,7 @@ the backup are detected, or blocked.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -15,7 +16,6 @@ from holdfast.model.backup import Relation, Selection
 from holdfast.model.checksums import Policy
 from holdfast.model.errors import BackupFailed, SnapshotLost, Unsupported
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.model.lazy_pattern import regex
 from holdfast.sources.mysql.server.definition_text import as_stored, shown_by_server
 from holdfast.sources.mysql.server.session import Session
 from holdfast.sources.mysql.server.sql import quoted, select
@@ -26,7 +26,7 @@ LoosePolicy = Literal["refuse", "lock"]
 VERSIONED = "SYSTEM VERSIONED"
 TABLES_NAMED = 8
 # Every INSERT may advance the counter: that is no change of the definition.
-_COUNTER = regex(rb" AUTO_INCREMENT=\d+")
+_COUNTER = re.compile(rb" AUTO_INCREMENT=\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

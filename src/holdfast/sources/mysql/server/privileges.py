@@ -8,13 +8,12 @@ from collections.abc import Sequence
 
 from holdfast.model.errors import GrantMissing
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.model.lazy_pattern import regex
 from holdfast.ports.source import Finding
 from holdfast.sources.mysql.server.session import ServerVersion, Session
 from holdfast.sources.mysql.server.sql import quoted, unquoted
 
 EVERYTHING = "ALL PRIVILEGES"
-_GRANT = regex(
+_GRANT = re.compile(
     r"GRANT (?P<rights>.+?) ON (?P<scope>\*|`(?:[^`]|``)*`)\.(?P<object>\*|`(?:[^`]|``)*`) TO ",
     re.DOTALL,
 )

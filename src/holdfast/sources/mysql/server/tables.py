@@ -11,12 +11,11 @@ from typing import Literal
 from holdfast.model.backup import Relation
 from holdfast.model.errors import GrantMissing
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.model.lazy_pattern import regex
 from holdfast.sources.mysql.server.columns import Column
 from holdfast.sources.mysql.server.connection import StatementFailed
 from holdfast.sources.mysql.server.session import Session
 
-GENERATED = regex(r"\b(VIRTUAL|STORED|PERSISTENT) GENERATED\b", re.IGNORECASE)
+GENERATED = re.compile(r"\b(VIRTUAL|STORED|PERSISTENT) GENERATED\b", re.IGNORECASE)
 TRANSACTIONAL = "InnoDB"
 # Engines that show rows of other tables, servers or files, or store none: an INSERT at restore
 # would write there. In capitals.

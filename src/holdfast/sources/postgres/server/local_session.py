@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import socket
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from holdfast.model.lazy_pattern import regex
 from holdfast.runtime.cleanup import afterwards
 
 Rows = list[list[str | None]]
@@ -25,7 +25,7 @@ MOST_MESSAGE_BYTES, MOST_BYTES = 64 << 10, 1 << 20
 PROTOCOL = 3 << 16
 DEFAULT_PORT = "5432"
 _KNOWN = {"host", "port", "user", "dbname", "application_name"}
-_PAIR = regex(r"([a-z_]+)=([^\s'\\=]+)")
+_PAIR = re.compile(r"([a-z_]+)=([^\s'\\=]+)")
 # As in sessions of the driver, whatever the role or the database has set.
 _OPTIONS = {
     "search_path": "",

@@ -15,7 +15,6 @@ from psycopg.pq import TransactionStatus
 
 from holdfast.model.errors import ConfigInvalid
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.model.lazy_pattern import regex
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.sql_text import literal
@@ -115,7 +114,7 @@ MAINTENANCE = ("postgres", "template1")
 CANCEL_SECONDS = 5.0
 REFUSES_OPTIONS = "the server, or a pooler in front of it, refuses startup options"
 ANOTHER_ROLE = "the database sets another role for every session"
-_OPTIONS_REFUSED = regex(r"unsupported startup (?:parameter|option).*", re.IGNORECASE)
+_OPTIONS_REFUSED = re.compile(r"unsupported startup (?:parameter|option).*", re.IGNORECASE)
 _SET = """
 SELECT wanted.name, pg_catalog.set_config(wanted.name, wanted.value, false)
 FROM (VALUES {pairs}) AS wanted (name, value) WHERE {known}

@@ -10,6 +10,7 @@ never from casts, which anybody may define. Sessions have the settings that thes
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -18,7 +19,6 @@ import psycopg
 from holdfast.model.backup import Member, Part, Relation
 from holdfast.model.errors import VerifyFailed
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.model.lazy_pattern import regex
 from holdfast.model.part_details import PostgresTable
 from holdfast.model.values import Span
 from holdfast.sources.postgres.server.sql_text import identifier, literal, qualified
@@ -38,7 +38,7 @@ BARE = frozenset(
     """.replace("|", "\0").split()
 )
 TEXTS = frozenset({"text", "character\0varying"})
-_MODIFIER = regex(r"\([0-9,-]+\)")
+_MODIFIER = re.compile(r"\([0-9,-]+\)")
 # A function takes at most 100 arguments, and each comma between two values is one.
 MOST_VALUES = 48
 COMMA = ", ',', "
