@@ -13,7 +13,10 @@ LOOK_SECONDS = 0.2
 
 
 class Waiting(Generic[Item]):
-    """The items left to do; an item is handed out once all that it needs is done."""
+    """The items left to do; an item is handed out once all that it needs is done.
+
+    Of items that lock the same thing, only one is handed out at a time.
+    """
 
     def __init__(
         self,
@@ -21,8 +24,11 @@ class Waiting(Generic[Item]):
         *,
         known_by: Callable[[Item], Hashable],
         needs: Callable[[Item], Iterable[Hashable]],
+        locks: Callable[[Item], Iterable[Hashable]] = lambda _: (),
     ) -> None:
         self._items = deque(items)
+        self._locks = locks
+        self._locked: set[Hashable] = set()
         self._known_by = known_by
         self._needs = needs
         self._done: set[Hashable] = set()
@@ -36,13 +42,19 @@ class Waiting(Generic[Item]):
         with self._changed:
             while self._items and not aborted.is_set():
                 for position, item in enumerate(self._items):
-                    if self._done.issuperset(self._needs(item)):
+                    if self._is_ready(item):
                         del self._items[position]
+                        self._locked.update(self._locks(item))
                         return item
                 self._changed.wait(LOOK_SECONDS)
         return None
 
+    def _is_ready(self, item: Item) -> bool:
+        is_free = self._locked.isdisjoint(self._locks(item))
+        return is_free and self._done.issuperset(self._needs(item))
+
     def done(self, item: Item) -> None:
         with self._changed:
+            self._locked.difference_update(self._locks(item))
             self._done.add(self._known_by(item))
             self._changed.notify_all()

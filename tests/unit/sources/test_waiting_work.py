@@ -42,3 +42,14 @@ def test_nobody_waits_for_what_was_ended() -> None:
     left.take(ended)
     ended.set()
     assert left.take(ended) is None
+
+
+def test_of_items_that_lock_the_same_thing_only_one_is_out_at_a_time() -> None:
+    left: Waiting[str] = Waiting(
+        ["ab", "bc", "cd"], known_by=str, needs=lambda _: (), locks=lambda item: item
+    )
+    going = threading.Event()
+    assert (left.take(going), left.take(going)) == ("ab", "cd")
+    left.done("cd")
+    left.done("ab")
+    assert left.take(going) == "bc"

@@ -49,7 +49,7 @@ class BuiltInRestore(DatabaseRestore):
         self.definitions.carry_out_pre_data(login)
         steps = self.definitions.post_data()
         # Whatever is no index may need all rows, and is a barrier for all indexes after it.
-        indexes = steps.pop(0).works if steps and not steps[0].alone else ()
+        indexes = steps.pop(0).works if steps and steps[0].builds_indexes else ()
         unloaded = self._load(login, indexes)
         self.definitions.carry_out(PartKind.SEQUENCES, login)
         self._large_objects(login)

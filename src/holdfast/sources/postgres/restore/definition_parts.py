@@ -160,6 +160,7 @@ class DefinitionParts:
         request = self.context.request
         filled = selection.filled_relations(request)
         packs = selection.packs_of_small(request)
+        sizes = selection.table_sizes(request)
         # A key in two statements would be two failures.
         large = set() if request.options.keep_going else selection.large_relations(request)
         found: list[Step] = []
@@ -170,7 +171,7 @@ class DefinitionParts:
                     wanted = sql_text.without_foreign_keys(
                         all_of_part, unless=lambda table, other: {table, other} <= filled
                     )
-                found += steps(wanted, small=packs, large=large)
+                found += steps(wanted, small=packs, large=large, sizes=sizes)
         return found
 
     def post_data_done(self) -> None:
@@ -200,6 +201,7 @@ class DefinitionParts:
             prepare=builders.prepare,
             known_by=lambda work: work.number,
             needs=lambda work: work.needs,
+            locks=lambda work: work.locks,
         )
         pool.run(works, workers=self.context.request.workers)
 

@@ -19,7 +19,7 @@ class SessionPool(Generic[Item]):
     """Works through items in their order, one session for each worker.
 
     An item waits until all that it `needs` is done: the `known_by` keys of other items, which must
-    not need it in turn.
+    not need it in turn. It also waits for an item at work that `locks` the same thing.
     """
 
     def __init__(
@@ -31,7 +31,9 @@ class SessionPool(Generic[Item]):
         prepare: Callable[[psycopg.Connection], None] = lambda _: None,
         known_by: Callable[[Item], Hashable] = id,
         needs: Callable[[Item], Iterable[Hashable]] = lambda _: (),
+        locks: Callable[[Item], Iterable[Hashable]] = lambda _: (),
     ) -> None:
+        self._locks = locks
         self._known_by = known_by
         self._needs = needs
         self._login = login
@@ -40,7 +42,7 @@ class SessionPool(Generic[Item]):
         self._cancellation = cancellation or Cancellation()
 
     def run(self, items: Sequence[Item], *, workers: int) -> None:
-        waiting = Waiting(items, known_by=self._known_by, needs=self._needs)
+        waiting = Waiting(items, known_by=self._known_by, needs=self._needs, locks=self._locks)
         sessions = max(1, min(workers, len(waiting)))
         # No retry: the item that a failed session was working on would be skipped.
         pool = WorkerPool(sessions, abort=self._cancellation.abort, tries=1)

@@ -1,10 +1,11 @@
 """Orders post-data statements in steps: what runs alone, and what runs in parallel.
 
-Post-data statements run in pg_dump's order; only indexes are built in parallel. pg_dump puts each
-object after those that it needs. An index on a materialized view follows the view, and the view
-follows the primary key that its GROUP BY needs. So every other statement is a barrier.
-Consecutive indexes do not need one another. But indexes that call functions wait for the
-constraints before them, because no catalog records what a function's body needs.
+Post-data statements run in pg_dump's order; only consecutive indexes, and consecutive foreign keys,
+are created in parallel. pg_dump puts each object after those that it needs. An index on a
+materialized view follows the view, and the view follows the primary key that its GROUP BY needs.
+So every other statement is a barrier. Consecutive indexes do not need one another. But indexes that
+call functions wait for the constraints before them, because no catalog records what a function's
+body needs.
 """
 
 from __future__ import annotations
@@ -46,16 +47,22 @@ _OF_INDEX = re.compile(
     rf"ALTER INDEX {NAME}\.{NAME} ALTER COLUMN \d+ SET STATISTICS"
     rf"|ALTER TABLE (?:ONLY )?{NAME}\.{NAME} (?:CLUSTER ON|REPLICA IDENTITY USING INDEX)\b"
 )
+_FOREIGN_KEY = re.compile(
+    rf"ALTER TABLE ONLY (?P<table>{NAME}\.{NAME})\s+ADD CONSTRAINT {NAME} FOREIGN KEY "
+    rf"\({NAME}(?:, {NAME})*\) REFERENCES (?P<other>{NAME}\.{NAME})\("
+)
 _REMARK = re.compile(r"COMMENT ON |SECURITY LABEL ")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _NONE: Mapping[Relation, str] = {}
+_NO_SIZES: Mapping[Relation, int] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """The statements of one object or of like ones, their settings, and what must come first.
 
-    `tables` are those that it reads and locks. If it `calls_functions`, it may read any table.
+    `tables` are those that it reads. If it `calls_functions`, it may read any table. No two pieces
+    of work that are done at the same time may have the same of `locks`.
     """
 
     number: int
@@ -64,6 +71,7 @@ class Work:
     needs: frozenset[int] = frozenset()
     tables: frozenset[Relation] = frozenset()
     calls_functions: bool = False
+    locks: frozenset[Relation] = frozenset()
 
     def do(self, definer: Definer) -> None:
         definer.take_on(self.settings)
@@ -72,10 +80,11 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Work that runs in parallel as far as `needs` allows, or in order if `alone`."""
+    """Work that runs in parallel as far as `needs` and `locks` allow, or in order if `alone`."""
 
     works: tuple[Work, ...]
     alone: bool
+    builds_indexes: bool = False
 
 
 def steps(
@@ -83,29 +92,45 @@ def steps(
     *,
     small: Mapping[Relation, str] = _NONE,
     large: AbstractSet[Relation] = frozenset(),
+    sizes: Mapping[Relation, int] = _NO_SIZES,
 ) -> Iterator[Step]:
     """Group every statement that is no setting into steps, in the order to run them.
 
     `small` names the pack of each small table. All indexes of a `large` table are built side by
-    side, also those of its keys.
+    side, also those of its keys. `sizes` has the tables with rows of their own: foreign keys of two
+    such tables are created in parallel.
     """
 
-    def in_order(indexes: list[Work]) -> list[Work]:
-        return list(_merged(_in_order(list(_split(indexes, large))), small))
+    def step(works: list[Work]) -> Step:
+        if not _is_index(works[0]):
+            return Step(works=tuple(_keys(works, sizes)), alone=False)
+        indexes = list(_split(works, large))
+        merged = tuple(_merged(_in_order(indexes), small))
+        return Step(works=merged, alone=False, builds_indexes=True)
 
-    indexes: list[Work] = []
+    def kind(work: Work) -> str:
+        if _is_index(work):
+            return "index"
+        return "foreign key" if _tables_of_key(work, sizes) else ""
+
+    run: list[Work] = []
     remarks: list[Work] = []
     for work in _works(found):
-        if _is_index(work):
-            indexes.append(work)
-        elif indexes and _REMARK.match(work.statements[0].text):
-            # Nothing depends on a comment, so it must not end a run of parallel indexes.
+        if run and _REMARK.match(_text(work)):
+            # Nothing depends on a comment, so it must not end a run of parallel work.
             remarks.append(work)
+            continue
+        if run and kind(work) != kind(run[0]):
+            yield step(run)
+            yield from _alone(remarks)
+            run, remarks = [], []
+        if kind(work):
+            run.append(work)
         else:
-            yield from _run(in_order(indexes), remarks)
-            indexes, remarks = [], []
-            yield Step(works=(work,), alone=True)
-    yield from _run(in_order(indexes), remarks)
+            yield from _alone([work])
+    if run:
+        yield step(run)
+        yield from _alone(remarks)
 
 
 def _works(found: Iterable[Statement]) -> Iterator[Work]:
@@ -122,11 +147,27 @@ def _is_index(work: Work) -> bool:
     return bool(is_first) and all(_OF_INDEX.match(each) for each in rest)
 
 
-def _run(indexes: Sequence[Work], remarks: Sequence[Work]) -> Iterator[Step]:
-    if indexes:
-        yield Step(works=tuple(indexes), alone=False)
-    if remarks:
-        yield Step(works=tuple(remarks), alone=True)
+def _alone(works: Sequence[Work]) -> Iterator[Step]:
+    if works:
+        yield Step(works=tuple(works), alone=True)
+
+
+def _tables_of_key(work: Work, sizes: Mapping[Relation, int]) -> frozenset[Relation]:
+    """The two tables of a foreign key; empty if it is none, or locks more than two tables.
+
+    That of a partitioned table, or to one, also locks the partitions.
+    """
+    found = _FOREIGN_KEY.match(_text(work)) if len(work.statements) == 1 else None
+    if found is None:
+        return frozenset()
+    tables = {relation_of(found["table"]), relation_of(found["other"])}
+    return frozenset(tables) if tables <= sizes.keys() else frozenset()
+
+
+def _keys(works: Sequence[Work], sizes: Mapping[Relation, int]) -> list[Work]:
+    """Foreign keys, those of the largest tables first; each locks both of its tables."""
+    found = [replace(work, locks=_tables_of_key(work, sizes)) for work in works]
+    return sorted(found, key=lambda work: -sum(sizes[table] for table in work.locks))
 
 
 def _split(indexes: Sequence[Work], large: AbstractSet[Relation]) -> Iterator[Work]:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from holdfast.model.backup import Relation
 from holdfast.sources.postgres.restore.steps import Step, steps
 from holdfast.sources.postgres.server.sql_text import statements
+
+NO_SIZES: Mapping[str, int] = {}
 
 
 def entry(kind: str, *statements: str) -> str:
@@ -18,19 +20,32 @@ def constraint(table: str, name: str, kind: str = "PRIMARY KEY (id)") -> str:
     return entry("CONSTRAINT", f"ALTER TABLE ONLY {table}\n    ADD CONSTRAINT {name} {kind};")
 
 
+def foreign_key(table: str, other: str, only: str = "ONLY ") -> str:
+    text = (
+        f"ADD CONSTRAINT fk FOREIGN KEY (a, b) REFERENCES public.{other}(id, b) ON DELETE CASCADE;"
+    )
+    return entry("FK CONSTRAINT", f"ALTER TABLE {only}public.{table}\n    {text}")
+
+
 def index(table: str, name: str, on: str = "(a, b)", *more: str) -> str:
     return entry("INDEX", f"CREATE INDEX {name} ON {table} USING btree {on};", *more)
 
 
 def found(
-    *entries: str, small: Sequence[str] = (), packs: int = 1, large: Sequence[str] = ()
+    *entries: str,
+    small: Sequence[str] = (),
+    packs: int = 1,
+    large: Sequence[str] = (),
+    sizes: Mapping[str, int] = NO_SIZES,
 ) -> list[Step]:
     named = {
         Relation(schema="public", name=name): f"pack-{number % packs}"
         for number, name in enumerate(small)
     }
     names = {Relation(schema="public", name=name) for name in large}
-    return list(steps(statements("".join(entries)), small=named, large=names))
+    by_relation = {Relation(schema="public", name=name): size for name, size in sizes.items()}
+    every = statements("".join(entries))
+    return list(steps(every, small=named, large=names, sizes=by_relation))
 
 
 def first_words(step: Step) -> list[str]:
@@ -226,3 +241,35 @@ def test_a_key_with_options_is_made_as_it_is_written(kind: str) -> None:
 def test_the_key_of_a_large_table_that_is_its_only_index_is_made_as_it_is_written() -> None:
     (step,) = found(constraint("public.a", "a_pkey"), index("public.b", "i"), large=["a"])
     assert [work.number for work in step.works] == [0, 1]
+
+
+def test_foreign_keys_are_created_in_parallel_those_of_large_tables_first() -> None:
+    trigger = entry("TRIGGER", "CREATE TRIGGER t AFTER INSERT ON public.a EXECUTE FUNCTION f();")
+    made = found(
+        constraint("public.b", "b_pkey"),
+        trigger,
+        foreign_key("a", "b"),
+        entry("COMMENT", "COMMENT ON CONSTRAINT fk ON public.a IS 'x';"),
+        foreign_key("c", '"D"'),
+        foreign_key("b", "b"),
+        trigger,
+        sizes={"a": 1, "b": 2, "c": 3, "D": 4},
+    )
+    assert [(step.alone, step.builds_indexes) for step in made] == [
+        *((False, True), (True, False), (False, False), (True, False), (True, False)),
+    ]
+    assert [sorted(each.name for each in work.locks) for work in made[2].works] == [
+        *(["D", "c"], ["a", "b"], ["b"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        foreign_key("a", "b", only=""),
+        foreign_key("a", "partitioned"),
+        foreign_key("partitioned", "a"),
+    ],
+)
+def test_a_foreign_key_that_locks_partitions_stands_alone(key: str) -> None:
+    assert [step.alone for step in found(key, sizes={"a": 1, "b": 2})] == [True]

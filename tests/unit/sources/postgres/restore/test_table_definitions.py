@@ -73,14 +73,15 @@ def test_what_names_an_object_of_the_run_is_created_after_it_by_the_same_session
         *many("b"),
         entry("SEQUENCE OWNED BY", 'ALTER SEQUENCE public."it\'s" OWNED BY public.own.id;'),
         entry("DEFAULT", default.format("public.\"it''s\"")),
+        table("literal", "id integer DEFAULT nextval('public.\"it''s\"'::regclass)"),
         table("child", "CONSTRAINT c CHECK (true)\n)\nINHERITS (public.own"),
         entry("COMMENT", "COMMENT ON COLUMN public.child.id IS 'x';"),
     )
-    assert together(found, "public.own", '"it\'s"', "public.child")
+    assert together(found, "public.own", '"it\'s"', "public.literal", "public.child")
     (group,) = [each for each in found if any("public.own" in one.text for one in each)]
-    bound = [each.text for each in group if re.search(r"own|child|it's", each.text)]
+    bound = [each.text for each in group if re.search(r"own|child|literal|it's", each.text)]
     assert [text.split()[0] for text in bound if "OWNER TO" not in text] == [
-        *("CREATE", "CREATE", "ALTER", "ALTER", "CREATE", "COMMENT"),
+        *("CREATE", "CREATE", "ALTER", "ALTER", "CREATE", "CREATE", "COMMENT"),
     ]
 
 
