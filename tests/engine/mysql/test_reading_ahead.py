@@ -7,7 +7,7 @@ from holdfast.sources.mysql.rows.insert_text import Limits
 from holdfast.sources.mysql.rows.snapshot import RowsStream
 from holdfast.sources.mysql.rows.table_rows import TableRows
 from holdfast.sources.mysql.server.connection import Address
-from holdfast.sources.mysql.server.content_checksum import Content
+from holdfast.sources.mysql.server.content_checksum import METHOD, Content, counted, question
 from holdfast.sources.mysql.server.options import DdlCheck, KeptStill
 from holdfast.sources.mysql.server.session import Row, ServerVersion, Session
 from holdfast.sources.mysql.server.tables import read_tables
@@ -73,8 +73,8 @@ def test_the_next_table_of_a_pack_is_asked_for_before_the_last_rows_of_one(
     session = Watched.open(Address.parse(server.url(database)))
     assert isinstance(session, Watched)
     tables = read_tables(session, database)
-    cases: list[tuple[Policy, list[bool]]] = [("none", [True, True, False]), ("all", [False] * 3)]
-    for policy, wanted in cases:
+    policies: list[Policy] = ["none", "all"]
+    for policy in policies:
         sizes = {table.relation: table.data_bytes for table in tables}
         stream = RowsStream(
             session,
@@ -84,8 +84,12 @@ def test_the_next_table_of_a_pack_is_asked_for_before_the_last_rows_of_one(
             summing=Content(chosen(sizes, policy)),
         )
         asked = [session.is_asked for chunk in stream if bytes(chunk).startswith(b"INSERT")]
-        assert asked == wanted
+        assert asked == [True, True, False]
         assert [(each.relation.name, each.rows) for each in stream.members] == [
             (name, 2) for name in names
         ]
+        summed = [f"{METHOD}:{counted(session.fetch(question(table))[0])[1]}" for table in tables]
+        assert [each.checksum for each in stream.members] == (
+            summed if policy == "all" else [""] * 3
+        )
     session.close()

@@ -17,13 +17,20 @@ Text = tuple[int, bytes | None, int]
 
 
 class AskedRange:
-    """A range whose rows the session was asked for; until the answer it can do nothing else."""
+    """A range whose rows the session was asked for; until the answer it can do nothing else.
 
-    def __init__(self, session: Session, table: Table, *, where: str, luck: Luck) -> None:
+    `total` is an expression over all of its rows, whose value the answer sets as `found`.
+    """
+
+    def __init__(
+        self, session: Session, table: Table, *, where: str, luck: Luck, total: str = ""
+    ) -> None:
         self._session = session
         self._table = table
         self._luck = luck
+        self._total = total
         self.where = where
+        self.found: int | None = None
         self._is_bare = bool(table.columns) and luck.try_next()
         self._is_answered = False
         session.ask(self._bare() if self._is_bare else self._escaped())
@@ -39,7 +46,7 @@ class AskedRange:
             # The escaped text is all bytes, so that no collations are mixed.
             self._luck.learn(was_true=False)
             return self._again()
-        return self._proven(rows[0], warnings) if self._is_bare else _text(rows[0], warnings)
+        return self._proven(rows[0], warnings) if self._is_bare else self._text(rows[0], warnings)
 
     def drop(self) -> None:
         """Read an answer that nobody wants any more: the session is free then."""
@@ -49,7 +56,7 @@ class AskedRange:
 
     def _proven(self, row: Row, warnings: int) -> Text:
         """The unescaped text where it needs no escaping, else the escaped one."""
-        count, value, *counted = row
+        count, value, *counted = self._without_total(row, warnings)
         rows, numbers = int(count or b"0"), [int(each or b"0") for each in counted]
         if warnings or not rows:
             return rows, value, warnings
@@ -63,7 +70,18 @@ class AskedRange:
 
     def _again(self) -> Text:
         rows, warnings = self._session.fetch(self._escaped())
-        return _text(rows[0], warnings)
+        return self._text(rows[0], warnings)
+
+    def _text(self, row: Row, warnings: int) -> Text:
+        count, value = self._without_total(row, warnings)
+        return int(count or b"0"), value, warnings
+
+    def _without_total(self, row: Row, warnings: int) -> Row:
+        if not self._total:
+            return row
+        # After a warning, a row may be missing in the sum.
+        self.found = None if warnings else int(row[-1] or b"0")
+        return row[:-1]
 
     def _bare(self) -> str:
         columns = self._table.columns
@@ -75,9 +93,5 @@ class AskedRange:
         return self._select(f"COUNT(*), {text}")
 
     def _select(self, what: str) -> str:
+        what = f"{what},{self._total}" if self._total else what
         return select(what, self._table.relation.name, self.where)
-
-
-def _text(row: Row, warnings: int) -> Text:
-    count, value = row
-    return int(count or b"0"), value, warnings

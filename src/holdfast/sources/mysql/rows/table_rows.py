@@ -38,13 +38,18 @@ LONGEST_TEXT_PER_STORED_BYTE = 4
 
 
 class TableRows:
-    """The rows of one table as SQL; read once."""
+    """The rows of one table as SQL; read once.
 
-    def __init__(self, session: Session, table: Table, limits: Limits) -> None:
+    Where one query reads all of them, it also computes the expression `total`, and sets `found`.
+    """
+
+    def __init__(self, session: Session, table: Table, limits: Limits, *, total: str = "") -> None:
         self._session = session
-        self._table = table
+        self.table = table
         self._limits = limits
         self._luck = Luck()
+        self._total = total
+        self.found: int | None = None
         self._pace = Pace(table, limits)
         self._asked: AskedRange | None = None
         self._first: tuple[AskedRange, Bound | None] | None = None
@@ -52,11 +57,11 @@ class TableRows:
     def begin(self) -> None:
         """Ask for the first rows, where they can be asked for: the session can do nothing else
         until they are read."""
-        if self._table.key is not None:
+        if self.table.key is not None:
             try:
-                self._begun(self._table.key)
+                self._begun(self.table.key)
             except StatementFailed as error:
-                raise table_failed(str(self._table.relation), error) from error
+                raise table_failed(str(self.table.relation), error) from error
 
     def drop(self) -> None:
         """Free the session from a question whose answer nobody wants any more."""
@@ -68,11 +73,11 @@ class TableRows:
 
         `then` is called when the session is free again, before the caller gets the last rows.
         """
-        key = self._table.key
+        key = self.table.key
         try:
             yield from self._streamed(then) if key is None else self._ranges(key, then)
         except StatementFailed as error:
-            raise table_failed(str(self._table.relation), error) from error
+            raise table_failed(str(self.table.relation), error) from error
 
     def _ranges(self, key: Key, then: Callable[[], None]) -> Iterator[Batch]:
         """Every row once: the ranges have no gaps and no overlaps.
@@ -80,12 +85,13 @@ class TableRows:
         The next range is asked for before the caller gets the last one: the server reads it while
         the caller compresses.
         """
-        table, pace, steps = self._table, self._pace, Steps(key)
+        table, pace, steps = self.table, self._pace, Steps(key)
         asked, end = self._begun(key)
         start: Bound | None = None
         while True:
             rows, value, warned = asked.answer()
             steps.learn(start, end, rows)
+            self.found = asked.found
             batch: Batch | None = None
             is_cut = warned and rows > 1
             if is_cut:
@@ -111,20 +117,25 @@ class TableRows:
     def _begun(self, key: Key) -> tuple[AskedRange, Bound | None]:
         """The first range and its end."""
         if self._first is None:
-            at_once = self._table.data_bytes * TEXT_PER_STORED_BYTE <= self._limits.statement_bytes
+            at_once = self.table.data_bytes * TEXT_PER_STORED_BYTE <= self._limits.statement_bytes
             end = None if at_once else self._bound_after(key, None, self._pace.rows)
-            self._first = self._asked_for(key, None, end), end
+            total = self._total if end is None else ""
+            self._first = self._asked_for(key, None, end, total=total), end
         return self._first
 
-    def _asked_for(self, key: Key, start: Bound | None, end: Bound | None) -> AskedRange:
+    def _asked_for(
+        self, key: Key, start: Bound | None, end: Bound | None, *, total: str = ""
+    ) -> AskedRange:
         where = f"FORCE INDEX ({quoted(key.index)}) {between(key.columns, start, end)}"
-        self._asked = AskedRange(self._session, self._table, where=where, luck=self._luck)
+        self._asked = AskedRange(
+            self._session, self.table, where=where, luck=self._luck, total=total
+        )
         return self._asked
 
     def _whole(self, value: bytes | None) -> bytes:
         if value is None:
             raise BackupFailed(
-                f"cannot read table '{self._table.relation}': the server left out rows"
+                f"cannot read table '{self.table.relation}': the server left out rows"
             )
         return value
 
@@ -141,10 +152,10 @@ class TableRows:
 
     def _raw(self, where: str) -> Iterator[Batch]:
         """Rows too long for one statement: long values are built in variables, piece by piece."""
-        what = ",".join(raw_row(self._table.columns))
+        what = ",".join(raw_row(self.table.columns))
         with self._session.streamed(self._select(what, where)) as rows:
             for row in rows:
-                yield from long_row(self._table, row, self._limits)
+                yield from long_row(self.table, row, self._limits)
 
     def _streamed(self, then: Callable[[], None]) -> Iterator[Batch]:
         """Every row once, in the server's order; a row that is too long comes column by column."""
@@ -159,22 +170,22 @@ class TableRows:
                     yield from self._joined(gathered)
                     gathered, size_bytes = [], 0
                 if text is None:
-                    yield from long_row(self._table, self._row(columns), self._limits)
+                    yield from long_row(self.table, self._row(columns), self._limits)
         then()
         yield from self._joined(gathered)
 
     def _joined(self, rows: Sequence[bytes]) -> Iterator[Batch]:
         if rows:
-            yield Batch(statement(self._table, b",\n".join(rows)), len(rows))
+            yield Batch(statement(self.table, b",\n".join(rows)), len(rows))
 
     def _row(self, columns: Sequence[bytes | None]) -> Row:
         # Without columns, a NULL text would silently lose the row.
-        return tuple(columns) if columns else (present(self._table, None),)
+        return tuple(columns) if columns else (present(self.table, None),)
 
     def _all_rows(self) -> str:
         """The query for each row's text and NULLs, or for NULL and its columns where the text
         would be too long."""
-        columns = self._table.columns
+        columns = self.table.columns
         text = row_text(columns)
         long = [column for column in columns if column.long]
         if not long:
@@ -185,7 +196,7 @@ class TableRows:
         return self._select(f"IF({too_long},NULL,{text}),{apart}")
 
     def _select(self, what: str, rest: str = "") -> str:
-        return select(what, self._table.relation.name, rest)
+        return select(what, self.table.relation.name, rest)
 
 
 class Pace:
@@ -212,7 +223,7 @@ class Steps:
     """
 
     def __init__(self, key: Key) -> None:
-        self._is_number = [column.data_type in COUNTABLE for column in key.columns] == [True]
+        self._is_number = _is_number(key.columns)
         self._keys_per_row = math.inf
 
     def after(self, start: Bound | None, rows: int) -> Bound | None:
@@ -227,11 +238,18 @@ class Steps:
             self._keys_per_row = max(1.0, width / rows) if rows else math.inf
 
 
+def _is_number(columns: Sequence[Column]) -> bool:
+    return [column.data_type in COUNTABLE for column in columns] == [True]
+
+
 def between(columns: Sequence[Column], start: Bound | None, end: Bound | None) -> str:
     """The WHERE clause for `start <= key < end`.
 
-    Column by column, because servers use no index for comparisons of row values.
+    Column by column, because servers use no index for comparisons of row values. MariaDB compares
+    each row of the range again, and BETWEEN is one comparison.
     """
+    if start is not None and end is not None and _is_number(columns):
+        return f"WHERE {quoted(columns[0].name)} BETWEEN {start[0]} AND {int(end[0]) - 1}"
     conditions = []
     if start is not None:
         conditions.append(_compared(columns, start, strictly=">", at_last=">="))

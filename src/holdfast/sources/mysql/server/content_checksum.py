@@ -1,8 +1,8 @@
 """The checksum of a table's content, which the server computes: equal rows give equal numbers.
 
-It shares nothing with how a backup reads rows: another expression, all rows in one query. Each row
-becomes a text in which every value is delimited. The checksum is the sum, in any order, of the
-first 64 bits of the SHA-256 of these texts. MD5 is no choice, as MySQL no longer has it. The
+It shares no expression with how a backup reads rows, and one query computes it over all of them.
+Each row becomes a text in which every value is delimited. The checksum is the sum, in any order, of
+the first 64 bits of the SHA-256 of these texts. MD5 is no choice, as MySQL no longer has it. The
 server's own CHECKSUM TABLE depends on its version, and gives some different rows the same number.
 """
 
@@ -46,6 +46,19 @@ class Content:
         return table.relation in self._chosen.tables or any(
             column.is_json for column in table.columns
         )
+
+    def beside_rows(self, table: Table) -> str:
+        """The expression for whoever reads all rows of the table by one query.
+
+        Empty where the table gets no checksum, or needs queries of its own.
+        """
+        is_apart = any(column.is_json for column in table.columns)
+        return "" if is_apart or table.relation not in self._chosen.tables else total(table)
+
+    def told(self, table: Table, found: int, *, size_bytes: int) -> str:
+        """What `checksum` returns, where the expression of `beside_rows` gave `found`."""
+        covers = self._chosen.covers(table.relation, size_bytes=size_bytes)
+        return f"{METHOD}:{found}" if covers else ""
 
     def checksum(
         self, session: Session, table: Table, *, size_bytes: int
@@ -94,11 +107,15 @@ def method_for(table: Table) -> str:
 
 def question(table: Table, method: str = METHOD) -> str:
     """The query for the number of rows and their sum by one of the `METHODS`."""
+    return select(f"COUNT(*),{total(table, method)}", table.relation.name)
+
+
+def total(table: Table, method: str = METHOD) -> str:
+    """The expression for the sum over rows; NULL where there are none."""
     pieces = ",".join(piece(column, method) for column in table.columns)
     # Rows without a column are all equal: their number is enough.
     text = f"CONCAT_WS(',',{pieces})" if pieces else "''"
-    number = f"CAST(CONV(LEFT(SHA2({text},256),16),16,10) AS UNSIGNED)"
-    return select(f"COUNT(*),SUM({number})", table.relation.name)
+    return f"SUM(CAST(CONV(LEFT(SHA2({text},256),16),16,10) AS UNSIGNED))"
 
 
 def counted(rows: list[Row]) -> tuple[int, int]:

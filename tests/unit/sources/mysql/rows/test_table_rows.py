@@ -37,6 +37,21 @@ def test_ranges_follow_each_other_without_gap_or_overlap(
     assert found == ROWS
 
 
+@settings(deadline=None)
+@given(first=st.integers(-3, 9), width=st.integers(0, 5))
+def test_ranges_of_whole_numbers_are_one_comparison(first: int, width: int) -> None:
+    start, end = (str(first),), (str(first + width),)
+    where = between(COLUMNS[:1], start, end)
+    assert where.startswith("WHERE `a` BETWEEN ")
+    assert ">=" in between(COLUMNS[:1], start, None)
+    assert "BETWEEN" not in between((Column(name="a", data_type="decimal"),), start, end)
+    with sqlite3.connect(":memory:") as database:
+        database.execute("CREATE TABLE t (a)")
+        database.executemany("INSERT INTO t VALUES (?)", [(number,) for number in range(-5, 15)])
+        found = [number for (number,) in database.execute(f"SELECT * FROM t {where} ORDER BY a")]
+    assert found == list(range(first, first + width))
+
+
 def table(*, row_bytes: int) -> Table:
     return Table(
         relation=Relation(schema="s", name="t"),
