@@ -61,12 +61,12 @@ def table_steps(
     for turn in turns.before_rows:
         made.create(turn)
     enough = made.created
-    early = large if turns.beside_rows else []
-    made.load(early[:1], needs=enough)
+    made.load(large[:1], needs=enough)
     for turn in turns.beside_rows:
         made.create(turn)
-    made.load(early[1:], needs=enough)
-    made.load(begun[len(early) :], needs=made.created)
+    made.load(large[1:], needs=enough)
+    # A pack may be bigger than a table with a part of its own.
+    made.load([part for part in begun if part not in large], needs=made.created)
     for index, part in zip_longest(indexes, others):
         if index is not None:
             made.build(index)

@@ -125,6 +125,15 @@ def test_the_rows_of_small_tables_alone_wait_for_all_tables() -> None:
     assert done.seen[:3] == ["create a huge z", "create big large", "load pack"]
 
 
+def test_every_part_is_loaded_once_also_where_a_pack_is_bigger_than_a_table() -> None:
+    big_pack = replace(pack("pack", "a", "z"), plain_bytes=16 * MIB)
+    for workers in (1, 2, 3):
+        found, done = planned(parts=[big_pack, *ROWS[1:]], workers=workers)
+        carry_out(found, workers=1, stop=lambda: None)
+        loaded = sorted(each for each in done.seen if each.startswith("load"))
+        assert loaded == ["load big", "load huge", "load large", "load pack"]
+
+
 def test_a_failure_ends_what_is_done_and_begins_nothing_more() -> None:
     begun, stopped, seen = threading.Event(), threading.Event(), list[str]()
 
