@@ -48,7 +48,7 @@ class Content:
         )
 
     def beside_rows(self, table: Table) -> str:
-        """The expression for whoever reads all rows of the table by one query.
+        """The expression for a query that reads all rows of the table.
 
         Empty where the table gets no checksum, or needs queries of its own.
         """
