@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
+from holdfast.model.errors import HoldfastError
 from holdfast.sources.waiting_work import Waiting
 
 NEEDS = {"a": "", "b": "a", "c": "", "d": "bc"}
@@ -53,3 +56,12 @@ def test_of_items_that_lock_the_same_thing_only_one_is_out_at_a_time() -> None:
     left.done("cd")
     left.done("ab")
     assert left.take(going) == "bc"
+
+
+@pytest.mark.parametrize("needs", [{"a": "b", "b": "a"}, {"a": "c", "b": "a"}])
+def test_items_whose_needs_nobody_does_are_an_error_and_no_endless_wait(
+    needs: dict[str, str],
+) -> None:
+    left = Waiting(needs, known_by=str, needs=lambda item: needs[item])
+    with pytest.raises(HoldfastError, match="2 steps wait for each other"):
+        left.take(threading.Event())
