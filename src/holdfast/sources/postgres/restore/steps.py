@@ -14,6 +14,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
 from dataclasses import replace
+from functools import cache
 from itertools import groupby
 
 from holdfast.model.backup import Relation
@@ -216,7 +217,8 @@ def _in_order(indexes: Sequence[Work]) -> Iterator[Work]:
         first = plain[table] if table in adopting else set[int]()
         yield _on_table(work, needs={last[table]} if table in last else first)
         last[table] = work.number
-    every = {work.number for work in indexes if _is_constraint(work)}
+    # One set for all: thousands of indexes may wait for thousands of constraints.
+    every = frozenset(work.number for work in indexes if _is_constraint(work))
     for work in indexes:
         table = _table_of(work)
         if _is_plain(work):
@@ -253,26 +255,49 @@ def _merged(works: Iterable[Work], small: Mapping[Relation, str]) -> Iterator[Wo
     """Join the work on small tables of one pack, so that one session takes it in few messages.
 
     Constraints are not joined with the indexes after them, nor plain indexes with those that call
-    functions. So nothing needs what is behind it.
+    functions, and no work of a table whose constraints differ in their settings. So nothing needs
+    what is behind it.
     """
+    every = list(works)
+    alone = _of_differing_constraints(every)
+    joined = {table: pack for table, pack in small.items() if table not in alone}
     alike: dict[object, list[Work]] = {}
-    for work in works:
-        alike.setdefault(_kind_of(work, small), []).append(work)
+    for work in every:
+        alike.setdefault(_kind_of(work, joined), []).append(work)
     groups = [
         members[first : first + STATEMENTS_PER_MESSAGE]
         for members in alike.values()
         for first in range(0, len(members), STATEMENTS_PER_MESSAGE)
     ]
     became = {each.number: group[0].number for group in groups for each in group}
+
+    @cache
+    def needs_of(members: frozenset[frozenset[int]]) -> frozenset[int]:
+        return frozenset(became[need] for needs in members for need in needs)
+
     for group in sorted(groups, key=lambda group: group[0].number):
         number = group[0].number
-        needs = {became[need] for each in group for need in each.needs}
+        needs = needs_of(frozenset(each.needs for each in group))
         yield replace(
             group[0],
             statements=tuple(text for each in group for text in each.statements),
-            needs=frozenset(needs - {number}),
+            needs=needs - {number} if number in needs else needs,
             tables=frozenset(table for each in group for table in each.tables),
         )
+
+
+def _of_differing_constraints(works: Iterable[Work]) -> set[Relation]:
+    """The tables that have constraints under different settings, such as tablespaces.
+
+    If two tables had them in opposite orders, joined work would wait for each other.
+    """
+    of_table: dict[Relation, Settings] = {}
+    return {
+        table
+        for work in filter(_is_constraint, works)
+        for table in work.tables
+        if of_table.setdefault(table, work.settings) != work.settings
+    }
 
 
 def _kind_of(work: Work, small: Mapping[Relation, str]) -> object:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import cache
 
 import psycopg
 
@@ -42,12 +44,17 @@ def tasks(request: RestoreRequest, batches: Sequence[Batch], works: Sequence[Wor
     Work comes first, that on the largest tables before others: what is ready takes longest, and a
     session finds the tables that it has just filled in its caches.
     """
+
+    @cache
+    def needs(works: frozenset[int], rows: frozenset[Key]) -> frozenset[Key]:
+        return rows.union(map(_of_work, works))
+
     writers = _Writers(request, batches)
     sizes = selection.table_sizes(request)
     building = [
         Task(
             key=_of_work(work.number),
-            needs=frozenset(map(_of_work, work.needs)) | writers.before(work),
+            needs=needs(work.needs, writers.before(work)),
             work=work,
         )
         for work in sorted(works, key=lambda work: -sum(sizes[table] for table in work.tables))
@@ -148,6 +155,7 @@ class Postponed:
             if lacking and (work.calls_functions or not work.tables.isdisjoint(lacking)):
                 is_late = True
             if is_late:
+                # What else it needs is done, and is not among the work for later.
+                self.works.append(replace(work, needs=work.needs & self._numbers))
                 self._numbers.add(work.number)
-                self.works.append(work)
             return is_late

@@ -163,6 +163,20 @@ def test_work_that_may_call_functions_is_told_and_not_joined_with_other_work() -
     assert [work.calls_functions for work in step.works] == [False, True]
 
 
+def test_joined_constraints_in_two_tablespaces_never_wait_for_each_other() -> None:
+    spaces = [f"SET default_tablespace = {name};\n\n" for name in ("''", "fast")]
+    (step,) = found(
+        *(spaces[0], constraint("public.a", "a_1"), constraint("public.c", "c_1")),
+        *(spaces[1], constraint("public.a", "a_2", "UNIQUE (b)"), constraint("public.b", "b_1")),
+        *(spaces[0], constraint("public.b", "b_2", "UNIQUE (b)"), constraint("public.d", "d_1")),
+        small=["a", "b", "c", "d"],
+    )
+    done: set[int] = set()
+    while ready := [each for each in step.works if each.number not in done and each.needs <= done]:
+        done.update(each.number for each in ready)
+    assert len(done) == len(step.works) == 5
+
+
 @pytest.mark.parametrize("packs", [1, 3])
 def test_no_joined_work_needs_what_comes_after_it(packs: int) -> None:
     tables = [f"t{number}" for number in range(120)]

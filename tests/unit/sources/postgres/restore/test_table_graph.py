@@ -135,4 +135,6 @@ def test_work_on_tables_that_lack_rows_waits_and_so_does_what_needs_it() -> None
     assert postponed.takes(primary, lacking=lacking)
     assert postponed.takes(unique, lacking=set())
     assert postponed.takes(calling, lacking=lacking)
-    assert postponed.works == [primary, unique, calling]
+    assert [each.number for each in postponed.works] == [0, 1, 3]
+    # What was done before is not among the work for later, which would wait for it for ever.
+    assert [each.needs for each in postponed.works] == [set(), {0}, {0, 1}]
