@@ -49,6 +49,11 @@ _FOREIGN_KEY = re.compile(
 )
 
 _MAKES = re.compile(rf"CREATE |ALTER TABLE (?:ONLY )?{NAME}\.{NAME}\s+ADD CONSTRAINT ")
+# Takes a stronger lock on the table than the index before it. In one transaction with that, two
+# sessions that build indexes of the table would wait for each other.
+_LOCKS_MORE = re.compile(
+    rf"ALTER TABLE (?:ONLY )?{NAME}\.{NAME} (?:CLUSTER ON|REPLICA IDENTITY USING INDEX)\b"
+)
 _PATH = re.compile(r'ALTER DATABASE :"DBNAME" SET "search_path" TO (?P<path>.*);$', re.DOTALL)
 # A table of the usual kind takes three locks until its transaction ends; the smallest lock table
 # that servers have by default holds some thousands.
@@ -157,15 +162,7 @@ class Definer:
         """Apply the settings of a statement that was read outside this session."""
         for name, text in settings.items():
             if self._settings.get(name) != text:
-                self._set(text)
-                self._settings[name] = text
-
-    def _set(self, text: str) -> None:
-        try:
-            self._send(text)
-        except psycopg.Error as error:
-            if not _TIMEOUT.match(text) or error.sqlstate != failures.UNDEFINED_OBJECT:
-                raise
+                self.run([Statement(text=text, heading=None, entry=0)])
 
     def _follow(self, statement: Statement) -> None:
         authorization = _AUTHORIZATION.match(statement.text)
@@ -286,6 +283,7 @@ def _is_apart(statement: Statement) -> bool:
         statement.text in _TRANSACTION
         or setting_of(statement)
         or _AUTHORIZATION.match(statement.text)
+        or _LOCKS_MORE.match(statement.text)
         # An extension may load a library that refuses to begin within other work.
         or statement.text.startswith("CREATE EXTENSION ")
         or not statement.text.endswith(";")

@@ -177,7 +177,7 @@ def restoring_rows(subject: str, error: Exception) -> HoldfastError:
 def _restore_hint(cause: str) -> str:
     if _NO_ROLE.search(cause):
         return "create the role first, or pass --globals to restore the roles of the backup"
-    if re.search(r'tablespace ".*" does not exist', cause):
+    if re.search(r'tablespace ".*" does not exist|parameter "default_tablespace"', cause):
         return "create the tablespace first, or pass --globals or --no-tablespaces"
     if re.search(r"directory \".*\" does not exist", cause):
         return "make that directory for the server's user, or pass --no-tablespaces"
