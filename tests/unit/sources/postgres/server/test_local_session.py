@@ -96,8 +96,8 @@ def test_rows_arrive_as_texts(tmp_path: Path, serve: Serve) -> None:
 @pytest.mark.parametrize(
     "answers",
     [
-        (b"R" + struct.pack("!II", 8, 3),),
-        (b"R" + struct.pack("!II", 8, 10),),
+        (b"R" + struct.pack("!II", 8, 3) + READY, row(b"1") + READY),
+        (b"R" + struct.pack("!II", 8, 10) + READY, row(b"1") + READY),
         (refused(b"28000"),),
         (WELCOME[:9],),
         (WELCOME, refused(b"42501") + READY),
