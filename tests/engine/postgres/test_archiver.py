@@ -93,6 +93,21 @@ def test_the_answer_without_the_driver_is_that_of_the_driver(archive: Archive) -
     assert found == replace(wal.archiver(stranger), now=found.now)
 
 
+def test_a_server_that_asks_for_a_password_logs_no_wrong_answer(archive: Archive) -> None:
+    server = archive.server
+    server.ask("CREATE ROLE monitor LOGIN PASSWORD 'secret'")
+    hba = server.data / "pg_hba.conf"
+    hba.write_text(f"local all monitor scram-sha-256\n{hba.read_text()}")
+    server.stop()
+    server.start()
+    dsn = f"host={server.folder} user=monitor dbname=postgres"
+    assert archiver.asked_on_socket(dsn, application_name="test") is None
+    # The server's processes have logged all that they will.
+    server.stop()
+    assert "expected SASL response" not in server.log.read_text()
+    server.start()
+
+
 def test_a_standby_is_only_asked_for_what_it_archives_itself(
     archive: Archive, tmp_path: Path
 ) -> None:

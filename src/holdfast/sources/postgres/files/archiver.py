@@ -21,6 +21,8 @@ FROM pg_stat_archiver
 WAITING = """
 SELECT count(*), min(modification) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'
 """
+# The columns of `STATE` that a server leaves empty: three moments.
+MAY_BE_NULL = {6, 9, 10}
 MAY_NOT = "42501"
 
 
@@ -58,6 +60,8 @@ def asked_on_socket(dsn: str, *, application_name: str) -> Archiver | None:
 
 def _typed(state: Sequence[str | None]) -> list[Any]:
     """The texts as values; raises `ValueError` or `TypeError` for those that are none."""
+    if any(each is None for at, each in enumerate(state) if at not in MAY_BE_NULL):
+        raise ValueError("a value is missing")
     texts, standby, told_how = state[:2], state[2], state[3]
     archived, last, last_at, failed, last_failed, *moments = state[4:]
     return [
@@ -74,7 +78,10 @@ def _typed(state: Sequence[str | None]) -> list[Any]:
 
 
 def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+    found = None if text is None else datetime.fromisoformat(text)
+    if found is not None and found.tzinfo is None:
+        raise ValueError("a moment without a time zone")
+    return found
 
 
 def _waiting(session: LocalSession) -> tuple[int, datetime | None]:

@@ -80,8 +80,11 @@ class LocalSession:
         return rows
 
     def end(self) -> None:
+        """Say goodbye. A server that has asked for a password would log this as a wrong answer."""
         with suppress(OSError):
             self._send(b"X", b"")
+
+    def close(self) -> None:
         self._file.close()
 
     def _send(self, kind: bytes, body: bytes) -> None:
@@ -133,22 +136,26 @@ def opened(dsn: str, *, application_name: str) -> Iterator[LocalSession]:
             connected.settimeout(SECONDS)
             connected.connect(f"{settings.pop('host')}/.s.PGSQL.{settings.pop('port')}")
             session = LocalSession(connected)
-            with afterwards(session.end):
+            with afterwards(session.close):
                 session.begin(settings)
-                yield session
+                with afterwards(session.end):
+                    yield session
     except (OSError, ValueError, struct.error) as error:
         raise NotAnswered(str(error)) from error
 
 
 def _settings(dsn: str, application_name: str) -> dict[str, str]:
     """What the session begins with, and `host` and `port`."""
+    # libpq separates words by other characters than Python does.
+    is_plain = dsn.isascii() and dsn.isprintable()
     pairs = [_PAIR.fullmatch(word) for word in dsn.split()]
     said = {each[1]: each[2] for each in pairs if each}
     is_local = said.get("host", "").startswith("/") and "," not in said["host"]
     # Variables of the environment may name files with passwords, services and much else.
-    if not is_local or not all(pairs) or said.keys() - _KNOWN or _has_variables():
+    is_known = is_plain and all(pairs) and said.keys() <= _KNOWN
+    user = said.get("user") or _system_user()
+    if not is_local or not is_known or not user or _has_variables():
         raise NotAnswered("the login needs the driver")
-    user = said.get("user") or pwd.getpwuid(os.geteuid()).pw_name
     options = [f"-c {name}={value}" for name, value in _OPTIONS.items()]
     return {
         "host": said["host"],
@@ -159,6 +166,14 @@ def _settings(dsn: str, application_name: str) -> dict[str, str]:
         "client_encoding": "UTF8",
         "options": " ".join(options),
     }
+
+
+def _system_user() -> str:
+    """The name of this process's user; in a container it may have none."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return ""
 
 
 def _has_variables() -> bool:

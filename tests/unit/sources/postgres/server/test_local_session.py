@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.sources.postgres.files.archiver import asked_on_socket
 from holdfast.sources.postgres.server.local_session import (
     MOST_MESSAGE_BYTES,
     NotAnswered,
@@ -122,6 +124,29 @@ def test_all_else_is_left_to_the_driver(
         rows_of(tmp_path)
 
 
+@pytest.mark.parametrize("method", [3, 5, 10], ids=["password", "md5", "scram"])
+def test_a_server_that_asks_for_a_password_is_left_without_a_word(
+    tmp_path: Path, serve: Serve, method: int
+) -> None:
+    """It would log a word as a wrong answer, each minute."""
+    heard = serve(message(b"R", struct.pack("!I", method)))
+    with pytest.raises(NotAnswered):
+        rows_of(tmp_path)
+    until(lambda: len(heard) == 2)
+    assert heard[1] == b""
+
+
+def test_a_user_without_a_name_is_left_to_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: (1 << 32) - 3)
+    with (
+        pytest.raises(NotAnswered, match="the login needs the driver"),
+        opened(f"host={tmp_path}", application_name="holdfast"),
+    ):
+        raise AssertionError
+
+
 def test_a_refused_statement_has_its_state(tmp_path: Path, serve: Serve) -> None:
     serve(WELCOME, refused(b"42501") + READY)
     with pytest.raises(NotAnswered) as caught:
@@ -141,6 +166,8 @@ def test_a_refused_statement_has_its_state(tmp_path: Path, serve: Serve) -> None
         "host=/run/postgresql,/tmp user=me",
         "host='/run/postgresql' user=me",
         "host=/run/postgresql user = me",
+        "host=/run/postgresql user=me\0replication\0true",
+        "host=/run/postgresql dbname=a\u00a0user=other",
     ],
 )
 def test_a_login_that_needs_more_is_left_to_the_driver(dsn: str) -> None:
@@ -162,3 +189,27 @@ def test_variables_of_the_environment_are_left_to_the_driver(
 def test_a_server_that_is_down_is_left_to_the_driver(tmp_path: Path) -> None:
     with pytest.raises(NotAnswered):
         rows_of(tmp_path)
+
+
+STATE = [b"7", b"on", b"f", b"t", b"1", b"a", b"2026-11-30 19:00:00.5+00", b"0", b"", None, None]
+NOW = b"2026-11-30 19:00:01+00"
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        *((at, None) for at in (0, 1, 2, 3, 4, 5, 7, 8, 11)),
+        *((6, b"2026-11-30 19:00:00"), (11, b"2026-11-30"), (4, b"many"), (6, b"infinity")),
+    ],
+)
+def test_an_archiver_with_an_odd_value_is_left_to_the_driver(
+    tmp_path: Path, serve: Serve, at: int, value: bytes | None
+) -> None:
+    dsn = f"host={tmp_path} user=me"
+    state: list[bytes | None] = [*STATE, NOW]
+    answers = [row(b"0", None) + READY]
+    serve(WELCOME, row(*state) + READY, *answers)
+    assert asked_on_socket(dsn, application_name="holdfast") is not None
+    state[at] = value
+    serve(WELCOME, row(*state) + READY, *answers)
+    assert asked_on_socket(dsn, application_name="holdfast") is None
