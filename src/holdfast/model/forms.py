@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from types import NoneType, SimpleNamespace, UnionType
 from typing import (
@@ -298,10 +298,6 @@ def _dataclass(kind: Any) -> Form[Any]:
         }
 
     return Form(checked, plainly)
-
-
-def _is_needed(field: Field[Any]) -> bool:
-    return field.default is field.default_factory is MISSING
 
 
 def fields_in(

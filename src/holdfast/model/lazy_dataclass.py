@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 _ORDERS = ("__lt__", "__le__", "__gt__", "__ge__")
@@ -41,15 +42,21 @@ else:
 class _AtFirstUse:
     """An attribute of a class whose reading compiles the class first."""
 
-    __slots__ = ("_compile", "_name")
+    __slots__ = ("_compile", "_made", "_name")
 
     def __init__(self, name: str, compile_all: Callable[[], None]) -> None:
         self._name = name
         self._compile = compile_all
+        self._made: type = object
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._made = owner
 
     def __get__(self, instance: object, owner: type) -> Any:
         self._compile()
-        return getattr(owner if instance is None else instance, self._name)
+        # Not the attribute of `instance`, whose class may have an own one that calls this one.
+        found = vars(self._made)[self._name]
+        return found.__get__(instance, owner) if isinstance(found, FunctionType) else found
 
 
 class _Taken:
@@ -79,7 +86,7 @@ class _Init(_AtFirstUse):
     What this cannot do is left to the compiled one, and each mistake of a caller too.
     """
 
-    __slots__ = ("_fields", "_has_more", "_left", "_made", "_set")
+    __slots__ = ("_fields", "_has_more", "_left", "_set")
 
     def __init__(self, compile_all: Callable[[], None], *, is_frozen: bool) -> None:
         super().__init__("__init__", compile_all)
@@ -87,12 +94,8 @@ class _Init(_AtFirstUse):
         self._set: Callable[[object, str, object], None] = (
             object.__setattr__ if is_frozen else setattr
         )
-        self._made: type | None = None
         self._has_more = False
         self._fields: dict[str, _Taken] = {}
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._made = owner
 
     def __get__(self, instance: object, owner: type) -> Any:
         if instance is None or self._left <= 0:
@@ -102,8 +105,7 @@ class _Init(_AtFirstUse):
             if not found:
                 self._left = 0
                 return super().__get__(instance, owner)
-            above = self._made.__mro__ if self._made else ()
-            self._has_more = any("__post_init__" in vars(each) for each in above)
+            self._has_more = any("__post_init__" in vars(each) for each in self._made.__mro__)
             # Last: another thread uses both as soon as this is set.
             self._fields = found
         self._left -= 1
@@ -143,10 +145,10 @@ class _Init(_AtFirstUse):
         return left == 0
 
 
-def _fields_of(made: type | None) -> dict[str, _Taken] | None:
+def _fields_of(made: type) -> dict[str, _Taken] | None:
     """What `__init__` of the class takes, in order; None if only the library can tell."""
     found: dict[str, _Taken] = {}
-    for base in reversed(made.__mro__ if made else ()):
+    for base in reversed(made.__mro__):
         if base not in _MADE:
             if "__dataclass_fields__" in vars(base):
                 return None

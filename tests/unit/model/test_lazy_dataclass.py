@@ -298,6 +298,26 @@ def _through_pickle(town: Town) -> Any:
     return pickle.loads(pickle.dumps(town))  # noqa: S301 - our own bytes
 
 
+def test_a_class_below_with_its_own_methods_reaches_those_above() -> None:
+    above = plain(lazy_dataclass._decorated)
+
+    class Below(above):  # type: ignore[misc, valid-type]
+        __slots__ = ("calls",)
+
+        def __init__(self, number: int) -> None:
+            object.__setattr__(self, "calls", list[str]())
+            super().__init__(one=number)
+
+        def __repr__(self) -> str:
+            self.calls.append("repr")
+            return str(super().__repr__())
+
+    made = [Below(each) for each in range(OBJECTS_BEFORE_INIT + 2)]
+    assert [each.one for each in made] == list(range(OBJECTS_BEFORE_INIT + 2))
+    assert "one=1," in repr(made[1])
+    assert made[1].calls == ["repr"]
+
+
 def test_threads_that_use_a_class_at_once_get_whole_values() -> None:
     made, found = plain(lazy_dataclass._decorated), list[Any]()
     together = Barrier(8)
