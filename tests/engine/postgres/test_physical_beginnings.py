@@ -91,6 +91,39 @@ def test_a_tablespace_and_a_database_dropped_while_the_backup_begins_are_no_erro
             assert back.ask(gone) == []
 
 
+def test_empty_files_that_are_filled_dropped_or_emptied_after_the_listing_come_back_right(
+    pgbench: PgbenchCluster,
+) -> None:
+    server = pgbench.server
+    new_space(server)
+    for name in ("filled", "dropped", "rewritten", "kept"):
+        server.ask(f"CREATE TABLE {name} (id int PRIMARY KEY, text text)")
+    server.ask("CREATE TABLE passing (id int) TABLESPACE young")
+    server.ask("CREATE TABLE emptied AS SELECT generate_series(1, 30000) AS id")
+    server.ask("CHECKPOINT")
+    installation = pgbench.installation()
+    with installation.stopped_at("files-listed"):
+        server.ask(
+            "INSERT INTO filled SELECT id, repeat('x', 900) FROM generate_series(1, 9000) id"
+        )
+        server.ask("INSERT INTO rewritten SELECT generate_series(1, 100), 'row'")
+        server.ask("VACUUM FULL rewritten")
+        for statement in ("DROP TABLE dropped", "DROP TABLE passing", "TRUNCATE emptied"):
+            server.ask(statement)
+        # What was dropped is removed from the disk, and what was filled is written to it.
+        server.ask("CHECKPOINT")
+    content = (
+        "SELECT (SELECT sum(id) || md5(string_agg(text, '' ORDER BY id)) FROM filled),"
+        " (SELECT count(*) FROM rewritten), (SELECT count(*) FROM kept),"
+        " (SELECT count(*) FROM emptied), to_regclass('dropped'), to_regclass('passing')"
+    )
+    with restored(installation) as back:
+        prove(back, pgbench)
+        with started(back):
+            assert back.ask(content) == server.ask(content)
+            assert back.ask("SELECT count(*) FROM filled") == [(9000,)]
+
+
 def test_a_server_that_was_just_promoted_is_backed_up_on_its_new_timeline(tmp_path: Path) -> None:
     with cluster() as primary:
         primary.ask("ALTER SYSTEM SET checkpoint_timeout = '1h'")

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager, suppress
 from dataclasses import field, replace
 from itertools import chain
@@ -118,10 +126,11 @@ class BlobWriter:
         found, size_bytes = digest(algorithm), 0
         held = HeldValue(self._memory)
         with afterwards(held.drop):
-            for chunk in read():
-                found.update(chunk)
-                size_bytes += len(chunk)
-                held.add(chunk)
+            with _begun(read) as chunks:
+                for chunk in chunks:
+                    found.update(chunk)
+                    size_bytes += len(chunk)
+                    held.add(chunk)
             fingerprint = told(algorithm, found)
             if held.is_whole:
                 self._keep(_Value(fingerprint, size_bytes, held.chunks, is_proven=True))
@@ -230,18 +239,18 @@ class BlobWriter:
         )
 
     def _store(self, value: _Value) -> Blob:
-        chunks = iter(value.read())
-        begun = list(_sample(chunks, stay=value.is_proven))
-        is_noise = len(self._codecs) > 1 and is_incompressible(_head(begun))
-        codec = Codec.NONE if is_noise else self._codec
-        blob = self._blob(value, codec)
-        try:
-            return self._put(blob, value, chain(begun, chunks), codec=codec)
-        except AlreadyStored:
-            # An append-only store still has an unusable object under that key.
-            name, dot, suffix = blob.key.partition(".")
-            other = f"{name}.{secrets.token_hex(4)}{dot}{suffix}"
-            return self._put(replace(blob, key=other), value, value.read(), codec=codec)
+        with _begun(value.read) as chunks:
+            head = list(_sample(chunks, stay=value.is_proven))
+            is_noise = len(self._codecs) > 1 and is_incompressible(_head(head))
+            codec = Codec.NONE if is_noise else self._codec
+            blob = self._blob(value, codec)
+            with suppress(AlreadyStored):
+                return self._put(blob, value, chain(head, chunks), codec=codec)
+        # An append-only store still has an unusable object under that key.
+        name, dot, suffix = blob.key.partition(".")
+        other = f"{name}.{secrets.token_hex(4)}{dot}{suffix}"
+        with _begun(value.read) as chunks:
+            return self._put(replace(blob, key=other), value, chunks, codec=codec)
 
     def _put(self, blob: Blob, value: _Value, chunks: Iterable[Buffer], *, codec: Codec) -> Blob:
         plain = self._plain(value)
@@ -280,6 +289,22 @@ class _Value:
     size_bytes: int
     read: Read
     is_proven: bool = False
+
+
+@contextmanager
+def _begun(read: Read) -> Iterator[Iterator[Buffer]]:
+    """The chunks of a value; leaving the block ends the read.
+
+    Its session can do nothing else before, and the traceback of an error would keep it alive.
+    """
+    chunks = iter(read())
+    with afterwards(_end, chunks):
+        yield chunks
+
+
+def _end(chunks: Iterator[Buffer]) -> None:
+    if isinstance(chunks, Generator):
+        chunks.close()
 
 
 def _sample(chunks: Iterator[Buffer], *, stay: bool) -> Iterator[Buffer]:
