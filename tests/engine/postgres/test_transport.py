@@ -17,17 +17,20 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from holdfast.model.backup import PartKind, PartPlan
-from holdfast.model.errors import BackupFailed, Unsupported
+from holdfast.model.backup import Codec, PartKind, PartPlan
+from holdfast.model.errors import BackupFailed, RepositoryFull, Unsupported
+from holdfast.operations.parts.blobs import BlobWriter
 from holdfast.ports.source import Snapshot
 from holdfast.runtime.named_pipes import PREFIX, pipes_for
 from holdfast.runtime.process import widened
 from holdfast.sources.postgres.rows import transport
 from holdfast.sources.postgres.rows.copy_command import CopyIntoPipe
 from holdfast.sources.postgres.rows.source import PostgresSource
+from holdfast.sources.postgres.rows.transport import Wanted
 from holdfast.sources.postgres.server.sql_text import literal
 from holdfast.sources.postgres.target import PostgresTarget
 from tests.engine.postgres.equality import checksums, dump
+from tests.fakes.repository import MemoryRepository
 from tests.support.loop import bring_back, keep
 from tests.support.postgres_server import PostgresServer
 from tests.support.waiting import until
@@ -289,3 +292,28 @@ def read_and_cancel(server: PostgresServer, snapshot: Snapshot, part: PartPlan) 
                 "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
                 " WHERE application_name = 'test-cancelled' AND query LIKE 'COPY%'",
             )
+
+
+LONG_OBJECT = "SELECT lo_from_bytea(4711, decode(repeat('abcd', 4 << 20), 'hex'))"
+FEW = "CREATE TABLE few AS SELECT generate_series(1, 1000) AS id"
+
+
+@pytest.mark.parametrize("way", ["fifo", "wire"])
+def test_a_store_that_refuses_a_long_value_leaves_its_session_free(
+    server: PostgresServer, way: Wanted
+) -> None:
+    database = server.conninfo(server.database(FEW, LONG_OBJECT))
+    source = PostgresSource(dsn=database, transport=way, small_bytes=0)
+    full = MemoryRepository()
+    full.refuse_puts_with = RepositoryFull("cannot store it: no room left")
+    blobs = BlobWriter(full, job="shop", codec=Codec.NONE, level=0, advance=lambda _: None)
+    with source.open(workers=1, blobs=blobs) as snapshot:
+        (value,) = (part for part in snapshot.parts if part.name.startswith("blobs/"))
+        (rows,) = (part for part in snapshot.parts if part.kind is PartKind.DATA)
+        with pytest.raises(RepositoryFull) as refused, snapshot.read(value) as stream:
+            list(stream)
+        with snapshot.read(rows) as stream:
+            list(stream)
+            assert stream.rows == 1000
+        # Until here its traceback has held every frame of the read that failed.
+        assert refused.tb is not None
