@@ -1,4 +1,4 @@
-"""Versions of installed packages, by the names of the folders that installers write beside them.
+"""The version of holdfast, by the name of the folder that installers write beside it.
 
 `importlib.metadata` takes 10 ms to load, of a short command that has a hundred.
 """
@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 import holdfast
 
@@ -23,23 +21,6 @@ def installed_version() -> str:
     folders = [beside, *(Path(each) for each in sys.path if each)]
     found = (_named_in(each, "holdfast") for each in folders)
     return next(filter(None, found), "") or _by_metadata()
-
-
-def tell_versions(packages: Sequence[str]) -> None:
-    """Give each package its module `version`, which would ask `importlib.metadata` when loaded.
-
-    A package that is loaded already, or whose version is not found, is left alone.
-    """
-    from importlib.util import find_spec
-
-    for package in packages:
-        spec = None if package in sys.modules else find_spec(package)
-        if spec is not None and spec.origin is not None:
-            found = _named_in(Path(spec.origin).parent.parent, package)
-            if found:
-                module = ModuleType(f"{package}.version")
-                vars(module)["__version__"] = found
-                sys.modules[module.__name__] = module
 
 
 def _named_in(folder: Path, name: str) -> str:

@@ -19,7 +19,6 @@ from holdfast.model.errors import ToolMissing, Unsupported
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.sessions import Bracket, HeldKind, Holder
 from holdfast.ports.target import Target
-from holdfast.runtime.installed import tell_versions
 
 if TYPE_CHECKING:
     from holdfast.config.settings import CompressionSettings, JobSettings, Settings
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 PAGE_LIBRARY = "numpy"
 APPLICATION = "holdfast"
 # Its packages ask for their own versions when they are loaded: 13 ms of a backup.
-DRIVER = ("psycopg", "psycopg_binary")
 _KEYWORDS = re.compile(r"\s*[a-z_]+\s*=")
 
 
@@ -103,7 +101,6 @@ def _postgres_source(
 ) -> Source:
     if settings.method == "physical":
         return physical_source(settings, options.holder)
-    tell_versions(DRIVER)
     if settings.engine == "tools":
         return _postgres_tools_source(settings, job.compression)
     from holdfast.sources.postgres.rows.source import PostgresSource
@@ -223,7 +220,6 @@ def holding_daemon(settings: Settings, name: str, job: JobSettings) -> Holder | 
 def physical_source(settings: PostgresSettings, holder: Holder | None) -> Source:
     """A source that reads the cluster's files, or pg_basebackup with `engine: tools`."""
     _require_page_checks()
-    tell_versions(DRIVER)
     from holdfast.sources.postgres.files.source import PhysicalSource
     from holdfast.sources.postgres.files.stream import StreamSource
 
@@ -274,7 +270,6 @@ def postgres_holder(settings: PostgresSettings, application_name: str) -> Holder
 
 
 def _login(settings: PostgresSettings, application_name: str) -> Login:
-    tell_versions(DRIVER)
     from holdfast.sources.postgres.server.login import Login
 
     password = _password_of(settings)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from holdfast.model.errors import ToolMissing
 
 # A process in which the library cannot be found, as on a host that never had it.
 WITHOUT = """
@@ -78,3 +81,16 @@ def test_all_but_the_check_of_pages_does_without_numpy(module: str) -> None:
     """A drill host restores clusters that another host has backed up."""
     program = f"{WITHOUT}\nimport holdfast.sources.postgres.{module}"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_library_that_is_found_and_cannot_be_loaded_is_told_as_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise ImportError('libgomp.so.1: no such file')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    checks = "holdfast.sources.postgres.files.page_checksums"
+    for name in [*(each for each in sys.modules if each.split(".")[0] == "numpy"), checks]:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(ToolMissing, match=r"pages of PostgreSQL clusters: .*libgomp") as raised:
+        import_module(checks)
+    assert "holdfast[clusters]" in raised.value.hint

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from holdfast.model.backup import Buffer
+from holdfast.model.errors import ToolMissing
 from holdfast.sources.postgres.files.page import PAGE_BYTES, Suspect
+
+try:
+    import numpy as np
+    from numpy.typing import NDArray
+except ImportError as error:
+    # Found before the run, and yet not to be loaded: a library that it needs may be missing.
+    raise ToolMissing(
+        f"cannot check pages of PostgreSQL clusters: numpy cannot be loaded: {error}",
+        hint="install holdfast[clusters] again, or deploy again",
+    ) from error
 
 WORDS = PAGE_BYTES // 4
 _LANES = 32
