@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import sys
 import threading
 from typing import Any
 
 from holdfast.cli import main as program
-
-# New objects before their garbage is looked for, and such looks before one at older objects.
-COLLECTIONS = (50_000, 50, 50)
+from holdfast.runtime import garbage
 
 
 def main() -> None:
     """Run the command; the process ends with its exit code."""
-    # Loading modules makes no garbage, and the usual thresholds let it be looked for 30 times.
-    gc.set_threshold(*COLLECTIONS)
+    garbage.look_rarely()
     code = _code()
     _end(code)
     sys.exit(code)

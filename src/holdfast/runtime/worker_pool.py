@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from holdfast.model.errors import Interrupted, TasksRefused
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.runtime import events
+from holdfast.runtime import events, garbage
 from holdfast.runtime.cleanup import afterwards, noted_on
 from holdfast.runtime.kernel import start
 
@@ -108,6 +108,7 @@ class WorkerPool:
 
     def each(self, items: Iterable[Item], work: Callable[[Item], object]) -> None:
         """Call `work` on every item and drop the results; items are taken one by one."""
+        garbage.look_as_usual()
         crew = _Crew(
             items,
             work,

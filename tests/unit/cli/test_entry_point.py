@@ -67,3 +67,18 @@ def test_a_code_that_is_no_number_is_told_by_the_interpreter() -> None:
     done = ended("def run():\n    sys.exit('as text')")
     assert done.returncode == 1
     assert done.stderr.startswith("as text\n")
+
+
+def test_garbage_is_looked_for_rarely_until_workers_begin() -> None:
+    """Values of a backup would else stay in memory long after they were stored."""
+    done = ended(
+        "import gc\n"
+        "from holdfast.runtime.worker_pool import WorkerPool\n"
+        "def run():\n"
+        "    rarely = gc.get_threshold()\n"
+        "    (usual,) = WorkerPool(1).map([0], lambda _: gc.get_threshold())\n"
+        "    print(rarely > usual, usual == USUAL, gc.get_freeze_count() > 0)\n"
+        "import gc\n"
+        "USUAL = gc.get_threshold()"
+    )
+    assert done.stdout.startswith("True True True\n"), done.stderr

@@ -14,7 +14,7 @@ from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.wal import WalKind, WalName
 from holdfast.operations.wal.list import require_cluster_of_wal
 from holdfast.operations.wal.push import push
-from holdfast.runtime import events
+from holdfast.runtime import events, garbage
 from holdfast.runtime.files import PRIVATE_FOLDER, make_folder
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def receive(
     received while the repository is unusable. WAL of another cluster than the job's is refused.
     Raises what `WalStream` and `push` raise.
     """
+    garbage.look_as_usual()
     so_far = Received(cluster=stream.cluster())
     require_cluster_of_wal(context, so_far.cluster)
     folder = _made(folder / so_far.cluster)
