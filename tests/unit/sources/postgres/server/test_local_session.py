@@ -74,8 +74,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PGHOST", "PGUSER", "PGSERVICE", "PGPASSFILE", "PGOPTIONS", "PGPORT"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [each for each in os.environ if each.startswith("PG")]:
+        monkeypatch.delenv(name)
 
 
 def rows_of(folder: Path, statement: str = "SELECT 1") -> list[list[str | None]]:
