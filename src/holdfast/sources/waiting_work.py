@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from holdfast.model.errors import HoldfastError
@@ -66,6 +66,12 @@ class Waiting(Generic[Item]):
                     )
                 self._changed.wait(LOOK_SECONDS)
         return None
+
+    def each(self, aborted: threading.Event) -> Iterator[Item]:
+        """All items that one worker takes; each is done when the worker asks for the next."""
+        while (item := self.take(aborted)) is not None:
+            yield item
+            self.done(item)
 
     def _next(self) -> Item | None:
         """The first item that may begin now."""

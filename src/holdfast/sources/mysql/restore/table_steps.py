@@ -85,9 +85,8 @@ def carry_out(steps: Sequence[Step], *, workers: int, stop: Callable[[], None]) 
         stop()
 
     def serve(_worker: int) -> None:
-        while (step := waiting.take(ended)) is not None:
+        for step in waiting.each(ended):
             step.run()
-            waiting.done(step)
 
     # Nothing is retried: what failed may have loaded some of its script.
     pool = WorkerPool(workers, abort=abort, tries=1)

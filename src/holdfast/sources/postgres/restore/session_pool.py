@@ -58,6 +58,5 @@ class SessionPool(Generic[Item]):
             ),
         ):
             self._prepare(connection)
-            while (item := waiting.take(self._cancellation.aborted)) is not None:
+            for item in waiting.each(self._cancellation.aborted):
                 self._work(connection, item)
-                waiting.done(item)
