@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 SAMPLE_SECONDS = 0.05
@@ -104,9 +104,24 @@ def tasks_of(pid: int) -> int:
         return 0
 
 
-def server_cpu_seconds() -> float:
-    """CPU seconds of all server processes; a process that has ended counts in its parent."""
-    ticks = 0
+def server_cpu_seconds(servers: Callable[[], dict[int, int]] | None = None) -> float:
+    """CPU seconds of all server processes; a process that has ended counts in its parent.
+
+    A process that ends during a look is in neither: its parent was read before it. So a look counts
+    only if the same processes were there before and after it.
+    """
+    look = servers or ticks_of_servers
+    before = look()
+    while True:
+        found, after = look(), look()
+        if before.keys() == found.keys() == after.keys():
+            return sum(found.values()) / TICKS
+        before = after
+
+
+def ticks_of_servers() -> dict[int, int]:
+    """The CPU time of each server process and of its children that have ended."""
+    found: dict[int, int] = {}
     for pid, fields in processes().items():
         try:
             name = Path(f"/proc/{pid}/comm").read_text().strip()
@@ -114,8 +129,8 @@ def server_cpu_seconds() -> float:
             continue
         if name in ("postgres", "mariadbd", "mysqld"):
             # utime, stime, cutime, cstime: fields 14 to 17, of which two are before the name.
-            ticks += sum(int(each) for each in fields[11:15])
-    return ticks / TICKS
+            found[pid] = sum(int(each) for each in fields[11:15])
+    return found
 
 
 if __name__ == "__main__":
