@@ -97,6 +97,11 @@ def shown_by_server(
     return values[column], values
 
 
+def of_tables(shown: Mapping[str, bytes], names: Sequence[str]) -> dict[str, bytes]:
+    """Those of the definitions `shown` by table that belong to one of `names`, in their order."""
+    return {name: shown[name] for name in names if name in shown}
+
+
 def tables_shown(
     sessions: Sequence[Session],
     names: Sequence[str],

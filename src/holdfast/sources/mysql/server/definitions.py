@@ -81,7 +81,7 @@ def read_definitions(
     in `helpers`, which must be idle, read some of many tables, except those that were read `ahead`.
     """
     names = [table.relation.name for table in tables]
-    shown = {name: sql for name, sql in (ahead or {}).items() if name in set(names)}
+    shown = definition_text.of_tables(ahead or {}, names)
     shown |= tables_shown([session, *helpers], [name for name in names if name not in shown])
     with as_stored(session):
         character_set, collation = session.text(

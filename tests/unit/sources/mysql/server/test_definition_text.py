@@ -5,6 +5,7 @@ import pytest
 from holdfast.sources.mysql.server.definition_text import (
     built,
     in_order,
+    of_tables,
     own_libraries,
     replacing,
     split,
@@ -174,3 +175,26 @@ def test_what_a_comment_says_is_not_taken_for_a_definition(text: str) -> None:
     left, keys = split(table(ID, commented, "PRIMARY KEY (`id`)", "KEY `c` (`c`)"))
     assert keys == (b"KEY `c` (`c`)",)
     assert left == table(ID, commented, "PRIMARY KEY (`id`)")
+
+
+class CountedName(str):
+    """A name that counts how often it is looked up."""
+
+    __slots__ = ()
+    lookups = 0
+
+    def __hash__(self) -> int:
+        CountedName.lookups += 1
+        return super().__hash__()
+
+
+def test_finding_the_definitions_of_many_tables_takes_a_few_lookups_each() -> None:
+    names = [CountedName(f"small{number}") for number in range(300)]
+    shown: dict[str, bytes] = {str(name): name.encode() for name in names[:200]}
+    shown["dropped"] = b""
+
+    CountedName.lookups = 0
+    found = of_tables(shown, names)
+
+    assert [*found.items()] == [(str(name), name.encode()) for name in names[:200]]
+    assert CountedName.lookups <= 3 * len(names)
