@@ -8,8 +8,6 @@ from __future__ import annotations
 import importlib
 import itertools
 import pkgutil
-import secrets
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +31,7 @@ from holdfast.model.restore import Restored, StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.source import SourcePlan
 from holdfast.ports.target import RestoreRequest
+from holdfast.runtime import kernel_calls
 from holdfast.runtime.clock import now
 from holdfast.wiring import sources as wiring_sources
 from tests.fakes import source as fakes
@@ -195,10 +194,10 @@ def _stand_still(clock: StillClock, number: int) -> None:
     _set(fakes, _plans=_overestimated(vars(fakes)["_plans"]))
     ids = itertools.count(1)
     _set(
-        secrets,
-        token_hex=lambda size=32: f"{number:04x}{next(ids):04x}".ljust(2 * (size or 32), "a"),
+        kernel_calls,
+        host_name=lambda: "db1",
+        token_hex=lambda size: f"{number:04x}{next(ids):04x}".ljust(2 * size, "a"),
     )
-    _set(socket, gethostname=lambda: "db1")
 
 
 def _overestimated(plans: Callable[..., Sequence[PartPlan]]) -> Callable[..., list[PartPlan]]:

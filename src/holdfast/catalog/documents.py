@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from holdfast.model.errors import ManifestInvalid
+from holdfast.model.sha256 import sha256_hex
 from holdfast.model.stored_json import Limits, Unreadable, damaged, parsed
 
 
@@ -50,5 +50,5 @@ def unwrapped(
 
 
 def _fingerprint(body: dict[str, Any]) -> str:
-    canonical = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    canonical = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    return sha256_hex(canonical)

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Literal
 
 from holdfast.catalog.documents import unwrapped, wrapped
 from holdfast.catalog.places import is_backup_id, is_blob_of, is_part_of
 from holdfast.model.backup import Blob, Manifest, Member, Part
 from holdfast.model.errors import ManifestInvalid
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, replace
 from holdfast.model.stored_json import MANIFEST, Unreadable, as_text, damaged, parsed, plain, typed
 from holdfast.model.stored_parts import (
     blob_from,

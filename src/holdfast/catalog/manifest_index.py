@@ -12,7 +12,6 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from holdfast.model.backup import Manifest, Summary
 from holdfast.model.errors import BackupNotFound, ManifestInvalid, ObjectMissing, VerifyFailed
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_gaps import require_complete
+from holdfast.model.sha256 import sha256_hex
 from holdfast.model.stored_json import Unreadable, line_of, parsed, typed
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
@@ -207,4 +207,4 @@ def _seal(stored: Stored, summary: bytes, believed: str) -> str:
     """A checksum of the whole row: a flipped bit in the index must not show in a list."""
     listed = (stored.key, stored.size_bytes, stored.fingerprint, stored.version, believed)
     head = "".join(f"{each}\n" for each in listed).encode()
-    return sha256(head + summary).hexdigest()
+    return sha256_hex(head + summary)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import field
 from datetime import timedelta
 from functools import cached_property, wraps
 from pathlib import Path
@@ -18,7 +16,6 @@ from holdfast.cli.leave_status import status_left
 from holdfast.cli.parameters import Argument, Option
 from holdfast.cli.telling import Told, told
 from holdfast.model.errors import BackupNotFound, HoldfastError, UnknownJob
-from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime import streams
 
 if TYPE_CHECKING:
@@ -117,16 +114,22 @@ ChunkSize = Annotated[
 DryRun = Annotated[bool, Option("--dry-run", help="Only show what would be removed, and why.")]
 
 
-@dataclass(frozen=True)
 class Session:
     """One call of the program; the settings and everything else are built on demand.
 
     The imports inside are the heavy half of the program. `holdfast --help` works without them.
     """
 
-    config: Path
-    chosen_repository: str = ""
-    told: Told = field(default_factory=Told)
+    def __init__(self, config: Path, *, chosen_repository: str = "") -> None:
+        self.config = config
+        self.chosen_repository = chosen_repository
+        self.told = Told()
+
+    def within(self, repository: str) -> Session:
+        """The same call with another repository."""
+        found = Session(self.config, chosen_repository=repository)
+        found.told = self.told
+        return found
 
     @cached_property
     def settings(self) -> Settings:
@@ -352,6 +355,8 @@ def end_unseen(unseen: Mapping[str, HoldfastError]) -> None:
 
 def grouped(build: Callable[..., Any], *, name: str) -> Callable[[Command], Command]:
     """Add the options of `build` to a command, which receives the built value as `name`."""
+
+    import inspect  # not for commands without such options, which a server calls
 
     def decorated(command: Command) -> Command:
         own = inspect.signature(command, eval_str=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from holdfast.catalog.manifest import Failure
@@ -129,7 +128,7 @@ def proofs_in(
     from holdfast.wiring.reading import verification_log
 
     log = verification_log(session.settings, repository)
-    within = replace(session, chosen_repository=repository)
+    within = session.within(repository)
     try:
         return proofs_of(
             summaries, job, log, manifest_of=lambda backup_id: within.manifest(backup_id, "")

@@ -26,7 +26,7 @@ from holdfast.cli.tables import (
     time_of,
     words,
 )
-from holdfast.model.backup import Manifest, Member, Part, PartKind, Relation
+from holdfast.model.backup import Manifest, Member, Part, PartKind
 from holdfast.model.units import ago, counted, size
 from holdfast.runtime.clock import now
 
@@ -135,13 +135,14 @@ def _tables(manifest: Manifest) -> Iterator[tuple[str, ...]]:
 
     The tables of a pack get rows too, since each can be restored by its name.
     """
-    whole: defaultdict[Relation, list[Part]] = defaultdict(list)
+    # By texts: to hash a relation, its class would be compiled.
+    whole: defaultdict[tuple[str, str], list[Part]] = defaultdict(list)
     for part in manifest.parts:
         if part.kind is PartKind.DATA and part.relation and not part.members:
-            whole[part.relation].append(part)
-    for relation, parts in whole.items():
+            whole[part.relation.schema, part.relation.name].append(part)
+    for parts in whole.values():
         yield (
-            str(relation),
+            str(parts[0].relation),
             str(sum(each.rows or 0 for each in parts)),
             size(sum(each.plain_bytes for each in parts)),
             size(sum(each.stored_bytes for each in parts)),

@@ -43,7 +43,7 @@ class Coloured:
 Cell = str | Coloured
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Column:
     """A column of a table.
 

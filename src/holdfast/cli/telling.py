@@ -7,18 +7,15 @@ fails a command, and delays it by at most a second: unsent messages stay in the 
 from __future__ import annotations
 
 import os
-import secrets
-import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.cli.parameters import loaded_typer
 from holdfast.model.errors import ConfigInvalid, Reported, RepositoryBusy, RunInFlight
-from holdfast.model.lazy_dataclass import dataclass
-from holdfast.runtime import events
+from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.runtime import events, kernel_calls
 from holdfast.runtime.cleanup import afterwards
 
 if TYPE_CHECKING:
@@ -95,7 +92,7 @@ def _nothing() -> None:
     """Sends nothing about starts."""
 
 
-@dataclass(kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Told:
     """What a command reports about itself while it runs.
 
@@ -197,7 +194,7 @@ class Telling:
         self._before: events.Receive = events.JSON_TO_STDERR
 
     def begin(self) -> None:
-        self._said.run_id = secrets.token_hex(16)
+        self._said.run_id = kernel_calls.token_hex(16)
         self._said.begun = self._begun
         self._before = events.send_to(self._receive)
         with _quietly():
@@ -266,11 +263,11 @@ class Telling:
         now = self._context.clock()
         has_ended = topic is not Topic.START
         return Event(
-            id=secrets.token_hex(16),
+            id=kernel_calls.token_hex(16),
             topic=topic,
             command=self._command,
             job=outcome.job,
-            host=socket.gethostname(),
+            host=kernel_calls.host_name(),
             at=now,
             run_id=self._said.run_id,
             backups=outcome.backups,
@@ -290,11 +287,11 @@ def never_ended(begun: Begun, context: NotifyContext, because: str = "") -> Even
     at = begun.at.isoformat(timespec="seconds")
     cause = f": {because}" if because else ": it was killed, or the host went down"
     return Event(
-        id=secrets.token_hex(16),
+        id=kernel_calls.token_hex(16),
         topic=Topic.FAILURE,
         command=begun.command,
         job=begun.job,
-        host=socket.gethostname(),
+        host=kernel_calls.host_name(),
         at=context.clock(),
         run_id=begun.run_id,
         exit_code=NEVER_ENDED,

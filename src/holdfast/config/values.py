@@ -175,17 +175,16 @@ def made(make: Callable[[], T]) -> T:
     return default  # type: ignore[no-any-return]  # as `dataclasses.field` does
 
 
-@dataclass(frozen=True, slots=True)
 class _Key:
-    """One key that a mapping may have."""
+    """One key that a mapping may have; no dataclass, as there are hundreds of them."""
 
-    name: str
-    check: Check
-    default: Any
+    __slots__ = ("check", "default", "is_needed", "name")
 
-    @property
-    def is_needed(self) -> bool:
-        return self.default is Ellipsis
+    def __init__(self, name: str, check: Check, default: Any) -> None:
+        self.name = name
+        self.check = check
+        self.default = default
+        self.is_needed = default is Ellipsis
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(made,))

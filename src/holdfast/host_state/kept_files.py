@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.model.errors import ConfigInvalid, HoldfastError
+from holdfast.runtime import kernel_calls
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.files import (
     PRIVATE_FOLDER,
@@ -94,7 +94,7 @@ class FileFailedStatements:
         """Write the script whole or not at all; raises `ConfigInvalid` if that fails."""
         make_state_folder(self._folder)
         # A second restore of the same backup must not replace the first one's script.
-        name = f"{backup_id.replace('/', '-')}-{secrets.token_hex(4)}"
+        name = f"{backup_id.replace('/', '-')}-{kernel_calls.token_hex(4)}"
         path = self._folder / f"{name}.sql"
         # Bytes of a definition that are not UTF-8 are written back unchanged.
         replace_private(path, script.encode("utf-8", errors="surrogateescape"))
@@ -120,9 +120,9 @@ def lasting_secret(path: Path) -> bytes:
 
 
 def _make(path: Path) -> None:
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    unfinished = path.with_name(f".{path.name}.{kernel_calls.token_hex(8)}")
     with afterwards(discard, unfinished):
-        write_private(unfinished, secrets.token_bytes(SECRET_BYTES))
+        write_private(unfinished, os.urandom(SECRET_BYTES))
         # A link refuses to replace: if two runs create it at once, the first one's secret stays.
         with state_errors(path), suppress(FileExistsError):
             os.link(unfinished, path)

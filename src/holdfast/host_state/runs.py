@@ -9,12 +9,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.model.backup import BACKUP_NAME, Part
 from holdfast.model.errors import HoldfastError
+from holdfast.model.lazy_dataclass import replace
 from holdfast.model.stored_json import (
     RECORD,
     Limits,

@@ -7,12 +7,12 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from holdfast.model.backup import fingerprint_of_keys
+from holdfast.model.lazy_dataclass import replace
 from holdfast.model.values import tells_moment
 from holdfast.ports.host_state import ReadBack, Reread
 from holdfast.runtime import events

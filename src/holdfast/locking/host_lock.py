@@ -8,21 +8,20 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from holdfast.model.checked import Fits, Range
 from holdfast.model.errors import ConfigInvalid, HoldfastError, RunInFlight
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, taken_by
 from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
 from holdfast.model.values import Line, tells_moment
 from holdfast.ports.run import Clock, Guard, Hold
+from holdfast.runtime import kernel_calls
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.files import lines_of, make_state_folder, open_private, state_errors
 
@@ -127,7 +126,8 @@ class FlockGuard:
         """The content of the file; empty if it is damaged or just being written."""
         try:
             line = next(lines_of(self._path(job), most_bytes=LIMITS.size_bytes), b"")
-            return asdict(typed(Described, parsed(line, LIMITS)))
+            found = typed(Described, parsed(line, LIMITS))
+            return {name: getattr(found, name) for name in taken_by(Described)}
         except (HoldfastError, Unreadable):
             return {}
 
@@ -233,7 +233,7 @@ def this_process() -> Process:
             hint="mount /proc (mount -t proc proc /proc); a unit must not have ProcSubset=pid",
         ) from error
     return Process(
-        host=socket.gethostname(),
+        host=kernel_calls.host_name(),
         boot_id=boot_id,
         pid_space=_pid_space(),
         pid=pid,

@@ -18,11 +18,9 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,12 +35,13 @@ from holdfast.model.errors import (
     RepositoryRefused,
     RepositoryUnreachable,
 )
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.forms import form_of
+from holdfast.model.lazy_dataclass import dataclass, field, replace
 from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
 from holdfast.model.values import Line, tells_moment
 from holdfast.ports.repository import Repository, Stored, read_document
 from holdfast.ports.run import Clock
-from holdfast.runtime import events
+from holdfast.runtime import events, kernel_calls
 from holdfast.runtime.cleanup import periodically
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class Lease:
         self._folder = folder
         self._terms = terms
         self._tells_when_free = tells_when_free
-        self._token = secrets.token_hex(16)
+        self._token = kernel_calls.token_hex(16)
         self._lock = threading.Lock()
         self._mine: LeaseRecord | None = None
         self._number = 0
@@ -378,7 +377,10 @@ class LeaseRecord:
 
 
 def encode(claim: LeaseRecord) -> bytes:
-    return json.dumps({"schema": SCHEMA, **asdict(claim)}, indent=1).encode() + b"\n"
+    return (
+        json.dumps({"schema": SCHEMA, **form_of(LeaseRecord).plainly(claim)}, indent=1).encode()
+        + b"\n"
+    )
 
 
 def decode(data: bytes) -> LeaseRecord | None:

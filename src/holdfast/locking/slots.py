@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import random
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -32,9 +30,9 @@ from holdfast.model.errors import (
     RepositoryRefused,
     RepositoryUnreachable,
 )
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, field
 from holdfast.model.lazy_pattern import regex
-from holdfast.runtime import events
+from holdfast.runtime import events, kernel_calls
 from holdfast.runtime.cleanup import afterwards
 
 if TYPE_CHECKING:
@@ -142,7 +140,7 @@ class Line:
             begin = self._terms.clock()
             self.mine = (
                 f"{begin:%Y%m%dT%H%M%S%fZ}-{begin + self._at_most:%Y%m%dT%H%M%SZ}"
-                f"-{secrets.token_hex(8)}"
+                f"-{kernel_calls.token_hex(8)}"
             )
         if not self._is_stored:
             # Nobody reads it: it is for an operator who wonders which host waits.

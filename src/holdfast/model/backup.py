@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import field
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from hashlib import sha256
 from typing import Annotated, Literal
 
 from holdfast.model.checked import Length
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, field
 from holdfast.model.lazy_pattern import regex
 from holdfast.model.part_details import NOTHING, Details
 from holdfast.model.proof import Proof
+from holdfast.model.sha256 import sha256_hex
 from holdfast.model.values import Count, Line, Lines, Moment, Number, Text
 
 Buffer = bytes | bytearray | memoryview
@@ -371,4 +370,4 @@ class Summary:
 
 def fingerprint_of_keys(keys: Iterable[str]) -> str:
     """A digest of a set of keys, to compare two sets; their order does not matter."""
-    return sha256("\n".join(sorted(keys)).encode()).hexdigest()
+    return sha256_hex("\n".join(sorted(keys)).encode())

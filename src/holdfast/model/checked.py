@@ -6,10 +6,9 @@ Types are annotated with them (`Annotated[int, Range(at_least=0)]`), and `model.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import field
 from typing import TYPE_CHECKING, Any, Self
 
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, field
 
 if TYPE_CHECKING:
     import re
@@ -59,7 +58,11 @@ class Readable:
 
 
 class Constraint:
-    """Applied to a value of the right type, in the order of the annotation."""
+    """Applied to a value of the right type, in the order of the annotation.
+
+    `typing` hashes each mark of an annotation: none is compared by its values, or that would be
+    compiled for each class of them.
+    """
 
     __slots__ = ()
 
@@ -68,7 +71,7 @@ class Constraint:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Range(Constraint):
     """A number within limits; NaN is within none."""
 
@@ -89,7 +92,7 @@ class Range(Constraint):
         return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Length(Constraint):
     """A text or list within limits."""
 
@@ -113,7 +116,7 @@ def _length_of(value: Any, wanted: str, count: int) -> str:
     return f"{kind} should have {wanted} {count} item{some} after validation, not {len(value)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Matching(Constraint):
     """A text that matches all of a pattern."""
 
@@ -125,7 +128,7 @@ class Matching(Constraint):
         return value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fits(Constraint):
     """A value for which `test` is true."""
 
@@ -137,7 +140,7 @@ class Fits(Constraint):
         return value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class After(Constraint):
     """The value that `act` returns for a value of the right type."""
 
@@ -147,14 +150,14 @@ class After(Constraint):
         return self.act(value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Before:
     """The value that `act` returns is checked in place of the one that was written."""
 
     act: Check
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class By:
     """One of several records, chosen by its field `name`."""
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from holdfast.model.backup import BACKUP_NAME, JOB_NAME
 from holdfast.model.checked import Length, Range
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, field, replace
 from holdfast.model.lazy_pattern import regex
 from holdfast.model.units import span
 from holdfast.model.values import Count, Line, Moment, Number, Text
@@ -80,6 +79,8 @@ def storable(text: str, *, most: int = MOST_TEXT) -> str:
 
 def fitting(rows: Sequence[ProofRow]) -> tuple[ProofRow, ...]:
     """As many of `rows` as a record can hold, in their order, bad ones first; then their number."""
+    from dataclasses import asdict  # not for those who only load
+
     short = [_shortened(each) for each in rows]
     left = MOST_KEPT_BYTES
     kept: set[int] = set()

@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields, replace
 from datetime import datetime
 from functools import lru_cache
 from sys import intern
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_type_hints
 
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import Taken, dataclass, replace, taken_by
 from holdfast.model.lazy_pattern import regex
 from holdfast.model.stored_json import MANIFEST, NotKnown, Unreadable, parsed
 from holdfast.model.values import MOST, Span, is_moment
@@ -32,7 +31,7 @@ _SHOWN = 60
 _COMMON = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Form(Generic[T]):
     """How a value is written as text; `read` raises `ValueError` for what `write` never writes.
 
@@ -57,7 +56,7 @@ class Facts:
         found = {}
         for field in _fields(type(self)):
             value = getattr(self, field.attribute)
-            if field.form.always or field.default is MISSING or value != field.default:
+            if field.form.always or field.is_needed or value != field.default:
                 found[field.name] = field.form.write(value)
         return dict(sorted(found.items()))
 
@@ -69,7 +68,7 @@ class Facts:
             text = texts.get(field.name)
             if text is not None:
                 values[field.attribute] = _read(field, text)
-            elif field.default is MISSING:
+            elif field.is_needed:
                 raise Unreadable(f"its '{field.name}' is missing")
         found = cls(**values)
         if missing := found.wanting():
@@ -113,6 +112,7 @@ class _Field:
     name: str
     form: Form[Any]
     default: object
+    is_needed: bool
 
 
 _KNOWN: dict[type, tuple[_Field, ...]] = {}
@@ -121,15 +121,14 @@ _KNOWN: dict[type, tuple[_Field, ...]] = {}
 def _fields(cls: Any) -> tuple[_Field, ...]:
     if cls not in _KNOWN:
         hints = get_type_hints(cls, include_extras=True)
-        _KNOWN[cls] = tuple(_field(each, hints[each.name]) for each in fields(cls))
+        _KNOWN[cls] = tuple(_field(name, each, hints[name]) for name, each in taken_by(cls).items())
     return _KNOWN[cls]
 
 
-def _field(found: Field[Any], hint: object) -> _Field:
+def _field(attribute: str, found: Taken, hint: object) -> _Field:
     form = next((each for each in get_args(hint) if isinstance(each, Form)), TEXT)
-    made = found.default_factory
-    default = found.default if made is MISSING else made()
-    return _Field(found.name, form.name or found.name, form, default)
+    default = found.make() if found.make else found.default
+    return _Field(attribute, form.name or attribute, form, default, found.is_needed)
 
 
 def _read(field: _Field, text: str) -> object:

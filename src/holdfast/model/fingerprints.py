@@ -6,7 +6,6 @@ whatever is believed rests on a cryptographic one: BLAKE3 or SHA-256.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.model.lazy_dataclass import dataclass
@@ -57,7 +56,9 @@ def digest(algorithm: str) -> Digest:
 
         return xxh3_128()
     if algorithm == SHA256:
-        return hashlib.sha256()
+        from hashlib import sha256
+
+        return sha256()
     raise ValueError(f"'{algorithm}' is no algorithm of fingerprints")
 
 

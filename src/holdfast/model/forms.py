@@ -10,7 +10,6 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from types import NoneType, SimpleNamespace, UnionType
 from typing import (
@@ -35,6 +34,7 @@ from holdfast.model.checked import (
     below,
     refused,
 )
+from holdfast.model.lazy_dataclass import is_dataclass, taken_by
 from holdfast.model.scalars import SCALARS, Form
 
 
@@ -252,9 +252,14 @@ def hint_of(kind: Any, name: str) -> Any:
     """
     declaring = next(each for each in kind.__mro__ if name in vars(each).get("__annotations__", ()))
     text = declaring.__annotations__[name]
-    found = _HINTS.get((declaring.__module__, text))
+    return hint_in(declaring.__module__, text)
+
+
+def hint_in(module: str, text: Any) -> Any:
+    """What the text of an annotation stands for in that module."""
+    found = _HINTS.get((module, text))
     if found is None:
-        found = _HINTS[declaring.__module__, text] = _hint(declaring.__module__, text)
+        found = _HINTS[module, text] = _hint(module, text)
     return found
 
 
@@ -273,13 +278,8 @@ def _hint(module: str, text: Any) -> Any:
 def _dataclass(kind: Any) -> Form[Any]:
     """A record of a stored document; names that the class does not know are ignored."""
     known = [
-        (
-            each.name,
-            form_of(hint_of(kind, each.name)),
-            each.default is each.default_factory is MISSING,
-        )
-        for each in fields(kind)
-        if each.init
+        (name, form_of(hint_of(kind, name)), each.is_needed)
+        for name, each in taken_by(kind).items()
     ]
     checks = [(name, form.check, is_needed) for name, form, is_needed in known]
     plain = [(name, form.plain) for name, form, _ in known]

@@ -4,13 +4,14 @@
 loads more than a hundred classes, and makes one or two objects of each of a quarter of them. Here a
 class gets its slots at once. Its first objects are filled by a loop over its fields. All other
 methods, and its `__init__` for more objects, are those of the standard library, taken at their
-first use from the undecorated class, which has the same annotations and defaults.
+first use from the undecorated class, which has the same annotations and defaults. `dataclasses`
+itself is loaded then: with `inspect`, which it needs, it takes 6 ms.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -20,23 +21,64 @@ _OF_OBJECTS = ("__dict__", "__weakref__")
 # Compiling `__init__` takes as long as about a hundred objects filled by a loop.
 OBJECTS_BEFORE_INIT = 50
 _ONLY_THE_LIBRARY = ("InitVar", "KW_ONLY", "dataclasses.")
-_MISSING = dataclasses.MISSING
+_MISSING: Any = object()
+
+
+class _Declared:
+    """What `field` was given."""
+
+    __slots__ = ("options",)
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def of_library(self) -> Any:
+        from dataclasses import field as made
+
+        return made(**self.options)
 
 
 def _decorated(cls: type | None = None, /, **options: bool) -> Any:
     """As `dataclasses.dataclass`, which still makes the classes without slots."""
     if cls is None:
         return lambda each: _decorated(each, **options)
-    if not options.pop("slots", False):
-        return dataclasses.dataclass(**options)(cls)
-    return _slotted(cls, options)
+    if options.pop("slots", False):
+        return _slotted(cls, options)
+    from dataclasses import dataclass as made
+
+    for name, each in list(vars(cls).items()):
+        if isinstance(each, _Declared):
+            setattr(cls, name, each.of_library())
+    return made(**options)(cls)
 
 
-# A type checker sees the decorator of the standard library, about which it knows everything.
+def _replaced(value: Any, /, **changes: Any) -> Any:
+    """As `dataclasses.replace`."""
+    kind = type(value)
+    taken = _taken(kind) if kind in _MADE else None
+    if taken is None:
+        from dataclasses import replace as made
+
+        return made(value, **changes)
+    return kind(**{name: getattr(value, name) for name in taken if name not in changes}, **changes)
+
+
+# A type checker sees those of the standard library, about which it knows everything.
 if TYPE_CHECKING:
-    from dataclasses import dataclass as dataclass
+    from dataclasses import dataclass as dataclass, field as field, replace as replace
 else:
-    dataclass = _decorated
+    dataclass, field, replace = _decorated, _Declared, _replaced
+
+
+def is_dataclass(kind: type) -> bool:
+    """Whether the class is one, made here or by the library; nothing is compiled."""
+    return kind in _MADE or hasattr(kind, "__dataclass_fields__")
+
+
+def taken_by(kind: type) -> Mapping[str, Taken]:
+    """What `__init__` of a dataclass takes, by name and in order; nothing is compiled."""
+    found = _taken(kind) if kind in _MADE else None
+    return _of_library(kind) if found is None else found
 
 
 class _AtFirstUse:
@@ -59,21 +101,33 @@ class _AtFirstUse:
         return found.__get__(instance, owner) if isinstance(found, FunctionType) else found
 
 
-class _Taken:
-    """A field that `__init__` takes."""
+class Taken:
+    """A field that `__init__` takes; `make` makes its default anew for each object."""
 
-    __slots__ = ("by_name_only", "default", "make")
+    __slots__ = ("by_name_only", "default", "is_needed", "make")
 
     def __init__(self, default: Any, *, by_name_only: bool) -> None:
         self.by_name_only = by_name_only
         self.default = default
         self.make: Callable[[], object] | None = None
-        if isinstance(default, dataclasses.Field):
-            self.default = default.default
-            if default.default_factory is not _MISSING:
-                self.make = default.default_factory
-            if default.kw_only is not _MISSING:
-                self.by_name_only = bool(default.kw_only)
+        options = _options_of(default)
+        if options is not None:
+            self.default = options.get("default", _MISSING)
+            self.make = options.get("default_factory")
+            self.by_name_only = options.get("kw_only", by_name_only)
+        self.is_needed = self.default is _MISSING and self.make is None
+
+
+def _options_of(default: Any) -> Mapping[str, Any] | None:
+    """What `field` was given for this default, ours or that of the library; None without it."""
+    if isinstance(default, _Declared):
+        return default.options
+    library = sys.modules.get("dataclasses")
+    if library is None or not isinstance(default, library.Field):
+        return None
+    names = ("default", "default_factory", "init", "kw_only")
+    found = ((name, getattr(default, name)) for name in names)
+    return {name: each for name, each in found if each is not library.MISSING}
 
 
 # Of each class that is made here: the undecorated class, and its options.
@@ -95,14 +149,14 @@ class _Init(_AtFirstUse):
             object.__setattr__ if is_frozen else setattr
         )
         self._has_more = False
-        self._fields: dict[str, _Taken] = {}
+        self._fields: Mapping[str, Taken] = {}
 
     def __get__(self, instance: object, owner: type) -> Any:
         if instance is None or self._left <= 0:
             return super().__get__(instance, owner)
         if not self._fields:
-            found = _fields_of(self._made)
-            if not found:
+            found = _taken(self._made)
+            if found is None:
                 self._left = 0
                 return super().__get__(instance, owner)
             self._has_more = any("__post_init__" in vars(each) for each in self._made.__mro__)
@@ -137,7 +191,7 @@ class _Init(_AtFirstUse):
                 value, left = named[name], left - 1
             elif field.make is not None:
                 value = field.make()
-            elif field.default is _MISSING:
+            elif field.is_needed:
                 return False
             else:
                 value = field.default
@@ -145,9 +199,25 @@ class _Init(_AtFirstUse):
         return left == 0
 
 
-def _fields_of(made: type) -> dict[str, _Taken] | None:
+_TAKEN: dict[type, dict[str, Taken] | None] = {}
+
+
+def _taken(made: type) -> dict[str, Taken] | None:
     """What `__init__` of the class takes, in order; None if only the library can tell."""
-    found: dict[str, _Taken] = {}
+    if made not in _TAKEN:
+        _TAKEN[made] = _found_in(made)
+    return _TAKEN[made]
+
+
+def _of_library(kind: Any) -> dict[str, Taken]:
+    from dataclasses import fields
+
+    known = (each for each in fields(kind) if each.init)
+    return {each.name: Taken(each, by_name_only=bool(each.kw_only)) for each in known}
+
+
+def _found_in(made: type) -> dict[str, Taken] | None:
+    found: dict[str, Taken] = {}
     for base in reversed(made.__mro__):
         if base not in _MADE:
             if "__dataclass_fields__" in vars(base):
@@ -156,11 +226,13 @@ def _fields_of(made: type) -> dict[str, _Taken] | None:
         original, options = _MADE[base]
         for name, kind in original.__annotations__.items():
             default = vars(original).get(name, _MISSING)
-            is_not_taken = isinstance(default, dataclasses.Field) and not default.init
-            if is_not_taken or str(kind).startswith(_ONLY_THE_LIBRARY):
+            asked = _options_of(default)
+            if (asked is not None and not asked.get("init", True)) or str(kind).startswith(
+                _ONLY_THE_LIBRARY
+            ):
                 return None
             if not _is_of_class(kind):
-                found[name] = _Taken(default, by_name_only=options.get("kw_only", False))
+                found[name] = Taken(default, by_name_only=options.get("kw_only", False))
     return found
 
 
@@ -171,11 +243,17 @@ def _slotted(original: type, options: dict[str, bool]) -> type:
     own = [name for name, kind in original.__annotations__.items() if not _is_of_class(kind)]
 
     def compile_(names: Sequence[str], fewer: dict[str, bool]) -> None:
+        from dataclasses import dataclass as made_by
+
         # Several threads may do this at once: each of them makes the same.
-        plain = type(original)(original.__name__, original.__bases__, dict(declared))
+        given = {
+            name: each.of_library() if isinstance(each, _Declared) else each
+            for name, each in declared.items()
+        }
+        plain = type(original)(original.__name__, original.__bases__, given)
         # Of a class without one a docstring would be made, from a signature: that takes long.
         plain.__doc__ = plain.__doc__ or plain.__name__
-        dataclasses.dataclass(**options | fewer)(plain)
+        made_by(**options | fewer)(plain)
         for name in names:
             setattr(made, name, vars(plain)[name])
 
@@ -232,12 +310,16 @@ def _freeze(made: type, own: frozenset[str]) -> None:
 
     def set_one(self: object, name: str, value: object) -> None:
         if type(self) is made or name in own:
-            raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+            from dataclasses import FrozenInstanceError
+
+            raise FrozenInstanceError(f"cannot assign to field {name!r}")
         above(made, self).__setattr__(name, value)
 
     def delete_one(self: object, name: str) -> None:
         if type(self) is made or name in own:
-            raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
+            from dataclasses import FrozenInstanceError
+
+            raise FrozenInstanceError(f"cannot delete field {name!r}")
         above(made, self).__delattr__(name)
 
     def set_state(self: object, state: tuple[object, dict[str, object]]) -> None:

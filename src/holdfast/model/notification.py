@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any
 
 from holdfast.model.checked import Length
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, replace
 from holdfast.model.redaction import sanitized
 from holdfast.model.units import counted
 from holdfast.model.values import Count, Line, Moment, Number

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import field, replace
 from typing import Annotated, ClassVar
 
 from holdfast.model.facts import (
@@ -28,7 +27,7 @@ from holdfast.model.facts import (
     texts_in,
     word,
 )
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, field, replace
 from holdfast.model.lazy_pattern import regex
 from holdfast.model.stored_json import MANIFEST, Unreadable, parsed
 from holdfast.model.values import Span
@@ -304,7 +303,8 @@ _MARKS: dict[str, type[Details]] = {
 
 def stored_details(details: Details) -> dict[str, str]:
     """The details as schema 2 stores them; empty for `NOTHING`."""
-    return stored(details) if details != NOTHING else {}
+    # Not by comparing values, for which this class would be compiled.
+    return stored(details) if type(details) is not Details else {}
 
 
 def details_in(value: object) -> Details:

@@ -9,19 +9,22 @@ from types import NoneType
 from typing import Any, Generic, TypeVar
 
 from holdfast.model.checked import refused
-from holdfast.model.lazy_dataclass import dataclass
 
 T = TypeVar("T")
 # As `datetime.isoformat` writes it; what else `fromisoformat` takes depends on Python's version.
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
 class Form(Generic[T]):
     """A type's check, and what turns its values into plain ones; None if they are plain."""
 
-    check: Callable[[Any], T]
-    plain: Callable[[Any], Any] | None = None
+    __slots__ = ("check", "plain")
+
+    def __init__(
+        self, check: Callable[[Any], T], plain: Callable[[Any], Any] | None = None
+    ) -> None:
+        self.check = check
+        self.plain = plain
 
     def plainly(self, value: T) -> Any:
         """`value` as JSON has it: texts, numbers, lists and objects."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import field, replace
 from datetime import datetime, timedelta
 
 from holdfast.model.drill import DrillRecord
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

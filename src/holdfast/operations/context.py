@@ -6,12 +6,11 @@ A context that only one verb needs is defined beside that verb, as `PruneContext
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from holdfast.model.fingerprints import FAST, Algorithms
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, field
 from holdfast.model.retention import Policy
 from holdfast.operations.append_only import Leftovers
 from holdfast.runtime.worker_pool import AdaptiveLimit

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.drill_records import DrillRecords, Drills
 from holdfast.model.errors import HoldfastError, RepositoryFull, WalNotArchived
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, field
 from holdfast.model.units import counted, size
 from holdfast.operations.wal.list import require_cluster_of_backups
 from holdfast.pipeline.encryption import sealed
@@ -185,7 +184,7 @@ def check(context: CheckContext) -> CheckReport:
     )
 
 
-@dataclass
+@dataclass(slots=True)
 class _Looks:
     """The findings so far, and the exit codes of the problems."""
 

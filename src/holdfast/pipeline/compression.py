@@ -6,14 +6,17 @@ not its input: a decompression bomb must not exhaust the memory of the host.
 
 from __future__ import annotations
 
-import lzma
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator
-
-import zstandard
+from typing import TYPE_CHECKING
 
 from holdfast.model.backup import Buffer, Codec
 from holdfast.pipeline.flow import CorruptStream, Stage, flow
+
+if TYPE_CHECKING:
+    import lzma
+
+    import zstandard
 
 # zlib: 15 bits of window, plus 16 for a gzip header and trailer.
 GZIP_WINDOW_BITS = 15 + 16
@@ -36,6 +39,8 @@ LEAST_SAMPLE_BYTES = 64 << 10
 
 def is_incompressible(sample: Buffer) -> bool:
     """Whether zstd at its fastest usual level saves almost nothing of `sample`."""
+    import zstandard
+
     if len(sample) < LEAST_SAMPLE_BYTES:
         return False
     smaller = zstandard.ZstdCompressor(level=SAMPLE_LEVEL).compress(sample)
@@ -48,6 +53,8 @@ def zstd_compressor(level: int, *, threads: int = 0) -> zstandard.ZstdCompressor
     Threads share the content in jobs of two windows. By default zstd gives them four, and so keeps
     some 10 MB more in memory at level 1, for an output that is 0.1 % smaller.
     """
+    import zstandard
+
     if not threads:
         return zstandard.ZstdCompressor(level=level, write_checksum=True)
     window_log = zstandard.ZstdCompressionParameters.from_level(level).window_log
@@ -65,6 +72,8 @@ class CompressZstd:
     """
 
     def __init__(self, level: int, *, threads: int = 0) -> None:
+        import zstandard
+
         self._compressor = zstd_compressor(level, threads=threads)
         window_log = zstandard.ZstdCompressionParameters.from_level(level).window_log
         self._least_bytes = MOST_FRAME_BYTES + 1 if threads else 2 << window_log
@@ -105,6 +114,8 @@ class CompressXz:
     """One xz stream."""
 
     def __init__(self, level: int) -> None:
+        import lzma  # few use it
+
         self._stream = lzma.LZMACompressor(preset=level)
 
     def feed(self, chunk: Buffer) -> Iterable[Buffer]:
@@ -137,6 +148,8 @@ def context_bytes(codec: Codec, level: int) -> int:
 
     zstd estimates it itself. deflate needs (1 << 17) + (1 << 18) bytes at its defaults (zconf.h).
     """
+    import zstandard
+
     if codec is Codec.ZSTD:
         parameters = zstandard.ZstdCompressionParameters.from_level(level)
         return parameters.estimated_compression_context_size()
@@ -171,6 +184,8 @@ class _Pulled:
 
 
 def _zstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    import zstandard
+
     decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
     frames = (bytes(chunk) for chunk in flow(chunks, [ZstdFrames()]))
     try:
@@ -205,6 +220,8 @@ def _gzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _xz(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    import lzma  # few use it
+
     stream = lzma.LZMADecompressor(format=lzma.FORMAT_XZ)
     try:
         for chunk in chunks:

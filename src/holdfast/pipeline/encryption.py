@@ -1,7 +1,7 @@
 """Encrypt to standard age files, which the stock `age` command can read, and decrypt.
 
 pyrage holds the interpreter's lock while it seals 64 KiB; other threads run between these blocks.
-An identity is never printed.
+An identity is never printed. Each function imports the library, which other backups do not need.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-
-import pyrage
 
 from holdfast.pipeline.compression import Pass
 from holdfast.pipeline.flow import CorruptStream, Stage
@@ -29,6 +27,8 @@ def encryption(recipients: Sequence[str]) -> Iterator[Stage]:
     if not recipients:
         yield Pass()
         return
+    import pyrage
+
     keys = [_recipient(each) for each in recipients]
 
     def seal(source: ReadsFrom, sink: WritesTo) -> None:
@@ -40,11 +40,15 @@ def encryption(recipients: Sequence[str]) -> Iterator[Stage]:
 
 def sealed(data: bytes, recipients: Sequence[str]) -> bytes:
     """`data`, which is small, as an age file."""
+    import pyrage
+
     content: bytes = pyrage.encrypt(data, [_recipient(each) for each in recipients])
     return content
 
 
 def _recipient(text: str) -> Any:
+    import pyrage
+
     kind = pyrage.ssh if text.startswith(SSH_PREFIX) else pyrage.x25519
     try:
         return kind.Recipient.from_str(text)
@@ -91,6 +95,8 @@ class Identities:
     @classmethod
     def of_ssh(cls, private: bytes, recipient: str) -> Identities:
         """An SSH key without a passphrase, in OpenSSH's format; raises `ValueError`."""
+        import pyrage
+
         try:
             return cls({recipient: pyrage.ssh.Identity.from_buffer(private)})
         except pyrage.IdentityError:
@@ -98,6 +104,8 @@ class Identities:
 
     @classmethod
     def generate(cls) -> Identities:
+        import pyrage
+
         key = pyrage.x25519.Identity.generate()
         return cls({str(key.to_public()): key})
 
@@ -109,6 +117,8 @@ class Identities:
     def decryption(self) -> Iterator[Stage]:
         """The stage that opens an age file; raises `CannotOpen`, `CorruptStream`."""
 
+        import pyrage
+
         def unseal(source: ReadsFrom, sink: WritesTo) -> None:
             with _translated():
                 pyrage.decrypt_io(source, sink, self._keys)
@@ -118,6 +128,8 @@ class Identities:
 
     def opened(self, data: bytes) -> bytes:
         """The content of a small age file; raises as the stage does."""
+        import pyrage
+
         with _translated():
             content: bytes = pyrage.decrypt(data, self._keys)
         return content
@@ -139,6 +151,8 @@ def is_locked(content: bytes) -> bool:
 
 def unlocked(content: bytes, passphrase: str) -> bytes:
     """The content of an identity file sealed with a passphrase; raises `CannotOpen`."""
+    import pyrage
+
     for _ in range(UNLOCK_TRIES):
         try:
             opened: bytes = pyrage.passphrase.decrypt(content, passphrase)
@@ -155,6 +169,8 @@ def unlocked(content: bytes, passphrase: str) -> bytes:
 
 
 def _identity(word: str, number: int) -> Any:
+    import pyrage
+
     if word.upper().startswith(PLUGIN_PREFIX):
         raise ValueError(f"line {number} is for an age plugin, and plugins are not supported")
     try:
@@ -166,6 +182,8 @@ def _identity(word: str, number: int) -> Any:
 
 @contextmanager
 def _translated() -> Iterator[None]:
+    import pyrage
+
     try:
         yield
     except (pyrage.DecryptError, OSError) as error:

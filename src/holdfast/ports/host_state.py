@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from holdfast.model.backup import Buffer, Manifest, Part
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, field
 from holdfast.model.values import Count, Line, Lines, Moment, Text
 
 if TYPE_CHECKING:

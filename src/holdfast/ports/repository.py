@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import field
 from typing import TYPE_CHECKING, Protocol
 
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, field
 from holdfast.model.stored_json import Limits, Unreadable, damaged, gathered
 
 if TYPE_CHECKING:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from holdfast.model.errors import Unsupported
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, field
 from holdfast.ports.port import Port
 
 if TYPE_CHECKING:
@@ -118,6 +117,8 @@ class RestoreRequest:
 
     def require_obeyed(self, way: Way, *, into: str) -> None:
         """Raise `Unsupported` for the first option that this way of restoring would not obey."""
+        from dataclasses import fields  # not for those who only load
+
         for each in fields(self.options):
             is_asked = getattr(self.options, each.name) != each.default
             if each.name == "tables":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -28,6 +27,7 @@ from holdfast.model.errors import (
 from holdfast.ports.repository import Stored
 from holdfast.repositories.object_keys import Listed, believed, is_plain, require_plain
 from holdfast.repositories.page_cache import PageCache
+from holdfast.runtime import kernel_calls
 from holdfast.runtime.beneath import Beneath, NotBeneath, Owner
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.runtime.kernel import FAILING, FULL
@@ -53,7 +53,7 @@ class LocalRepository:
     def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
         require_plain(key)
         folder = _above(key)
-        unfinished = f"{folder}/{UNFINISHED}{secrets.token_hex(8)}".lstrip("/")
+        unfinished = f"{folder}/{UNFINISHED}{kernel_calls.token_hex(8)}".lstrip("/")
         with afterwards(self._drop, unfinished):
             size_bytes = self._write_durably(unfinished, chunks, key)
             with self._errors_of("store", key):
@@ -202,7 +202,7 @@ class LocalRepository:
             return room.f_bavail * room.f_frsize
 
     def check(self) -> str:
-        key = f"check-{secrets.token_hex(8)}"
+        key = f"check-{kernel_calls.token_hex(8)}"
         with on_failure(self._drop, key):
             self.put(key, [b"holdfast"])
         try:

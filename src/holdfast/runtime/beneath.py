@@ -13,10 +13,9 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import field
 from pathlib import Path
 
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, field
 from holdfast.runtime.cleanup import afterwards, on_failure
 
 FOLDER_MODE = 0o700

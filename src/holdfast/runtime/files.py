@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from holdfast.model.errors import (
     RepositoryReadOnly,
     RepositoryUnreachable,
 )
+from holdfast.runtime import kernel_calls
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.runtime.kernel import disk_error
 
@@ -115,7 +115,7 @@ def whole_file(
     a file that a killed run left under it is removed first, so that there is never more than one.
     """
     if unfinished is None:
-        unfinished = path.with_name(f".{path.name[:200]}-{secrets.token_hex(4)}")
+        unfinished = path.with_name(f".{path.name[:200]}-{kernel_calls.token_hex(4)}")
     else:
         _discard(unfinished)
     with on_failure(_discard, unfinished):
@@ -166,7 +166,7 @@ def replace_private(path: Path, content: bytes) -> None:
     `content` is on the disk when this returns.
     """
     # No file that a reader looks for begins with a dot.
-    unfinished = path.with_name(f".{secrets.token_hex(8)}")
+    unfinished = path.with_name(f".{kernel_calls.token_hex(8)}")
     with on_failure(discard, unfinished):
         write_private(unfinished, content)
         with state_errors(path):

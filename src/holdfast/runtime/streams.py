@@ -68,7 +68,7 @@ class Outlet(io.RawIOBase):
             self.lost = self.lost or error
 
 
-@dataclass
+@dataclass(slots=True)
 class _Answer:
     """Whether lost output means that the call failed: yes, unless a command says otherwise."""
 

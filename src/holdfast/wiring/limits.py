@@ -1,4 +1,7 @@
-"""Build limits from the settings: how many workers a run may have, and how fast it may read."""
+"""Build limits from the settings: how many workers a run may have, and how fast it may read.
+
+Each function imports what it needs: a job without large objects, as one of WAL, needs nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,19 @@ import os
 from typing import TYPE_CHECKING
 
 from holdfast.config.sources import PostgresSettings
-from holdfast.limits.budget import (
-    BLOB_BYTES,
-    Budget,
-    MemoryBudget,
-    live_limits,
-    process_budget,
-    slots_now,
-    tasks_beside,
-)
-from holdfast.limits.throttle import Throttle, ThrottleLimit
-from holdfast.pipeline.compression import context_bytes
 from holdfast.runtime import events
-from holdfast.runtime.worker_pool import AdaptiveLimit
 
 if TYPE_CHECKING:
     from holdfast.config.settings import JobSettings, Settings
+    from holdfast.limits.budget import Budget, MemoryBudget
+    from holdfast.limits.throttle import Throttle
     from holdfast.ports.source import Source
+    from holdfast.runtime.worker_pool import AdaptiveLimit
 
 
 def workers(job: JobSettings, source: Source) -> Budget:
+    from holdfast.limits.budget import live_limits, process_budget, tasks_beside
+
     return _announced(
         process_budget(
             live_limits(),
@@ -38,6 +34,9 @@ def workers(job: JobSettings, source: Source) -> Budget:
 
 
 def adaptive_limit(job: JobSettings, slots: int) -> AdaptiveLimit:
+    from holdfast.limits.budget import live_limits, slots_now, tasks_beside
+    from holdfast.runtime.worker_pool import AdaptiveLimit
+
     tasks_per_slot = tasks_beside(job.compression.program)
 
     def look(working: int, threads: int) -> int:
@@ -49,6 +48,8 @@ def adaptive_limit(job: JobSettings, slots: int) -> AdaptiveLimit:
 
 
 def throttle(job: JobSettings, source: Source) -> Throttle:
+    from holdfast.limits.throttle import Throttle, ThrottleLimit
+
     limits: list[ThrottleLimit] = []
     if job.pause_above_load is not None:
         limits.append(
@@ -62,6 +63,8 @@ def throttle(job: JobSettings, source: Source) -> Throttle:
 
 def reading_budget(settings: Settings, job: str) -> Budget:
     """The worker slots for reading a backup of `job` back; no server limits the sessions."""
+    from holdfast.limits.budget import live_limits, process_budget
+
     configured = settings.jobs.get(job)
     asked = configured.max_concurrent_processes if configured else None
     return _announced(process_budget(live_limits(), asked=asked, connections_free=None))
@@ -80,6 +83,9 @@ def _announced(budget: Budget) -> Budget:
 def _memory(job: JobSettings) -> MemoryBudget | None:
     if job.memory_limit_mb is None:
         return None
+    from holdfast.limits.budget import MemoryBudget
+    from holdfast.pipeline.compression import context_bytes
+
     level = job.compression.effective_level
     return MemoryBudget(
         limit_bytes=job.memory_limit_mb << 20,
@@ -93,7 +99,11 @@ def blob_memory_bytes(job: JobSettings) -> int:
     memory = _memory(job)
     if memory is not None:
         return memory.blob_bytes
-    return BLOB_BYTES if _has_blobs(job) else 0
+    if not _has_blobs(job):
+        return 0
+    from holdfast.limits.budget import BLOB_BYTES
+
+    return BLOB_BYTES
 
 
 def _has_blobs(job: JobSettings) -> bool:

@@ -21,12 +21,9 @@ from holdfast.config.repositories import (
     Transfers,
 )
 from holdfast.config.secret import SecretSource, secret_of
-from holdfast.limits.throttle import Throttle
 from holdfast.model.errors import ConfigInvalid, UnknownJob
 from holdfast.repositories.local import LocalRepository
-from holdfast.repositories.network import RetryingRepository, ThrottledRepository
 from holdfast.runtime.clock import now
-from holdfast.wiring.keys import signed_manifests
 
 if TYPE_CHECKING:
     from holdfast.config.settings import JobSettings, Settings
@@ -46,10 +43,16 @@ def repository(settings: RepositorySettings, *, signed: bool = True) -> Reposito
     """
     made = REPOSITORIES[type(settings)](settings)
     if isinstance(settings, Transfers):
+        from holdfast.repositories.network import RetryingRepository, ThrottledRepository
+
         if settings.upload_rate is not None:
+            from holdfast.limits.throttle import Throttle
+
             made = ThrottledRepository(made, Throttle(bytes_per_second=settings.upload_rate).spend)
         made = RetryingRepository(made)
     if signed and settings.authentication is not None:
+        from holdfast.wiring.keys import signed_manifests
+
         made = signed_manifests(made, settings.authentication)
     return made
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-import shlex
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +12,8 @@ from holdfast.host_state.kept_files import FileClusters
 from holdfast.model.backup import Codec
 from holdfast.model.errors import HoldfastError, UnknownJob, Unsupported
 from holdfast.operations.context import ArchiveContext, JobSpec, RunRules, StoredForm
-from holdfast.runtime import clock
-from holdfast.wiring import jobs as wiring, sources
+from holdfast.runtime import clock, kernel_calls
+from holdfast.wiring.configured import configured
 from holdfast.wiring.repositories import job_settings, repository, repository_settings, store_name
 
 if TYPE_CHECKING:
@@ -39,16 +36,16 @@ def archiving(settings: Settings, name: str, *, chosen: str = "") -> ArchiveCont
     With `chosen`, in that repository only. Raises `UnknownJob`, and `Unsupported` if its server
     has no WAL.
     """
-    config = wiring.configured(settings, name, chosen=chosen)
+    config = configured(settings, name, chosen=chosen)
     server_of(settings, name)
     mirrors = () if chosen else config.job.mirrors
     others = [repository_settings(settings, each) for each in mirrors]
     return ArchiveContext(
         job=config.spec,
         repositories=tuple(repository(each) for each in (config.store, *others)),
-        host=socket.gethostname(),
+        host=kernel_calls.host_name(),
         clock=clock.now,
-        new_token=lambda: secrets.token_hex(TOKEN_BYTES),
+        new_token=lambda: kernel_calls.token_hex(TOKEN_BYTES),
         clusters=FileClusters(spool(settings, name) / "clusters" / config.kept_in),
     )
 
@@ -71,9 +68,9 @@ def fetching(settings: Settings, name: str, *, chosen: str = "") -> ArchiveConte
             rules=RunRules(attempts=FORMER_JOB_ATTEMPTS),
         ),
         repositories=(repository(store),),
-        host=socket.gethostname(),
+        host=kernel_calls.host_name(),
         clock=clock.now,
-        new_token=lambda: secrets.token_hex(TOKEN_BYTES),
+        new_token=lambda: kernel_calls.token_hex(TOKEN_BYTES),
     )
 
 
@@ -104,6 +101,8 @@ def server_of(settings: Settings, name: str) -> PostgresSettings:
 
 def stream(settings: Settings, name: str, *, slot: str) -> WalStream:
     """The WAL stream of the server of job `name`."""
+    from holdfast.wiring import sources
+
     return sources.wal_stream(server_of(settings, name), slot=slot)
 
 
@@ -114,22 +113,30 @@ def starter(settings: Settings, name: str, url: str, *, options: str) -> ServerS
         if name in settings.jobs
         else PostgresSettings(kind="postgres", dsn=OWN_DSN)
     )
+    from holdfast.wiring import sources
+
     return sources.starter(url, server, options=options)
 
 
 def tablespaces_of(url: str) -> Path | None:
     """The folder for tablespaces that the target at `url` names; None if it names none."""
+    from holdfast.wiring import sources
+
     return sources.tablespaces_of(url)
 
 
 def restore_command(program: Sequence[str], arguments: Sequence[str]) -> str:
     """The `restore_command` that runs `program`; the server fills in `%f` and `%p`."""
-    words = [shlex.quote(each).replace("%", "%%") for each in (*program, *arguments)]
+    from shlex import quote  # not for those who archive
+
+    words = [quote(each).replace("%", "%%") for each in (*program, *arguments)]
     return " ".join([*words, "%f", "%p"])
 
 
 def bracket(settings: Settings, name: str) -> Bracket:
     """A base backup of the cluster of job `name` around another program's copy."""
+    from holdfast.wiring import sources
+
     job = job_settings(settings, name)
     holder = sources.holding_daemon(settings, name, job)
     return sources.bracket(server_of(settings, name), holder)
@@ -141,7 +148,7 @@ def snapshot_request(
     """The request for a snapshot of job `name`; `labels` defaults to a folder of its own."""
     from holdfast.operations.wal.snapshot_script import SnapshotRequest
 
-    taken = f"{clock.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    taken = f"{clock.now():%Y%m%dT%H%M%SZ}-{kernel_calls.token_hex(4)}"
     return SnapshotRequest(
         job=name,
         script=script,

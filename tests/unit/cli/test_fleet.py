@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from holdfast.catalog.host_statuses import HostStatuses
 from holdfast.model.errors import DatabaseUnreachable
 from holdfast.model.tuning_verdict import SCHEMA
 from holdfast.repositories.local import LocalRepository
+from holdfast.runtime import kernel_calls
 from tests.support.command_line import Answer, CommandLine
 from tests.support.fleets import status_of
 from tests.unit.cli.test_disks import FILL, on_small_disk
@@ -54,7 +54,7 @@ class Hosts:
         text = self._config.replace(f"{self.cli.folder}/state\n", f"{state}\n")
         text = text.replace("  shop:\n", f"  {job}:\n    schedule: '{schedule}'\n{more}")
         self.cli.config.write_text(text)
-        self._monkeypatch.setattr(socket, "gethostname", lambda: host)
+        self._monkeypatch.setattr(kernel_calls, "host_name", lambda: host)
         return self.cli
 
     def expect(self, **hosts: list[str]) -> str:
@@ -98,7 +98,7 @@ def test_of_four_hosts_the_three_in_need_are_named_with_the_reason(
     # Its own disk is full, whatever room the repository has.
     monkeypatch.undo()
     monkeypatch.setenv("PATH", os.defpath)
-    full = socket.gethostname()
+    full = kernel_calls.host_name()
     state = hosts.cli.folder / "states" / full
     hosts_of_full = hosts.on(full, "files", schedule="2200-01-01")
     ended = on_small_disk(hosts_of_full, state, "backup", "files", before=FILL.format(state))

@@ -219,7 +219,7 @@ def test_a_reader_that_has_what_it_wanted_hears_no_more(tmp_path: Path) -> None:
 
 
 def test_a_program_that_cannot_be_loaded_does_not_end_a_recovery(tmp_path: Path) -> None:
-    (tmp_path / "yaml.py").write_text("raise ImportError('half of it is installed')")
+    (tmp_path / "json.py").write_text("raise ImportError('half of it is installed')")
     for line, code in ((["wal", *GET], 150 + 1), (["list"], 1)):
         done = subprocess.run(
             [*HOLDFAST, *line],

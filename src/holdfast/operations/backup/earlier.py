@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import secrets
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog, Survey
@@ -21,10 +19,11 @@ from holdfast.model.errors import (
     ObjectMissing,
     VerifyFailed,
 )
+from holdfast.model.lazy_dataclass import replace
 from holdfast.operations.parts.read import proven
 from holdfast.pipeline.flow import Fingerprint, flow
 from holdfast.ports.source import EarlierBackup, Snapshot, Source
-from holdfast.runtime import events
+from holdfast.runtime import events, kernel_calls
 from holdfast.runtime.cleanup import afterwards
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ class Reusable:
             self._repository.stat(key)
         except ObjectMissing:
             return key
-        return key.replace(PARTS, f"{PARTS}{AGAIN}{secrets.token_hex(4)}/", 1)
+        return key.replace(PARTS, f"{PARTS}{AGAIN}{kernel_calls.token_hex(4)}/", 1)
 
     def _is_below(self, key: str) -> bool:
         """Whether `key` belongs to this backup: a damaged journal may name any key."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
-import hmac
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.model.errors import IdentityNeeded, VerifyFailed
 from holdfast.model.fingerprints import BLAKE3, CRYPTOGRAPHIC, SHA256
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, replace
 from holdfast.operations.parts.read import (
     HINT,
     IDENTITY_HINT,
@@ -118,6 +115,8 @@ class BlobNames:
         if self.recipients:
             said = digits if algorithm == SHA256 else fingerprint
             text = "\n".join([*sorted(self.recipients), said])
+            import hmac  # only where names are keyed
+
             digits = hmac.new(self.secret, text.encode(), "sha256").hexdigest()
         return f"{prefix}{digits}"
 
@@ -125,6 +124,8 @@ class BlobNames:
         """The secret as a manifest holds it, sealed for the recipients; empty if there are none."""
         if not self.recipients:
             return ""
+        import base64
+
         return base64.b64encode(sealed(self.secret, self.recipients)).decode()
 
     def __repr__(self) -> str:
@@ -140,6 +141,8 @@ def names_in(manifest: Manifest, identities: Identities | None) -> BlobNames:
         raise IdentityNeeded(
             f"cannot open {what}: they are encrypted, and no identity is given", hint=IDENTITY_HINT
         )
+    import base64
+
     try:
         secret = identities.opened(base64.b64decode(manifest.blob_secret, validate=True))
     except (CorruptStream, binascii.Error) as error:

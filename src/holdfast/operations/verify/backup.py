@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import field
 from typing import TYPE_CHECKING, Literal
 
 from holdfast.catalog.catalog import Catalog
 from holdfast.catalog.places import BLOBS
 from holdfast.model.backup import BadPart, Blob, Codec, Manifest, Part
 from holdfast.model.errors import HoldfastError, RepositoryUnreachable, VerifyFailed
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, field
 from holdfast.model.part_details import CopiedRows
 from holdfast.model.part_gaps import gaps
 from holdfast.operations.backup.earlier import missing_parents

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +18,7 @@ from holdfast.model.errors import (
     WalUnfit,
 )
 from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.sha256 import sha256_hex
 from holdfast.model.wal import WalKind, WalName, numbered_name
 from holdfast.model.wal_records import PAGE_BYTES
 from holdfast.operations.parts.read import proven
@@ -67,7 +66,7 @@ class Getting:
         folder = self.destination.parent.resolve()
         found = folder.stat()
         told = f"{found.st_dev} {found.st_ino} ".encode() + os.fsencode(folder)
-        return self.spool / sha256(told).hexdigest()[:SPOOL_DIGITS]
+        return self.spool / sha256_hex(told)[:SPOOL_DIGITS]
 
 
 def get(context: ArchiveContext, wanted: Getting) -> bool:
@@ -195,13 +194,23 @@ def _is_spooled(wanted: Getting, file: ArchivedFile) -> bool:
     except OSError:
         return False
     try:
-        shutil.move(path, wanted.destination)
+        _move(path, wanted.destination)
     except OSError as error:
         if not path.exists():
             # Another call has removed it: fetch it from the repository.
             return False
         raise _unwritable(wanted.destination, error) from error
     return True
+
+
+def _move(path: Path, destination: Path) -> None:
+    try:
+        path.rename(destination)
+    except OSError:
+        # Another file system, or a folder: it loads three compressors, and is needed for these.
+        from shutil import move
+
+        move(path, destination)
 
 
 def _spooled(wanted: Getting, file: ArchivedFile) -> Path:
@@ -219,7 +228,9 @@ def _forget_older(wanted: Getting) -> None:
     with suppress(OSError):
         for path in list(wanted.spool.iterdir()):
             if path != wanted.own_spool and _is_abandoned(path):
-                shutil.rmtree(path, ignore_errors=True)
+                from shutil import rmtree  # it loads three compressors
+
+                rmtree(path, ignore_errors=True)
 
 
 def _is_abandoned(path: Path) -> bool:

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ from holdfast.model.errors import (
     RepositoryUnreachable,
     TasksRefused,
 )
-from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.lazy_dataclass import dataclass, field, replace
 from holdfast.model.wal_archive import ArchivedFile
 from holdfast.operations.append_only import AppendOnly, Leftovers
 from holdfast.operations.parts.read import stored_suffix
