@@ -46,7 +46,10 @@ STARTING: CodeType = kernel.start.__code__
 FIRST_BYTE: CodeType = FakeStream.__iter__.__code__
 GENERATOR = inspect.CO_GENERATOR
 # The last one makes constructors.
-_UNOPENED = ("config/load.py", "runtime/events.py", "model/lazy_dataclass.py")
+_UNOPENED = (
+    *("config/load.py", "runtime/events.py", "runtime/kernel_calls.py"),
+    "model/lazy_dataclass.py",
+)
 
 
 @dataclass

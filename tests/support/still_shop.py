@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import itertools
 import pkgutil
+import secrets
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -193,11 +195,13 @@ def _stand_still(clock: StillClock, number: int) -> None:
     _watch(Meter, clock)
     _set(fakes, _plans=_overestimated(vars(fakes)["_plans"]))
     ids = itertools.count(1)
-    _set(
-        kernel_calls,
-        host_name=lambda: "db1",
-        token_hex=lambda size: f"{number:04x}{next(ids):04x}".ljust(2 * size, "a"),
-    )
+
+    def token_hex(size: int | None = None) -> str:
+        return f"{number:04x}{next(ids):04x}".ljust(2 * (size or 32), "a")
+
+    _set(secrets, token_hex=token_hex)
+    _set(kernel_calls, host_name=lambda: "db1", token_hex=token_hex)
+    _set(socket, gethostname=lambda: "db1")
 
 
 def _overestimated(plans: Callable[..., Sequence[PartPlan]]) -> Callable[..., list[PartPlan]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from holdfast.cli.context import (
@@ -19,7 +20,6 @@ from holdfast.cli.progress import Meter, watched
 from holdfast.cli.tables import BAD, WARN, backup_table
 from holdfast.cli.telling import Outcome
 from holdfast.model.backup import Manifest
-from holdfast.model.lazy_dataclass import replace
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.job import RunReport, backup as take_backup
 from holdfast.runtime import events

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +24,6 @@ from holdfast.cli.progress import Meter, watched
 from holdfast.cli.tables import BAD, GOOD, WARN, Cell, Coloured, Table, key, time_of, words
 from holdfast.cli.telling import Outcome as Ended
 from holdfast.model.drill import Check, DrillRecord, Outcome, ProofRow
-from holdfast.model.lazy_dataclass import replace
 from holdfast.model.recovery import moment_of
 from holdfast.model.units import counted, size
 from holdfast.operations.drill.database import Drilled, DrillRequest

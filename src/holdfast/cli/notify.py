@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,6 @@ from holdfast.cli.context import (
 from holdfast.cli.parameters import Group
 from holdfast.cli.telling import INVOCATION, never_ended
 from holdfast.model.errors import HoldfastError, JobNeedsAttention, NotificationFailed
-from holdfast.runtime import kernel_calls
 from holdfast.runtime.clock import now
 
 if TYPE_CHECKING:
@@ -86,13 +87,13 @@ def _test_of(topic: Topic, job: str, commands: Iterable[str]) -> Event:
 
     command = DRILL if topic is Topic.DRILL else min(commands, default="backup")
     return Event(
-        id=kernel_calls.token_hex(16),
+        id=secrets.token_hex(16),
         topic=topic,
         command=command,
         job=job,
-        host=kernel_calls.host_name(),
+        host=socket.gethostname(),
         at=now(),
-        run_id=kernel_calls.token_hex(16),
+        run_id=secrets.token_hex(16),
         exit_code=NotificationFailed.exit_code if topic is Topic.FAILURE else 0,
         error="this is a test, nothing failed" if topic is Topic.FAILURE else "",
         is_test=True,
@@ -175,11 +176,11 @@ def _overdue_event(found: Overdue, telling: NotifyContext) -> Event:
 
     since = found.since.isoformat(timespec="seconds")
     return Event(
-        id=kernel_calls.token_hex(16),
+        id=secrets.token_hex(16),
         topic=Topic.OVERDUE,
         command="backup",
         job=found.job,
-        host=kernel_calls.host_name(),
+        host=socket.gethostname(),
         at=telling.clock(),
         exit_code=JobNeedsAttention.exit_code,
         error=f"this host has made no good backup since {since}",

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +18,7 @@ from holdfast.cli.context import Session, duration_option, grouped
 from holdfast.cli.documents import Document
 from holdfast.model.backup import POSTGRES_CLUSTER, Manifest
 from holdfast.model.errors import HoldfastError, Unsupported
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.recovery import (
     ASIDE,
     Action,

@@ -6,6 +6,7 @@ import argparse
 import errno
 import fcntl
 import os
+import secrets
 import selectors
 import signal
 import socket
@@ -23,7 +24,7 @@ from holdfast.daemon.peer_auth import PeerAuthority, group_id
 from holdfast.daemon.session_manager import SessionManager
 from holdfast.daemon.session_store import JobSessions, SessionLimits, SessionStore
 from holdfast.model.errors import ConfigInvalid, HoldfastError
-from holdfast.runtime import clock, events, kernel_calls, streams
+from holdfast.runtime import clock, events, streams
 from holdfast.runtime.cleanup import afterwards
 from holdfast.wiring.repositories import job_settings
 from holdfast.wiring.sources import sessions_of
@@ -157,7 +158,7 @@ def _run(config: Path, round_seconds: float) -> None:
         sessions_of=lambda job: _sessions_of(load(config), job),
         limits=SessionLimits(per_server=sessions.per_server, longest=sessions.longest),
         clock=clock.now,
-        new_id=lambda: kernel_calls.token_hex(16),
+        new_id=lambda: secrets.token_hex(16),
     )
     manager.recover()
     supervisor = Systemd(os.environ)

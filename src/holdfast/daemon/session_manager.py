@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 from holdfast.daemon.peer_auth import Peer, PeerAuthority, user_name
@@ -25,7 +26,6 @@ from holdfast.model.errors import (
     SessionLost,
     SessionNotFound,
 )
-from holdfast.model.lazy_dataclass import replace
 from holdfast.ports.run import Clock
 from holdfast.ports.sessions import HeldKind, HeldState, Holding
 from holdfast.runtime import events

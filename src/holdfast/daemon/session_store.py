@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from holdfast.model.errors import (
     SessionLost,
     SessionNotFound,
 )
-from holdfast.model.lazy_dataclass import dataclass, field, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.stored_json import parsed
 from holdfast.ports.sessions import RUN_LABEL, HeldKind, HeldState, Holder, Holding
 from holdfast.runtime import events

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -18,7 +19,7 @@ from holdfast.model.host_status import (
     HostStatus,
     host_key,
 )
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.stored_json import MANIFEST, Unreadable, gathered, parsed, typed
 from holdfast.model.suspicion import median
 from holdfast.model.units import size, span

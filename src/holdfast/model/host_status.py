@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from holdfast.model.checked import Fits, Length, Range
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.lazy_pattern import regex
 from holdfast.model.stored_json import Limits
 from holdfast.model.tuning_verdict import TuningVerdict

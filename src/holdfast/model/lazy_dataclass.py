@@ -72,7 +72,7 @@ else:
 
 def is_dataclass(kind: type) -> bool:
     """Whether the class is one, made here or by the library; nothing is compiled."""
-    return kind in _MADE or hasattr(kind, "__dataclass_fields__")
+    return any("__dataclass_fields__" in vars(each) for each in kind.__mro__)
 
 
 def taken_by(kind: type) -> Mapping[str, Taken]:
@@ -102,7 +102,7 @@ class _AtFirstUse:
 
 
 class Taken:
-    """A field that `__init__` takes; `make` makes its default anew for each object."""
+    """A field that `__init__` takes; `make` makes a new default for each object."""
 
     __slots__ = ("by_name_only", "default", "is_needed", "make")
 

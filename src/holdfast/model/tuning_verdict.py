@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from holdfast.model.checked import Fits, Length
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.redaction import sanitized
 from holdfast.model.stored_json import Buffer, Limits, Unreadable, gathered, parsed, typed
 from holdfast.model.values import Count, Moment

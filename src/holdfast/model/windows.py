@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 
 from holdfast.model.drill import DrillRecord
-from holdfast.model.lazy_dataclass import dataclass, field, replace
+from holdfast.model.lazy_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast.catalog.host_statuses import HostStatuses
 from holdfast.model.errors import HoldfastError
 from holdfast.model.host_status import Due, Happened, Holdings, HostStatus, after
-from holdfast.model.lazy_dataclass import dataclass, field, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.host_state import LastStatus
 from holdfast.ports.repository import Repository
 from holdfast.ports.run import Clock

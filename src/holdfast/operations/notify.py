@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from holdfast.model.errors import HoldfastError
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.notification import Event, Rule, Topic, told_safely
 from holdfast.ports.notify import Message, Outbox, Receiver
 from holdfast.runtime import events

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog, Damaged, Survey
@@ -17,7 +18,7 @@ from holdfast.model.errors import (
     RepositoryReadOnly,
     RunInFlight,
 )
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.retention import Candidate, Verdict
 from holdfast.operations.verify.proofs import proven_at
 from holdfast.operations.wal.prune import PrunedWal, prune_wal

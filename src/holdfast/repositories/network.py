@@ -6,11 +6,11 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.model.errors import AlreadyStored, ObjectMissing, RepositoryUnreachable
 from holdfast.model.fingerprints import BLAKE3, algorithm_of, digest, told
-from holdfast.model.lazy_dataclass import replace
 from holdfast.ports.repository import Content, ForwardingRepository, Repository, Stored
 from holdfast.runtime import events, retries
 from holdfast.runtime.cleanup import afterwards, noted_on

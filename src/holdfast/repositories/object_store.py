@@ -7,6 +7,7 @@ before the first byte is sent.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import md5
@@ -30,7 +31,7 @@ from holdfast.ports.repository import Content, Stored
 from holdfast.repositories.bucket_lists import LONGEST_ETAG, BucketLists
 from holdfast.repositories.object_errors import TlsFault, errors_of, no_fault
 from holdfast.repositories.object_keys import Listed, believed, is_content, require_plain
-from holdfast.runtime import events, kernel_calls
+from holdfast.runtime import events
 from holdfast.runtime.cleanup import on_failure
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class ObjectStoreRepository:
 
     def _put_whole(self, key: str, content: bytes, fingerprint: str) -> Stored:
         """One request, signed over the content, so that the store refuses damaged content."""
-        put_id = kernel_calls.token_hex(8)
+        put_id = secrets.token_hex(8)
         attributes: Attributes = _attributes(fingerprint) | {PUT_ID: put_id}
         stored = Stored(key=key, size_bytes=len(content))
         try:
@@ -255,7 +256,7 @@ class ObjectStoreRepository:
         return None
 
     def check(self) -> str:
-        key = f"check-{kernel_calls.token_hex(8)}/object"
+        key = f"check-{secrets.token_hex(8)}/object"
         folder = key.partition("/")[0]
         with on_failure(self.delete, key):
             self.put(key, [b"holdfast"])

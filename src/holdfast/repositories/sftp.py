@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,7 +30,6 @@ from holdfast.repositories.object_keys import (
 )
 from holdfast.repositories.sftp_connections import SshConnections, SshLogin
 from holdfast.repositories.sftp_session import SftpSession, WriteFailed
-from holdfast.runtime import kernel_calls
 from holdfast.runtime.cleanup import afterwards, on_failure
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class SftpRepository:
     def put(self, key: str, chunks: Iterable[Buffer]) -> Stored:
         path = self._path(key)
         folder = dirname(path)
-        unfinished = f"{folder}/{UNFINISHED}{kernel_calls.token_hex(8)}"
+        unfinished = f"{folder}/{UNFINISHED}{secrets.token_hex(8)}"
         source = _Source(chunks)
         try:
             with self._connections.session() as session, self._errors_of("store", key):
@@ -196,7 +196,7 @@ class SftpRepository:
             return session.free_bytes(self._root)
 
     def check(self) -> str:
-        key = f"check-{kernel_calls.token_hex(8)}"
+        key = f"check-{secrets.token_hex(8)}"
         with on_failure(self.delete, key):
             self.put(key, [b"holdfast"])
             with self.open(key) as chunks:

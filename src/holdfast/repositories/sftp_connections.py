@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import field
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import paramiko
 from paramiko.sftp import SFTPError
 
 from holdfast.model.errors import HoldfastError, RepositoryRefused, RepositoryUnreachable
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.repositories.known_hosts import HostUntrusted, KnownKeys, keys_in_file, keys_listed
 from holdfast.repositories.sftp_session import FSYNC, SftpSession
 from holdfast.runtime import events

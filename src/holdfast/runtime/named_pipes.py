@@ -7,6 +7,7 @@ after its end, because systemd may have killed the helper that releases them oth
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import stat
 import struct
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from holdfast.model.errors import TasksRefused, ToolMissing
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.runtime import kernel_calls, process
+from holdfast.runtime import process
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.process import widened
 
@@ -54,7 +55,7 @@ class Pipes:
     @contextmanager
     def made(self) -> Iterator[Path]:
         """A new pipe that the server may open, removed after the block."""
-        path = self.folder / f"{kernel_calls.token_hex(8)}.pipe"
+        path = self.folder / f"{secrets.token_hex(8)}.pipe"
         os.mkfifo(path, 0o600)
         path.chmod(0o600)
         with afterwards(_remove, path):

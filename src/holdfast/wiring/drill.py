@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import socket
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +19,6 @@ from holdfast.operations.drill.database import DrillContext, DrillHost
 from holdfast.operations.drill.recovery import DrillRecovery
 from holdfast.operations.drill.rooms import Rooms
 from holdfast.operations.restore.windows import WindowsContext
-from holdfast.runtime import kernel_calls
 from holdfast.runtime.installed import installed_version
 from holdfast.wiring import limits
 from holdfast.wiring.gauges import gauges_of
@@ -59,7 +60,7 @@ def drill_context(
     return DrillContext(
         job=job,
         reader=reader,
-        guard=FlockGuard(locks, clock=reader.clock, run_id=kernel_calls.token_hex(16)),
+        guard=FlockGuard(locks, clock=reader.clock, run_id=secrets.token_hex(16)),
         open_server=DrillServers(settings=settings, job=job, reader=reader, chosen=chosen).open,
         host=_host(settings, job, hidden=[*secret_places(settings), *hidden]),
         gauges=gauges_of(settings, job),
@@ -70,7 +71,7 @@ def _host(settings: Settings, job: str, *, hidden: Sequence[Path]) -> DrillHost:
     asked = drill_settings(settings, job)
     stores = [each for each in settings.repositories.values() if each.kind == "local"]
     return DrillHost(
-        name=kernel_calls.host_name(),
+        name=socket.gethostname(),
         version=installed_version(),
         rooms=Rooms(
             folder=asked.folder or settings.state_directory / "drills",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -32,11 +34,10 @@ from holdfast.model.host_status import (
     PastDrill,
     host_key,
 )
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.redaction import sanitized
 from holdfast.operations.fleet import LeavingContext
 from holdfast.ports.repository import Repository
-from holdfast.runtime import kernel_calls
 from holdfast.runtime.clock import now
 from holdfast.runtime.installed import installed_version
 from holdfast.wiring.reading import index_of, repository_of
@@ -57,7 +58,7 @@ def leaving_context(settings: Settings, job: str, *, chosen: str = "") -> Leavin
     overdue_after = found.overdue_after if found else None
     return LeavingContext(
         begun=HostStatus(
-            host=host_key(kernel_calls.host_name()),
+            host=host_key(socket.gethostname()),
             job=job,
             number=0,
             at=now().replace(microsecond=0),

@@ -17,15 +17,15 @@ from holdfast.config.sources import (
 from holdfast.model.backup import POSTGRES_CLUSTER, Selection
 from holdfast.model.errors import ToolMissing, Unsupported
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.ports.sessions import Bracket, HeldKind, Holder
-from holdfast.ports.target import Target
 
 if TYPE_CHECKING:
     from holdfast.config.settings import CompressionSettings, JobSettings, Settings
     from holdfast.model.checksums import Policy
     from holdfast.model.recovery import ServerStarter
     from holdfast.model.wal_archive import Archiver, WalStream
+    from holdfast.ports.sessions import Bracket, HeldKind, Holder
     from holdfast.ports.source import Source
+    from holdfast.ports.target import Target
     from holdfast.sources.postgres.server.login import Login
 
 
@@ -330,6 +330,8 @@ def sessions_of(job: JobSettings, name: str) -> tuple[Holder, HeldKind]:
             f"cannot hold a session for job '{name}': a {source.kind} server has none to share",
             hint="sessions are for PostgreSQL: base backups and exported snapshots",
         )
+    from holdfast.ports.sessions import HeldKind
+
     kind = HeldKind.BACKUP if source.method == "physical" else HeldKind.SNAPSHOT
     return postgres_holder(source, "holdfast-sessiond"), kind
 
@@ -340,7 +342,7 @@ SOURCES: dict[type, Callable[[Any, JobSettings, SourceOptions], Source]] = {
     MysqlSettings: _mysql_source,
 }
 
-MakeTarget = Callable[[str, str | None], Target]
+MakeTarget = Callable[[str, str | None], "Target"]
 # The targets for each kind of server's backups, by the scheme of the URL.
 _POSTGRES: dict[str, MakeTarget] = {"postgres": _postgres_target}
 _MYSQL: dict[str, MakeTarget] = {"mysql": _mysql_target, "mariadb": _mysql_target}

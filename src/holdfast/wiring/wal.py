@@ -13,7 +13,7 @@ from holdfast.model.backup import Codec
 from holdfast.model.errors import HoldfastError, UnknownJob, Unsupported
 from holdfast.operations.context import ArchiveContext, JobSpec, RunRules, StoredForm
 from holdfast.runtime import clock, kernel_calls
-from holdfast.wiring.configured import configured
+from holdfast.wiring import jobs as wiring, sources
 from holdfast.wiring.repositories import job_settings, repository, repository_settings, store_name
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def archiving(settings: Settings, name: str, *, chosen: str = "") -> ArchiveCont
     With `chosen`, in that repository only. Raises `UnknownJob`, and `Unsupported` if its server
     has no WAL.
     """
-    config = configured(settings, name, chosen=chosen)
+    config = wiring.configured(settings, name, chosen=chosen)
     server_of(settings, name)
     mirrors = () if chosen else config.job.mirrors
     others = [repository_settings(settings, each) for each in mirrors]
@@ -101,8 +101,6 @@ def server_of(settings: Settings, name: str) -> PostgresSettings:
 
 def stream(settings: Settings, name: str, *, slot: str) -> WalStream:
     """The WAL stream of the server of job `name`."""
-    from holdfast.wiring import sources
-
     return sources.wal_stream(server_of(settings, name), slot=slot)
 
 
@@ -113,15 +111,11 @@ def starter(settings: Settings, name: str, url: str, *, options: str) -> ServerS
         if name in settings.jobs
         else PostgresSettings(kind="postgres", dsn=OWN_DSN)
     )
-    from holdfast.wiring import sources
-
     return sources.starter(url, server, options=options)
 
 
 def tablespaces_of(url: str) -> Path | None:
     """The folder for tablespaces that the target at `url` names; None if it names none."""
-    from holdfast.wiring import sources
-
     return sources.tablespaces_of(url)
 
 
@@ -135,8 +129,6 @@ def restore_command(program: Sequence[str], arguments: Sequence[str]) -> str:
 
 def bracket(settings: Settings, name: str) -> Bracket:
     """A base backup of the cluster of job `name` around another program's copy."""
-    from holdfast.wiring import sources
-
     job = job_settings(settings, name)
     holder = sources.holding_daemon(settings, name, job)
     return sources.bracket(server_of(settings, name), holder)

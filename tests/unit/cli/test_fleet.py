@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -54,6 +55,7 @@ class Hosts:
         text = self._config.replace(f"{self.cli.folder}/state\n", f"{state}\n")
         text = text.replace("  shop:\n", f"  {job}:\n    schedule: '{schedule}'\n{more}")
         self.cli.config.write_text(text)
+        self._monkeypatch.setattr(socket, "gethostname", lambda: host)
         self._monkeypatch.setattr(kernel_calls, "host_name", lambda: host)
         return self.cli
 

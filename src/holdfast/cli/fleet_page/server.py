@@ -21,7 +21,7 @@ from holdfast.cli.fleet_page.render import policy
 from holdfast.cli.fleet_page.state import FleetState, Shown
 from holdfast.model.errors import ConfigInvalid
 from holdfast.model.lazy_dataclass import dataclass
-from holdfast.runtime import events, kernel_calls
+from holdfast.runtime import events
 
 PORT = 8044
 LOOPBACK = "127.0.0.1"
@@ -93,7 +93,7 @@ class PageServer(ThreadingHTTPServer):
 
     def __init__(self, address: Address, state: FleetState, *, names: Iterable[str] = ()) -> None:
         self.state = state
-        own = ("localhost", address.host, kernel_calls.host_name(), *names)
+        own = ("localhost", address.host, socket.gethostname(), *names)
         self.names = frozenset(each.lower() for each in own)
         self._begun: dict[Any, float] = {}
         self._guard = threading.Lock()

@@ -6,6 +6,7 @@ import gzip
 import json
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,6 @@ from holdfast.cli.fleet_document import head_of, of_row
 from holdfast.cli.fleet_page.render import page
 from holdfast.cli.fleet_page.view import PageView
 from holdfast.model.errors import HoldfastError, RepositoryUnreachable
-from holdfast.model.lazy_dataclass import replace
 from holdfast.model.redaction import sanitized
 from holdfast.operations.fleet import Fleet
 from holdfast.runtime import events

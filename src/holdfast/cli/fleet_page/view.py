@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +17,7 @@ from holdfast.cli.documents import of_error
 from holdfast.cli.fleet_page.pictures import Pictures, pictures_of
 from holdfast.model.fleet import Row, State
 from holdfast.model.host_status import Act, Due, GoodBackup, Holdings, HostStatus
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.units import ago, counted, size, span
 from holdfast.operations.fleet import Fleet
 from holdfast.runtime.installed import installed_version

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from holdfast.model.errors import (
     Reported,
     RepositoryFull,
 )
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.operations.backup.earlier import unfinished
 from holdfast.operations.parts.write import key_of
 from holdfast.operations.retry import Retries

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog
@@ -16,7 +17,6 @@ from holdfast.model.errors import (
     RepositoryUnreachable,
     SnapshotLost,
 )
-from holdfast.model.lazy_dataclass import replace
 from holdfast.operations.backup.attempt import Attempt, BackupChoice, begun, give_up
 from holdfast.operations.backup.earlier import Reusable, following, offer_list, require_parents
 from holdfast.operations.backup.plan import require_room

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from holdfast.model.errors import (
     RunInFlight,
     SkippedTooOften,
 )
-from holdfast.model.lazy_dataclass import dataclass, field, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.operations.append_only import AppendOnly
 from holdfast.operations.backup.attempt import BackupChoice
 from holdfast.operations.backup.database import back_up

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog
@@ -15,7 +16,7 @@ from holdfast.model.errors import (
     ObjectMissing,
     VerifyFailed,
 )
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_gaps import require_complete
 from holdfast.model.stored_json import MANIFEST
 from holdfast.operations.append_only import AppendOnly, Leftovers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.model.errors import (
@@ -14,7 +15,7 @@ from holdfast.model.errors import (
     VerifyFailed,
 )
 from holdfast.model.fingerprints import algorithm_of, digest, told
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.repository import Content, Repository
 from holdfast.runtime.events import reached
 from holdfast.runtime.worker_pool import WorkerPool

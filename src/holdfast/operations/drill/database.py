@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -30,7 +32,7 @@ from holdfast.model.errors import (
     TargetOutOfReach,
     VerifyFailed,
 )
-from holdfast.model.lazy_dataclass import dataclass, field, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.operations.drill.measured import (
     DrillWatch,
     MeasuredProgress,
@@ -40,7 +42,7 @@ from holdfast.operations.drill.measured import (
 from holdfast.operations.parts.proof import RepositoryParts
 from holdfast.operations.parts.read import proven, require_identity
 from holdfast.operations.restore.backup import restore
-from holdfast.runtime import events, kernel_calls
+from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.kernel import disk_error
 
@@ -333,7 +335,7 @@ class _Drill:
         error = course.error
         return DrillRecord(
             job=context.job,
-            name=f"{began:%Y%m%dT%H%M%SZ}-{kernel_calls.token_hex(4)}",
+            name=f"{began:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
             backup=manifest.backup_id,
             database=manifest.server.database,
             host=context.host.name,

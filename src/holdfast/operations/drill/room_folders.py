@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 
 from holdfast.ports.drill import DrillRoom
-from holdfast.runtime import kernel_calls
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.files import PASSABLE_FOLDER, PRIVATE_FOLDER, make_folder
 from holdfast.runtime.isolation import user_named
@@ -32,7 +32,7 @@ def this_host() -> str:
     machine = b""
     with suppress(OSError):
         machine = _MACHINE.read_bytes().strip()
-    told = b"%s %s" % (kernel_calls.host_name().encode(), machine)
+    told = b"%s %s" % (socket.gethostname().encode(), machine)
     return blake2b(told, digest_size=_HOST_BYTES).hexdigest()
 
 

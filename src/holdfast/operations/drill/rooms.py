@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import field
 from pathlib import Path
 
 from holdfast.model.backup import JOB_NAME
 from holdfast.model.errors import ConfigInvalid, DrillFailed, RepositoryFull
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.units import size
 from holdfast.operations.drill.room_folders import (
     begin_room,
@@ -27,7 +29,7 @@ from holdfast.operations.drill.room_folders import (
     this_host,
 )
 from holdfast.ports.drill import DrillRoom
-from holdfast.runtime import events, kernel_calls
+from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.files import new_file
 from holdfast.runtime.kernel import disk_error
@@ -117,7 +119,7 @@ class Rooms:
         )
 
     def _room(self, user: str) -> DrillRoom:
-        place = self._of_job / f"{self.host}-{kernel_calls.token_hex(TOKEN_BYTES)}"
+        place = self._of_job / f"{self.host}-{secrets.token_hex(TOKEN_BYTES)}"
         is_short = len(os.fsencode(place)) <= LONGEST_FOLDER_BYTES
         return DrillRoom(
             folder=str(place),

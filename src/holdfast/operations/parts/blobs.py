@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import (
     Callable,
@@ -13,6 +14,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import contextmanager, suppress
+from dataclasses import field, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -31,7 +33,7 @@ from holdfast.model.fingerprints import (
     digest,
     told,
 )
-from holdfast.model.lazy_dataclass import dataclass, field, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.operations.parts.blob_read import BlobNames, stored_fingerprint
 from holdfast.operations.parts.mirrored import complete
 from holdfast.operations.parts.read import (
@@ -42,7 +44,7 @@ from holdfast.operations.parts.value_memory import HeldValue, ValueMemory
 from holdfast.pipeline.compression import COMPRESSORS, Pass, is_incompressible
 from holdfast.pipeline.encryption import encryption
 from holdfast.pipeline.flow import Fingerprint, Size, Stage, flow
-from holdfast.runtime import events, kernel_calls
+from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 
 if TYPE_CHECKING:
@@ -246,7 +248,7 @@ class BlobWriter:
                 return self._put(blob, value, chain(head, chunks), codec=codec)
         # An append-only store still has an unusable object under that key.
         name, dot, suffix = blob.key.partition(".")
-        other = f"{name}.{kernel_calls.token_hex(4)}{dot}{suffix}"
+        other = f"{name}.{secrets.token_hex(4)}{dot}{suffix}"
         with _begun(value.read) as chunks:
             return self._put(replace(blob, key=other), value, chunks, codec=codec)
 

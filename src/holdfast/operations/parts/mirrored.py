@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import field
 from queue import Full, Queue
 from typing import TYPE_CHECKING
 
 from holdfast.model.errors import HoldfastError, LeaseLost, ObjectMissing
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.kernel import start

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from holdfast.model.errors import ObjectMissing, RestoreFailed, VerifyFailed
 from holdfast.model.fingerprints import BLAKE3, digest
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.restore import Proven
 from holdfast.operations.parts.read import HINT, Opens, called, compare, opened, proven
 from holdfast.pipeline.flow import CorruptStream, Size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.catalog.catalog import Catalog
@@ -16,7 +17,7 @@ from holdfast.model.errors import (
     Unsupported,
     VerifyFailed,
 )
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.operations.backup.earlier import chain_of
 from holdfast.operations.parts.blob_read import blob_name, names_in, proven_blob
 from holdfast.operations.parts.proof import RepositoryParts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from holdfast.model.errors import (
     ObjectMissing,
     VerifyFailed,
 )
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.recovery import Recovery, RecoveryTarget, moment_of
 from holdfast.model.timelines import ClusterWal, Stretch, up_to_gap
 from holdfast.model.wal import Position

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.model.errors import ConfigInvalid
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.wal import WalKind, WalName
 from holdfast.operations.wal.list import require_cluster_of_wal
 from holdfast.operations.wal.push import push

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.model.backup import PartKind
-from holdfast.model.lazy_dataclass import replace
 from holdfast.model.restore import Restored, StoredParts
 from holdfast.ports.run import Progress
 from holdfast.ports.target import RestoreRequest, Target
-from holdfast.runtime import kernel_calls
 from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres.dump.restore import ArchiveRestore
 from holdfast.sources.postgres.restore import selection
@@ -33,7 +33,7 @@ class PostgresTarget(Target):
         lock_wait_seconds: int = LOCK_WAIT_SECONDS,
     ) -> None:
         # Each restore has its own name, so that its leftover sessions can be found and ended.
-        name = f"{APPLICATION_NAME}-{kernel_calls.token_hex(4)}"
+        name = f"{APPLICATION_NAME}-{secrets.token_hex(4)}"
         login = Login.parse(
             url, password=password, application_name=name, lock_wait_seconds=lock_wait_seconds
         )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import field
 from pathlib import Path
 
 from holdfast.model.backup import Part, PartKind
 from holdfast.model.drill import DrillFinding
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import MysqlDatabase
 from holdfast.model.restore import StoredParts
 from holdfast.runtime.process import ChildFailed

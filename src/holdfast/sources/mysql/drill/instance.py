@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,6 @@ from urllib.parse import quote
 from holdfast.model.errors import DatabaseUnreachable, DrillFailed, HoldfastError
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.drill import DrillRoom
-from holdfast.runtime import kernel_calls
 from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.files import PRIVATE_FILE, give_all, make_folder, new_file, opened
 from holdfast.runtime.isolation import isolated, user_named
@@ -152,7 +152,7 @@ class Instance:
         self._room = room
         self._program = program
         self._user = user_named(room.user)
-        self._password = f"Aa1-{kernel_calls.token_hex(16)}"
+        self._password = f"Aa1-{secrets.token_hex(16)}"
         self._work = Cancellation()
         self._server: ServerProcess | None = None
 

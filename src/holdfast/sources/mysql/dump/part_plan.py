@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from holdfast.model.backup import PartKind, PartPlan
 from holdfast.model.errors import BackupFailed, Unsupported
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import NOTHING, MysqlDump, MysqlTable
 from holdfast.sources.mysql.dump.programs import Program
 from holdfast.sources.mysql.rows.insert_text import Limits

@@ -7,10 +7,11 @@ import select
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import field
 
 from holdfast.model.backup import Buffer, Compressor
 from holdfast.model.errors import BackupFailed
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.source import CompressionStage, PartStream
 from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.process import CHUNK_BYTES, Child, ChildFailed, running

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import field
 from datetime import datetime
 
 from holdfast.model.backup import Consistency, PartKind, PartPlan, Selection, Server
 from holdfast.model.errors import SnapshotLost
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.proof import MysqlDumpProof
 from holdfast.ports.source import (
     Blobs,

@@ -8,12 +8,13 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 
 from holdfast.model.backup import Buffer, Consistency, PartKind, PartPlan, Relation, Server
 from holdfast.model.errors import BackupFailed, GrantMissing, SnapshotLost, Unsupported
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import MysqlServerFiles
 from holdfast.model.proof import NO_PROOF, MysqlCopyProof, Proof
 from holdfast.model.units import size

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.errors import HoldfastError, RestoreFailed
-from holdfast.model.lazy_dataclass import replace
 from holdfast.model.part_details import MysqlDump, MysqlTable
 from holdfast.model.restore import FailedObject, Proven, StoredParts
 from holdfast.ports.run import Progress

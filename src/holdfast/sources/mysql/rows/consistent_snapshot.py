@@ -5,14 +5,16 @@ A lock request that waits behind a long statement makes later statements wait be
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from holdfast.model.errors import BackupFailed, GrantMissing, SnapshotLost
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.proof import MysqlProof
-from holdfast.runtime import events, kernel_calls
+from holdfast.runtime import events
 from holdfast.runtime.cleanup import waiting_for
 from holdfast.sources.mysql.rows.lock import HeldLock, locked, shortest_lock
 from holdfast.sources.mysql.server import databases
@@ -100,7 +102,7 @@ def begin(
 def _proof(sessions: Sequence[Session], lock: HeldLock, *, kind: str, position: str) -> MysqlProof:
     return MysqlProof(
         # A random name: no server can rejoin a snapshot, so a run that resumes must find it gone.
-        snapshot=kernel_calls.token_hex(8),
+        snapshot=secrets.token_hex(8),
         lock=kind,
         lock_held_milliseconds=str(lock.milliseconds),
         lock_tries=str(lock.tries),

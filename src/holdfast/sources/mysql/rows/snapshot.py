@@ -5,13 +5,14 @@ from __future__ import annotations
 import queue
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from itertools import zip_longest
 from typing import Protocol
 
 from holdfast.model.backup import Buffer, Consistency, Member, PartPlan, Relation, Server
 from holdfast.model.errors import HoldfastError, SnapshotLost
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.proof import MysqlProof
 from holdfast.ports.source import PartStream, Snapshot
 from holdfast.runtime.cleanup import afterwards

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import datetime
 
 from holdfast.model import checksums
 from holdfast.model.backup import Consistency
 from holdfast.model.checksums import Chosen
 from holdfast.model.errors import SnapshotLost
-from holdfast.model.lazy_dataclass import replace
 from holdfast.model.units import size
 from holdfast.ports.source import Blobs, Finding, Source, SourcePlan, TablePlan
 from holdfast.runtime.clock import now

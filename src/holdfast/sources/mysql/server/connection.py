@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import field
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from holdfast.model.errors import (
@@ -18,7 +19,7 @@ from holdfast.model.errors import (
     HoldfastError,
     ToolMissing,
 )
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.restore import Proven
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.process import Child, ChildFailed, running

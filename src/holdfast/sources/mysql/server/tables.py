@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import field, replace
 from typing import Literal
 
 from holdfast.model.backup import Relation
 from holdfast.model.errors import GrantMissing
-from holdfast.model.lazy_dataclass import dataclass, field, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.sources.mysql.server.columns import Column
 from holdfast.sources.mysql.server.connection import StatementFailed
 from holdfast.sources.mysql.server.session import Session

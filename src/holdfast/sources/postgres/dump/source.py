@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import partial
 
 import psycopg
 
 from holdfast.model.backup import Codec, PartKind, PartPlan
 from holdfast.model.errors import SnapshotLost
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.proof import PostgresProof
 from holdfast.ports.source import Finding, PartStream, Snapshot, TablePlan
 from holdfast.runtime.cleanup import Cancellation

@@ -8,6 +8,7 @@ import json
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import field
 from functools import lru_cache, reduce
 from itertools import chain
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import zstandard
 
 from holdfast.model.backup import Part
 from holdfast.model.errors import VerifyFailed
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_gaps import piece_of
 from holdfast.model.stored_json import MANIFEST, parsed
 from holdfast.model.values import MOST

@@ -9,13 +9,14 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import field
 from pathlib import Path
 
 from crc32c import crc32c
 
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import BackupFailed
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime.beneath import Beneath
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, ReadFile

@@ -5,9 +5,10 @@ from __future__ import annotations
 import stat
 import tarfile
 import zlib
+from dataclasses import field
 from typing import NamedTuple
 
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 
 FOLDER_MODE, FILE_MODE = stat.S_IFDIR | 0o700, stat.S_IFREG | 0o600
 # Permission bits without setuid, setgid and sticky.

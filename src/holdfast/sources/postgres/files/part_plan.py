@@ -6,11 +6,12 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import field, replace
 from itertools import chain
 
 from holdfast.model.backup import Codec, Part, PartKind, PartPlan
 from holdfast.model.errors import VerifyFailed
-from holdfast.model.lazy_dataclass import dataclass, field, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import ClusterFile
 from holdfast.model.values import Span
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, paths_in

@@ -8,10 +8,11 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import field
 from pathlib import Path
 
 from holdfast.model.errors import RestoreFailed, TargetNotEmpty, Unsupported, VerifyFailed
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime.beneath import Beneath, NotBeneath, create_in
 from holdfast.runtime.files import PASSABLE_FOLDER, make_folder
 

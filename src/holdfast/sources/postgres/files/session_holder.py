@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from holdfast.model.errors import (
 )
 from holdfast.model.wal import Position, segment_name
 from holdfast.ports.sessions import Anchor, Begun, Ended, HeldKind
-from holdfast.runtime import events, kernel_calls
+from holdfast.runtime import events
 from holdfast.runtime.cleanup import on_failure, waiting_for
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.failures import INSUFFICIENT_PRIVILEGE
@@ -98,7 +99,7 @@ def reserve_wal(connection: psycopg.Connection) -> str:
 
     Without a slot the server may recycle the WAL of a long backup, which then fails at its end.
     """
-    name = SLOT_PREFIX + kernel_calls.token_hex(8)
+    name = SLOT_PREFIX + secrets.token_hex(8)
     try:
         connection.execute("SELECT pg_create_physical_replication_slot(%s, true, true)", [name])
     except psycopg.Error as error:

@@ -6,6 +6,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import field
 from datetime import UTC, datetime
 from itertools import chain
 
@@ -21,7 +22,7 @@ from holdfast.model.backup import (
     Server,
 )
 from holdfast.model.errors import BackupFailed, HoldfastError, SnapshotLost
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import LABEL_FILE, ClusterFile, ClusterLabel
 from holdfast.model.part_gaps import path_of
 from holdfast.model.proof import BaseBackupProof

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from itertools import chain
 
 from holdfast.model.backup import Buffer, Consistency, Part, PartKind, PartPlan, Relation, Server
 from holdfast.model.errors import SnapshotLost
-from holdfast.model.lazy_dataclass import dataclass, field, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import SecondCopy
 from holdfast.model.proof import BaseBackupProof
 from holdfast.model.wal import Position

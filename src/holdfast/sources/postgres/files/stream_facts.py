@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import field, replace
 
 from psycopg.rows import class_row
 
@@ -16,7 +17,7 @@ from holdfast.model.errors import (
     SlotMissing,
     Unsupported,
 )
-from holdfast.model.lazy_dataclass import dataclass, field, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.proof import BaseBackupProof
 from holdfast.runtime.process import ChildFailed
 from holdfast.sources.postgres.files import cluster

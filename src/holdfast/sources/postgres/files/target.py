@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -14,7 +15,6 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from holdfast.model.backup import Part
 from holdfast.model.errors import RestoreFailed, ToolMissing, Unsupported, VerifyFailed
-from holdfast.model.lazy_dataclass import replace
 from holdfast.model.part_details import ClusterLabel, SecondCopy
 from holdfast.model.part_gaps import incomplete_files, label_of, path_of
 from holdfast.model.restore import Restored, StoredParts

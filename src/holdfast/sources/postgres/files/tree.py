@@ -6,9 +6,10 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from dataclasses import field
 from pathlib import Path
 
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.stored_json import as_text
 from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.postgres.files.entries import DATABASE, RELATION, Entry

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import psycopg
 
 from holdfast.model.backup import Part, PartKind
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.sources.postgres.restore import definitions, selection, table_definitions
 from holdfast.sources.postgres.restore.definitions import Definer
 from holdfast.sources.postgres.restore.selection import RestoreContext

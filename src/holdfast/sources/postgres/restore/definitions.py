@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import field, replace
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from holdfast.model.errors import RestoreFailed
-from holdfast.model.lazy_dataclass import dataclass, field, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.restore import FailedObject
 from holdfast.sources.failed_objects import FailedObjects
 from holdfast.sources.postgres.server import failures

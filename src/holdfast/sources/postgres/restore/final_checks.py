@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import field, replace
 from typing import TypeVar
 
 import psycopg
@@ -16,7 +17,7 @@ from holdfast.model import checksums
 from holdfast.model.backup import Part, PartKind, Relation
 from holdfast.model.checksums import Expected
 from holdfast.model.errors import RestoreFailed
-from holdfast.model.lazy_dataclass import dataclass, field, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.restore import FailedObject, RestoredTable
 from holdfast.sources.failed_objects import ROWS, FailedObjects
 from holdfast.sources.packing import SMALL_TABLE_BYTES

@@ -6,12 +6,13 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import psycopg
 
 from holdfast.model.backup import Part, Relation
 from holdfast.model.errors import HoldfastError, RestoreFailed, VerifyFailed
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.restore import FailedObject, RestoredTable, StoredParts, Streamed, proving
 from holdfast.ports.target import RestoreRequest
 from holdfast.runtime.cleanup import afterwards

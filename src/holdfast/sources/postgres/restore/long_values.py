@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterable, Iterator
+from dataclasses import field
 
 import psycopg
 
 from holdfast.model.backup import Part, PartKind
 from holdfast.model.errors import RestoreFailed, VerifyFailed
 from holdfast.model.fingerprints import of_sha256
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.restore import FailedObject, OpenBlob
 from holdfast.sources.packing import StreamCutter
 from holdfast.sources.postgres.restore.selection import RestoreContext

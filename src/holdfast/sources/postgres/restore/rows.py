@@ -11,6 +11,7 @@ import select
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +20,7 @@ from psycopg import pq
 
 from holdfast.model.backup import Member, Part
 from holdfast.model.errors import HoldfastError, RestoreFailed
-from holdfast.model.lazy_dataclass import dataclass, field
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.restore import StoredParts, proving
 from holdfast.runtime.cleanup import Cancellation, afterwards, on_failure
 from holdfast.runtime.named_pipes import READ, Pipes, pipes_for

@@ -5,6 +5,7 @@ It is filled under a temporary name, beside the database that it may replace.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
@@ -19,7 +20,6 @@ from holdfast.model.errors import (
     RestoreFailed,
     TargetNotEmpty,
 )
-from holdfast.runtime import kernel_calls
 from holdfast.runtime.cleanup import noted_on
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import MAINTENANCE, Login
@@ -186,7 +186,7 @@ def _beside(server: Cluster, login: Login, options: Mapping[str, str]) -> Iterat
 
 def _unfinished(database: str) -> str:
     """A temporary name that says what the database is, in case the restore is killed."""
-    suffix = f"_incomplete_{kernel_calls.token_hex(4)}"
+    suffix = f"_incomplete_{secrets.token_hex(4)}"
     room = NAME_BYTES - len(suffix)
     return database.encode()[:room].decode(errors="ignore") + suffix
 

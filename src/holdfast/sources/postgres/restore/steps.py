@@ -13,11 +13,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set as AbstractSet
+from dataclasses import replace
 from functools import cache
 from itertools import groupby
 
 from holdfast.model.backup import Relation
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.sources.postgres.restore.definitions import (
     STATEMENTS_PER_MESSAGE,
     Definer,

@@ -9,12 +9,13 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from functools import cache
 
 import psycopg
 
 from holdfast.model.backup import PartKind, Relation
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.target import RestoreRequest
 from holdfast.sources.postgres.restore import selection
 from holdfast.sources.postgres.restore.definition_parts import Builders

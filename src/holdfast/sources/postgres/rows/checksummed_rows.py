@@ -10,6 +10,7 @@ from __future__ import annotations
 import select
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import psycopg
 from psycopg import pq
@@ -18,7 +19,7 @@ from holdfast.model import checksums
 from holdfast.model.backup import Buffer, Member, Relation
 from holdfast.model.checksums import Chosen, Policy
 from holdfast.model.errors import BackupFailed, HoldfastError
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.ports.source import ForwardingStream, PartStream
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 
 import psycopg
@@ -12,7 +13,7 @@ import psycopg
 from holdfast.model.backup import Buffer, PartKind, PartPlan, Relation
 from holdfast.model.checksums import Policy
 from holdfast.model.errors import HoldfastError, SnapshotLost
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.proof import PostgresProof
 from holdfast.model.units import size
 from holdfast.ports.sessions import HeldKind, Holder, Holding
@@ -223,7 +224,7 @@ class PostgresSource(DatabaseSource):
             small_bytes=self.small_bytes,
             keeps_blobs=keeps_blobs,
             external_bytes=self.external_bytes if keeps_blobs else None,
-            marker=b"holdfast blob " + os.urandom(16),
+            marker=b"holdfast blob " + secrets.token_bytes(16),
         )
 
 

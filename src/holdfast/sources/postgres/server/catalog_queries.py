@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 import psycopg
 from psycopg.rows import class_row
 
 from holdfast.model.backup import Relation
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.sources.postgres.server import database_properties, table_part
 from holdfast.sources.postgres.server.sql_text import identifier, qualified
 from holdfast.sources.postgres.server.table_part import BINARY, TEXT, External, TablePart

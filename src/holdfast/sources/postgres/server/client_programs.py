@@ -8,6 +8,7 @@ of a script knows its WORD and could end the restriction, so a new random word r
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from holdfast.model.errors import RestoreFailed, ToolMissing
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.lazy_pattern import regex
 from holdfast.model.restore import Proven
-from holdfast.runtime import events, kernel_calls
+from holdfast.runtime import events
 from holdfast.runtime.process import ChildFailed, output_of, running
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.login import Login
@@ -190,7 +191,7 @@ def restricted(chunks: Iterator[bytes], psql: Tool) -> Iterator[bytes]:
     bytes protects the host.
     """
     if is_known_to(psql):
-        yield f"\\restrict {kernel_calls.token_hex(32)}\n".encode()
+        yield f"\\restrict {secrets.token_hex(32)}\n".encode()
     else:
         events.warning("psql_unrestricted", path=str(psql.path), version=psql.version)
     yield from without_words(chunks)

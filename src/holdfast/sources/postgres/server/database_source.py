@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -18,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 
 from holdfast.model.backup import Buffer, Consistency, Selection, Server
 from holdfast.model.errors import DatabaseUnreachable
-from holdfast.model.lazy_dataclass import dataclass, field, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.proof import PostgresProof
 from holdfast.ports.source import (
     Blobs,

@@ -7,13 +7,14 @@ import pwd
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import field, replace
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
 from holdfast.model.errors import ConfigInvalid
-from holdfast.model.lazy_dataclass import dataclass, field, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.sources.postgres.server import failures
 from holdfast.sources.postgres.server.sql_text import literal

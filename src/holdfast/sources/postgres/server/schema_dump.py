@@ -6,6 +6,7 @@ reading their rows. So it runs once, into an archive from which pg_restore extra
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 import threading
 import time
@@ -18,7 +19,6 @@ import psycopg
 from holdfast.model.backup import Buffer, PartKind, PartPlan
 from holdfast.model.errors import BackupFailed, HoldfastError
 from holdfast.ports.source import PartStream
-from holdfast.runtime import kernel_calls
 from holdfast.runtime.cleanup import Cancellation
 from holdfast.runtime.kernel import start
 from holdfast.runtime.process import Child, ChildFailed, running
@@ -277,7 +277,7 @@ def dumped(
 
 def of_its_own(login: Login) -> Login:
     """The login with a unique application name, which identifies the locks of its session."""
-    name = f"{login.settings['application_name']}-{kernel_calls.token_hex(4)}"
+    name = f"{login.settings['application_name']}-{secrets.token_hex(4)}"
     return login.with_settings(application_name=name)
 
 

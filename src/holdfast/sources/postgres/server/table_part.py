@@ -12,12 +12,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import psycopg
 
 from holdfast.model.backup import Member, Part, Relation
 from holdfast.model.errors import VerifyFailed
-from holdfast.model.lazy_dataclass import dataclass, replace
+from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import PostgresTable
 from holdfast.model.values import Span
 from holdfast.sources.postgres.server.sql_text import identifier, literal, qualified
