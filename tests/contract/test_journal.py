@@ -35,6 +35,8 @@ def unfinished(database: str) -> Unfinished:
         snapshot="00000003-0000001B-1",
         started_at=START,
         snapshot_at=START + timedelta(seconds=1),
+        # As long as that of a million files.
+        memo="m" * (4 << 20),
     )
 
 
@@ -47,10 +49,11 @@ def test_what_was_stored_is_known_to_the_next_run(
     open_journal().add("shop", database, PART)
     found = open_journal().read("shop", database)
     assert found is not None
-    assert (found.name, found.snapshot, found.snapshot_at) == (
+    assert (found.name, found.snapshot, found.snapshot_at, found.memo) == (
         begun.name,
         begun.snapshot,
         begun.snapshot_at,
+        begun.memo,
     )
     assert found.parts == (PART,)
     assert open_journal().read("stock", database) is None

@@ -106,6 +106,7 @@ class FakeSnapshot(Snapshot):
     reading_peak: int = 0
     read_names: list[str] = field(default_factory=list)
     went_on_from: list[str] = field(default_factory=list)
+    memo: str = "what the snapshot found out"
     releases: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -194,11 +195,16 @@ class FakeSource(Source):
         self.opened = 0
         self.closed = 0
         self.snapshots: list[FakeSnapshot] = []
+        self.memos: list[str] = []
         self._connections_free = connections_free
 
     @property
     def database(self) -> str:
         return self.name
+
+    def knowing(self, memo: str) -> FakeSource:
+        self.memos.append(memo)
+        return self
 
     def databases(self) -> Sequence[FakeSource]:
         self._refuse()

@@ -137,6 +137,7 @@ class FileJournal:
             snapshot_at=head.snapshot_at,
             parts=tuple(_readable(lines)),
             recipients=head.recipients,
+            memo=head.memo,
         )
 
     def unfinished(self, job: str) -> list[Unfinished]:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unfinished:
-    """A backup that was begun and not finished: its snapshot, and the parts stored so far."""
+    """A backup that was begun and not finished: its snapshot, and the parts stored so far.
+
+    `memo` is that of the snapshot.
+    """
 
     job: Line
     name: Line
@@ -29,6 +32,7 @@ class Unfinished:
     snapshot_at: Moment
     parts: tuple[Part, ...] = ()
     recipients: Lines = ()
+    memo: str = ""
 
     @property
     def backup_id(self) -> str:

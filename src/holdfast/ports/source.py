@@ -185,6 +185,14 @@ class Snapshot(Port, ABC):
         """The snapshot's remarks for the manifest; complete once every part was read."""
         return ()
 
+    @property
+    def memo(self) -> str:
+        """What `Source.knowing` needs for a run that resumes this one; becomes `Unfinished.memo`.
+
+        Complete before the first part is read; empty where nothing has to be kept.
+        """
+        return ""
+
     def go_on_from(self, stored: Sequence[Part]) -> None:
         """Keep the parts that an earlier run stored, and plan the other `parts` around them.
 
@@ -321,6 +329,14 @@ class Source(Port, ABC):
     def after(self, earlier: EarlierBackup) -> Source:
         """This source with snapshots that may name one of `earlier` as their `parent`; unchanged
         where every backup is a full one."""
+        return self
+
+    def knowing(self, memo: str) -> Source:
+        """This source with the `memo` of the snapshot that it is to rejoin.
+
+        It may be damaged: then everything is asked again. Unchanged where a source keeps nothing
+        for runs that resume.
+        """
         return self
 
     def archiver(self) -> Archiver | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -143,6 +144,38 @@ def test_a_run_that_is_killed_is_resumed_under_the_same_backup(held: Held, failp
     with restored(installation) as back:
         prove(back, pgbench)
     assert pgbench.server.held() == 0
+
+
+def test_a_run_that_is_resumed_lists_no_folder_again(held: Held) -> None:
+    pgbench, installation, _ = held
+    with pgbench.under_load():
+        killed_at(installation, "part-stored:2")
+        pgbench.server.ask("CREATE TABLE younger AS SELECT generate_series(1, 1000) AS id")
+        # Where a run lists folders, it would be killed.
+        unharmed = {"HOLDFAST_FAILPOINT": "files-listed"}
+        installation.run("backup", "shop", "--resume", environment=unharmed)
+    with restored(installation) as back:
+        prove(back, pgbench)
+        with started(back):
+            assert back.ask("SELECT count(*) FROM younger") == [(1000,)]
+
+
+def test_a_run_whose_plan_is_damaged_lists_the_folders_again(held: Held) -> None:
+    pgbench, installation, _ = held
+    with pgbench.under_load():
+        killed_at(installation, "part-stored:2")
+        (journal,) = (installation.folder / "state/unfinished").rglob("*.jsonl")
+        first, *parts = journal.read_text().splitlines()
+        head = json.loads(first)
+        assert head["memo"]
+        head["memo"] = head["memo"].replace("0", "1", 1)
+        journal.write_text("".join(f"{line}\n" for line in (json.dumps(head), *parts)))
+        kept = installation.kept(*FILES)
+        killed_at(installation, "files-listed", "--resume")
+        installation.run("backup", "shop", "--resume")
+    assert still_there(installation, kept)
+    with restored(installation) as back:
+        prove(back, pgbench)
 
 
 @pytest.mark.parametrize("closing", [1, 3, "parts-stored"])

@@ -209,19 +209,20 @@ def _opened(attempt: Attempt, workers: int, blobs: BlobWriter) -> Iterator[tuple
 
     Raises `SnapshotLost` if it does, there are parts to resume, and `allow_mixed` is off.
     """
+    earlier = attempt.beginning.earlier
     with ExitStack() as stack:
 
         def enter(rejoin: str) -> Snapshot:
+            source = attempt.source.knowing(earlier.memo) if rejoin and earlier else attempt.source
             with attempt.watchdog.opening():
                 return attempt.recoveries.trying(
                     lambda: stack.enter_context(
-                        attempt.source.open(workers=workers, blobs=blobs, rejoin=rejoin)
+                        source.open(workers=workers, blobs=blobs, rejoin=rejoin)
                     ),
                     on=DatabaseUnreachable,
                     what="taking the snapshot",
                 )
 
-        earlier = attempt.beginning.earlier
         if earlier is None:
             yield enter(""), False
             return
@@ -286,6 +287,7 @@ def _note(attempt: Attempt, snapshot: Snapshot, earlier: tuple[Part, ...]) -> No
             # If this run is killed too, the next one can reuse parts that it has not reached yet.
             parts=earlier,
             recipients=job.form.recipients,
+            memo=snapshot.memo,
         )
     )
 

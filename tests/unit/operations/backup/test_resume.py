@@ -55,6 +55,26 @@ def test_with_the_snapshot_still_held_only_what_is_missing_is_read() -> None:
     assert job.journal.known == {}
 
 
+def test_a_snapshot_that_is_still_held_gets_the_memo_of_the_run_that_took_it() -> None:
+    job = failed_job()
+    (earlier,) = job.journal.known.values()
+    assert earlier.memo == "what the snapshot found out"
+    job.source.held = SNAPSHOT
+    backup(job.context, RESUME)
+    assert job.source.memos == [earlier.memo]
+
+
+def test_another_snapshot_gets_no_memo() -> None:
+    job = failed_job()
+    job.source.held = "another"
+    backup(job.context, MIXED)
+    # It was offered to the snapshot that was gone.
+    assert len(job.source.memos) == 1
+    assert len(job.source.snapshots) == 2
+    assert backup(job.context).manifest
+    assert len(job.source.memos) == 1
+
+
 def test_where_the_snapshot_is_gone_it_is_refused_and_costs_nothing() -> None:
     job = failed_job()
     stored = set(job.repository.objects)

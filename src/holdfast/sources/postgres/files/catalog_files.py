@@ -184,6 +184,17 @@ def require_all(login: Login, found: ClusterFacts, seen: Seen) -> list[str]:
 
     `seen` says what was left out. Returns notes on the databases that could not be asked.
     """
+    names, version = require_folders(login, found, seen), found.tree.version_folder
+    files = Files(data=found.data, skipped=seen.skipped)
+    return [
+        f"files of database '{name}' are not compared with its catalog: {why}"
+        for name, is_open in names
+        for why in _unasked(login, files, name, is_open=is_open, version=version)
+    ]
+
+
+def require_folders(login: Login, found: ClusterFacts, seen: Seen) -> list[tuple[str, bool]]:
+    """As `require_all`, without relations; returns the databases, and whether each can be asked."""
     files = Files(data=found.data, skipped=seen.skipped)
     # A running server has all of these, so a skipped one would be missing from the backup.
     files.require(lambda: ((path, "its own") for path in NEEDED if path in seen.skipped))
@@ -194,12 +205,8 @@ def require_all(login: Login, found: ClusterFacts, seen: Seen) -> list[str]:
         files.require(lambda: _spaces(connection, version))
         files.require(lambda: _databases(connection, version))
         files.require(lambda: _maps(connection, version), is_kind=stat.S_ISREG)
-        names = [(str(name), is_open) for _, name, _, is_open in _rows(connection, _DATABASES)]
-    return [
-        f"files of database '{name}' are not compared with its catalog: {why}"
-        for name, is_open in names
-        for why in _unasked(login, files, name, is_open=bool(is_open), version=version)
-    ]
+        rows = _rows(connection, _DATABASES)
+    return [(str(name), bool(is_open)) for _, name, _, is_open in rows]
 
 
 def _spaces(connection: psycopg.Connection, version: str) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ import sqlite3
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import zstandard
 
@@ -64,17 +64,49 @@ _END = "\0"
 _FOLDER, _SPARSE, _MODE = 1 << 12, 1 << 13, (1 << 12) - 1
 
 
+# Of a path, in bytes (PATH_MAX), with the character that ends it.
+_PATH_BYTES = 4096
+# An empty name in a path, `.` or `..`.
+_LEADS_OUT = re.compile(rb"(?:^|[/\0])\.{0,2}(?=[/\0]|$)")
+
+
+class PackedEntries(NamedTuple):
+    """How many entries one part has, their paths, and their numbers, both compressed."""
+
+    number: int
+    paths: bytes
+    numbers: bytes
+
+
 class Entries:
     """The files and folders of one part, compressed and in order; may be iterated repeatedly."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._count = len(entries)
-        self._form = struct.Struct(f"={2 * self._count}q{self._count}H")
+        self._form = _form(self._count)
         paths = _END.join([entry.path for entry in entries])
         sizes = [entry.size_bytes for entry in entries]
         times = [entry.modified for entry in entries]
         self._paths = _compressed(_bytes(paths))
         self._numbers = _compressed(self._form.pack(*sizes, *times, *map(_kind, entries)))
+
+    @property
+    def packed(self) -> PackedEntries:
+        """What `unpacked` makes the same entries of."""
+        return PackedEntries(self._count, self._paths, self._numbers)
+
+    @classmethod
+    def unpacked(cls, packed: PackedEntries) -> Self:
+        """Raises `ValueError` if it is malformed, or if a path leads out of the data directory."""
+        made = cls(())
+        made._count, made._paths, made._numbers = packed
+        made._form = _form(packed.number)
+        if len(_decompressed(packed.numbers, most_bytes=made._form.size)) != made._form.size:
+            raise ValueError("its numbers are not those of its files")
+        paths = _decompressed(packed.paths, most_bytes=packed.number * _PATH_BYTES)
+        if paths.count(_END.encode()) != packed.number - 1 or _LEADS_OUT.search(paths):
+            raise ValueError("its paths are not those of files in the data directory")
+        return made
 
     def __len__(self) -> int:
         return self._count
@@ -99,6 +131,20 @@ class Entries:
         # Without entries, the joined text has still one empty path, which is dropped here.
         columns = numbers[:count], numbers[count : 2 * count], numbers[2 * count :]
         return zip(paths, *columns, strict=False)
+
+
+def _form(count: int) -> struct.Struct:
+    return struct.Struct(f"={2 * count}q{count}H")
+
+
+def _decompressed(packed: bytes, *, most_bytes: int) -> bytes:
+    """Raises `ValueError` if `packed` is malformed, or holds more than `most_bytes`."""
+    try:
+        if not 0 <= zstandard.frame_content_size(packed) <= most_bytes:
+            raise ValueError(f"it holds more than {most_bytes} bytes")
+        return zstandard.decompress(packed)
+    except zstandard.ZstdError as error:
+        raise ValueError(f"it is not compressed: {error}") from error
 
 
 def _compressed(content: bytes) -> bytes:

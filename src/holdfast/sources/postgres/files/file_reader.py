@@ -23,7 +23,6 @@ from holdfast.sources.postgres.files.checksum_results import ChecksumResults, Re
 from holdfast.sources.postgres.files.entries import Entry
 from holdfast.sources.postgres.files.page import PAGE_BYTES, PAGES_PER_SEGMENT, Suspect
 from holdfast.sources.postgres.files.part_plan import WHOLE, FileRange
-from holdfast.sources.postgres.server.catalog_queries import is_incompressible
 
 # As the buffer of small files: with less, numpy does too little in each call.
 CHUNK_BYTES = 2 << 20
@@ -238,6 +237,9 @@ def is_worth_compressing(data: Path, entry: Entry) -> bool:
     """Whether samples from across the file compress; errors are left to the later full read."""
     if entry.size_bytes < SAMPLED_FILE_BYTES:
         return True
+    # Loads the driver, which the process that reads packs does not need.
+    from holdfast.sources.postgres.server.catalog_queries import is_incompressible
+
     sample = b""
     with suppress(OSError):
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK

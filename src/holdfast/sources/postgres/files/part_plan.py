@@ -41,6 +41,11 @@ def file_of(part: Part | PartPlan) -> ClusterFile:
     return part.details
 
 
+def of_files(parts: Iterable[Part]) -> Iterator[Part]:
+    """Those of `parts` that hold files of the data directory, and no WAL or label."""
+    return (part for part in parts if part.kind in {PartKind.FILE, PartKind.FILE_PACK})
+
+
 def range_of(part: Part | PartPlan) -> FileRange | None:
     """The range that a part holds; None if it holds a whole file or a pack."""
     piece = part.details.piece if isinstance(part.details, ClusterFile) else None
@@ -118,6 +123,12 @@ class FileLayout:
     def entries(self) -> Iterator[Entry]:
         """Every file and folder; a file in several ranges appears once for each."""
         return (entry for each in self.contents.values() for entry in each)
+
+    @property
+    def packed_files(self) -> int:
+        """How many files and folders are in packs."""
+        packs = (part for part in self.parts if part.kind is PartKind.FILE_PACK)
+        return sum(len(self.contents[part.name]) for part in packs)
 
     def add_pack(self, name: str, entries: Sequence[Entry], *, compress: bool = True) -> None:
         self.contents[name] = Entries(entries)
@@ -287,6 +298,11 @@ class _Pack:
     def add(self, entry: Entry) -> None:
         self.entries.append(entry)
         self.size_bytes += entry.size_bytes
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether `name` may be that of a part, and with it the end of a key."""
+    return _SAFE_NAME.fullmatch(name) is not None and not {"", ".", ".."} & {*name.split("/")}
 
 
 def _name(path: str) -> str:

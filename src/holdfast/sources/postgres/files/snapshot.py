@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import field
 from datetime import UTC, datetime
 from itertools import chain
@@ -35,10 +35,12 @@ from holdfast.sources.postgres.files import backup_manifest
 from holdfast.sources.postgres.files.backup_manifest import ManifestFile, Packed, WalRange
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults, whole_files
 from holdfast.sources.postgres.files.cluster import ClusterFacts
-from holdfast.sources.postgres.files.entries import Entry
+from holdfast.sources.postgres.files.entries import Entries, Entry
 from holdfast.sources.postgres.files.file_reader import Reader, Turn, unreadable
+from holdfast.sources.postgres.files.kept_plan import KeptPlan
+from holdfast.sources.postgres.files.pack_process import PackProcess
 from holdfast.sources.postgres.files.pack_reader import packed
-from holdfast.sources.postgres.files.part_plan import WHOLE, FileLayout, around, range_of
+from holdfast.sources.postgres.files.part_plan import WHOLE, FileLayout, around, of_files, range_of
 from holdfast.sources.postgres.files.tree import CONTROL_FILE, Seen
 from holdfast.sources.postgres.files.wal import require_segment
 
@@ -68,7 +70,8 @@ class PhysicalSnapshot(Snapshot):
 
     A later run rejoins it by `name`, where the session daemon holds it. `seen` holds what the
     walk left out or followed. `unproven` are notes on databases whose files could not be compared
-    with the system catalogs.
+    with the system catalogs. `is_kept` if an earlier run of this backup planned `layout`.
+    `process` reads packs beside the threads of this one.
     """
 
     found: ClusterFacts
@@ -77,6 +80,8 @@ class PhysicalSnapshot(Snapshot):
     name: str
     seen: Seen = field(default_factory=Seen)
     unproven: Sequence[str] = ()
+    is_kept: bool = False
+    process: PackProcess | None = None
     findings: ChecksumResults = field(default_factory=ChecksumResults)
     consistency: Consistency = Consistency.SNAPSHOT
     ended: Ended | None = None
@@ -134,7 +139,9 @@ class PhysicalSnapshot(Snapshot):
             yield FileStream(reader.file(entry, piece), reader.findings)
         elif part.kind is PartKind.FILE_PACK:
             self._require_open(part)
-            yield FileStream(packed(reader, self.layout.contents[part.name]), reader.findings)
+            entries = self.layout.contents[part.name]
+            with self._elsewhere(reader, entries) as stream:
+                yield stream or FileStream(packed(reader, entries), reader.findings)
         elif part.kind is PartKind.WAL:
             yield FileStream(self._wal(reader, part))
         elif path_of(part) == MANIFEST_FILE:
@@ -162,7 +169,16 @@ class PhysicalSnapshot(Snapshot):
         texts = (self._text_part(path, len(text)) for path, text in self._texts.items())
         return [*self._wal_parts(), *texts, last]
 
+    @property
+    def memo(self) -> str:
+        if not self.holding.session_id:
+            # The backup ends with this process, so no run can resume it.
+            return ""
+        return KeptPlan(layout=self.layout, seen=self.seen, unproven=self.unproven).encode()
+
     def go_on_from(self, stored: Sequence[Part]) -> None:
+        if self.is_kept and all(part.name in self.layout.contents for part in of_files(stored)):
+            return
         self.layout = around(self.layout, stored, with_rest=self.holding.ended is None)
 
     def release(self, *, finished: bool) -> None:
@@ -170,6 +186,13 @@ class PhysicalSnapshot(Snapshot):
 
     def abort(self) -> None:
         self._give_up(SnapshotLost("cannot continue: the backup was ended"))
+        if self.process is not None:
+            self.process.end()
+
+    def _elsewhere(
+        self, reader: Reader, entries: Entries
+    ) -> AbstractContextManager[PartStream | None]:
+        return self.process.reading(reader, entries) if self.process else nullcontext()
 
     def _give_up(self, problem: HoldfastError) -> None:
         self._problem = self._problem or problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -25,10 +25,16 @@ from holdfast.runtime.files import make_folder, new_file, whole_file, write_all
 from holdfast.runtime.preload import begin_loading
 from holdfast.sources.keepalive import LOOK_SECONDS, held_session, of_this_process
 from holdfast.sources.postgres.files import cluster, wal
-from holdfast.sources.postgres.files.catalog_files import require_all
+from holdfast.sources.postgres.files.catalog_files import require_all, require_folders
 from holdfast.sources.postgres.files.cluster import ClusterFacts
 from holdfast.sources.postgres.files.entries import Entry
 from holdfast.sources.postgres.files.file_reader import is_worth_compressing, unreadable
+from holdfast.sources.postgres.files.kept_plan import KeptPlan
+from holdfast.sources.postgres.files.pack_process import (
+    WORTHWHILE_FILES,
+    PackProcess,
+    pack_process,
+)
 from holdfast.sources.postgres.files.part_plan import FileLayout, lay_out, range_of
 from holdfast.sources.postgres.files.snapshot import MAP_FILE, PhysicalSnapshot, notes_on
 from holdfast.sources.postgres.files.tree import Seen
@@ -48,7 +54,7 @@ class PhysicalSource(Source):
     """The files of a cluster on this host.
 
     `holder` opens the backup's session. `fast` asks for an immediate checkpoint instead of a
-    spread one.
+    spread one. `memo` is that of the snapshot to rejoin.
     """
 
     engine = "native"
@@ -60,11 +66,13 @@ class PhysicalSource(Source):
         holder: Holder,
         fast: bool = True,
         look_seconds: float = LOOK_SECONDS,
+        memo: str = "",
     ) -> None:
         self._login = login
         self._holder = holder
         self._fast = fast
         self._look_seconds = look_seconds
+        self._memo = memo
 
     @property
     def database(self) -> str:
@@ -112,7 +120,7 @@ class PhysicalSource(Source):
     def plan(self) -> SourcePlan:
         with cluster.session(self._login) as connection:
             found, seen = cluster.facts(connection), Seen()
-            layout = _layout(found, seen)
+            layout = _layout(found, _entries(found, seen))
         sums = "verified" if found.has_checksums else "not verified: the cluster has none"
         return SourcePlan(
             server=Server(kind=POSTGRES_CLUSTER, version=found.version, database=self.database),
@@ -144,36 +152,61 @@ class PhysicalSource(Source):
     ) -> Iterator[Snapshot]:
         _require_files(workers)
         # An unsupported or unreadable cluster fails here, before the server does a checkpoint.
-        if cluster.asked(self._login).has_checksums:
+        has_checksums = cluster.asked(self._login).has_checksums
+        if has_checksums:
             # What checks pages loads slowly, and the server now does its checkpoint.
             begin_loading("holdfast.sources.postgres.files.page_checksums")
-        reached("backup-beginning")
-        holding = held_session(self._holder, HeldKind.BACKUP, rejoin=rejoin, fast=self._fast)
-        with of_this_process(holding), ExitStack() as unheard:
+        kept = KeptPlan.decode(self._memo) if rejoin else None
+        with ExitStack() as stack, ExitStack() as unheard:
+            process = stack.enter_context(pack_process(workers=workers, checks_pages=has_checksums))
+            if kept and kept.layout.packed_files > WORTHWHILE_FILES:
+                process.begin()
+            reached("backup-beginning")
+            holding = held_session(self._holder, HeldKind.BACKUP, rejoin=rejoin, fast=self._fast)
+            stack.enter_context(of_this_process(holding))
             if not rejoin:
                 unheard.enter_context(afterwards(holding.abort))
             found = cluster.asked(self._login)
             reached("cluster-asked")
-            seen = Seen()
-            layout = _layout(found, seen)
-            reached("files-listed")
+            if kept:
+                # A folder that is not mounted any more would look as if its tables were dropped.
+                require_folders(self._login, found, kept.seen)
+            planned = kept or self._planned(found, process)
             snapshot = PhysicalSnapshot(
                 found=found,
                 holding=holding,
-                layout=layout,
+                layout=planned.layout,
                 name=holding.session_id or f"the backup of process {os.getpid()}",
-                seen=seen,
-                unproven=require_all(self._login, found, seen),
+                seen=planned.seen,
+                unproven=planned.unproven,
+                is_kept=kept is not None,
+                process=process,
             )
             # The caller now owns the snapshot and must release it.
             unheard.pop_all()
             with snapshot.keepalive.at_work(seconds=self._look_seconds):
                 yield snapshot
 
+    def knowing(self, memo: str) -> Source:
+        return PhysicalSource(
+            login=self._login,
+            holder=self._holder,
+            fast=self._fast,
+            look_seconds=self._look_seconds,
+            memo=memo,
+        )
 
-def _layout(found: ClusterFacts, seen: Seen) -> FileLayout:
+    def _planned(self, found: ClusterFacts, process: PackProcess) -> KeptPlan:
+        seen = Seen()
+        layout = _layout(found, process.counting(_entries(found, seen)))
+        reached("files-listed")
+        unproven = require_all(self._login, found, seen)
+        return KeptPlan(layout=layout, seen=seen, unproven=unproven)
+
+
+def _layout(found: ClusterFacts, entries: Iterable[Entry]) -> FileLayout:
     worth = partial(is_worth_compressing, found.data)
-    return lay_out(_entries(found, seen), is_worth_compressing=worth)
+    return lay_out(entries, is_worth_compressing=worth)
 
 
 def _entries(found: ClusterFacts, seen: Seen) -> Iterator[Entry]:

@@ -19,7 +19,8 @@ from holdfast.model.wal import Position
 from holdfast.ports.sessions import HeldKind
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults
 from holdfast.sources.postgres.files.cluster import ClusterFacts
-from holdfast.sources.postgres.files.part_plan import lay_out
+from holdfast.sources.postgres.files.kept_plan import KeptPlan
+from holdfast.sources.postgres.files.part_plan import PACK_FILES, lay_out
 from holdfast.sources.postgres.files.snapshot import PhysicalSnapshot
 from holdfast.sources.postgres.files.tree import Seen
 from tests.fakes.holder import FakeHolder, FakeHolding
@@ -161,6 +162,60 @@ def test_a_later_run_leaves_packs_as_they_are_and_takes_only_what_is_new(tmp_pat
         path: crc32c(content).to_bytes(4, sys.byteorder).hex()
         for path, content in (("base/5/1259", b"rows"), ("base/5/2000", b"new"))
     }
+
+
+def kept(first: PhysicalSnapshot, holding: FakeHolding) -> PhysicalSnapshot:
+    """The same base backup in a later run, which has read the plan of the first one."""
+    holding.session_id = "a" * 32
+    plan = KeptPlan.decode(first.memo)
+    assert plan is not None
+    return PhysicalSnapshot(
+        found=first.found,
+        holding=holding,
+        layout=plan.layout,
+        name="x",
+        seen=plan.seen,
+        is_kept=True,
+    )
+
+
+def test_a_later_run_that_has_the_plan_reads_the_parts_that_are_missing_and_lists_no_folder(
+    tmp_path: Path,
+) -> None:
+    first, holding = snapshot(tmp_path)
+    folder = first.found.data / "base/5"
+    for number in range(2 * PACK_FILES):
+        (folder / str(16384 + number)).write_bytes(b"rows")
+    first.layout = lay_out(first.found.tree.entries())
+    done = [stored(first, part) for part in first.parts[:1]]
+    # The WAL creates it.
+    (folder / "2000").write_bytes(b"new")
+    again = kept(first, holding)
+    again.go_on_from(done)
+    assert again.parts == first.parts
+    rest = [stored(again, part) for part in again.parts[1:]]
+    closing = again.closing_parts([*done, *rest])
+    (last,) = [part for part in closing if part.name == "end/backup_manifest"]
+    with again.read(last) as stream:
+        files = json.loads(b"".join(bytes(chunk) for chunk in stream))["Files"]
+    paths = [each["Path"] for each in files]
+    assert len(paths) == len({*paths}) == 2 * PACK_FILES + 3
+    assert "base/5/2000" not in paths
+    assert again.memo == first.memo
+
+
+def test_a_backup_that_ends_with_its_process_keeps_no_plan(tmp_path: Path) -> None:
+    assert snapshot(tmp_path)[0].memo == ""
+
+
+def test_stored_parts_that_are_not_in_the_plan_are_kept_and_the_others_planned_around_them(
+    tmp_path: Path,
+) -> None:
+    first, holding = snapshot(tmp_path)
+    (part,) = [stored(first, part) for part in first.parts]
+    again = kept(first, holding)
+    again.go_on_from([replace(part, name="packs/00007.tar")])
+    assert [each.name for each in again.parts] == ["packs/00007.tar"]
 
 
 def test_a_run_that_comes_after_the_end_copies_nothing_that_would_be_too_new(
