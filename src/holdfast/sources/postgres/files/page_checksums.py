@@ -105,7 +105,8 @@ def suspects_within(content: Buffer, found: Sequence[tuple[int, int, int]]) -> I
     starts = np.array([start // _LINE_BYTES for start, _, _ in found])[numbers] + within * _ROWS
     blocks = (np.array([first for _, _, first in found])[numbers] + within).astype(np.uint32)
     lines, rows = np.frombuffer(content, np.uint32).reshape(-1, _LANES), np.arange(_ROWS)
-    turned = lines[starts + rows[:, np.newaxis]]
+    # Half the time of an index in brackets.
+    turned = lines.take(starts + rows[:, np.newaxis], axis=0)
     wrong = _wrong(lines[starts, _CHECKSUM], _checksums(turned, blocks))
     pages = lines[starts[wrong, np.newaxis] + rows].reshape(-1, WORDS)
     for row, page in _not_new(wrong, pages):
