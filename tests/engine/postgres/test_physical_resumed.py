@@ -16,7 +16,7 @@ import pytest
 
 from holdfast.sources.postgres.files.tree import EMPTIED
 from tests.engine.postgres.sessiond import Daemon
-from tests.support.clusters import Cluster, folder_for_cluster, started
+from tests.support.clusters import Cluster, folder_for_cluster, run, started
 from tests.support.encrypted_job import encrypted_installation
 from tests.support.installation import Installation
 from tests.support.pgbench_cluster import PgbenchCluster, prove, prove_rows, restored
@@ -65,7 +65,8 @@ def complete(pgbench: PgbenchCluster, back: Cluster, space: Path, ended: dict[st
             shutil.copy(segment, back.data / "pg_wal")
 
 
-def killed_at(installation: Installation, failpoint: str, *arguments: str) -> None:
+def killed_at(installation: Installation, failpoint: str, *arguments: str) -> str:
+    """What the run told until then."""
     done = subprocess.run(
         installation.argv("backup", "shop", *arguments),
         env=os.environ | {"HOLDFAST_FAILPOINT": failpoint},
@@ -74,6 +75,7 @@ def killed_at(installation: Installation, failpoint: str, *arguments: str) -> No
         text=True,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
+    return done.stderr
 
 
 def test_a_backup_that_ends_well_leaves_no_session(held: Held) -> None:
@@ -158,6 +160,45 @@ def test_a_run_that_is_resumed_lists_no_folder_again(held: Held) -> None:
         prove(back, pgbench)
         with started(back):
             assert back.ask("SELECT count(*) FROM younger") == [(1000,)]
+
+
+MANY_TABLES = """
+DO $$ BEGIN FOR n IN 1..1000 LOOP
+  EXECUTE format('CREATE TABLE many_%s (id int PRIMARY KEY, name text)', n);
+  EXECUTE format('INSERT INTO many_%s VALUES (%s, md5(%L))', n, n, n);
+  IF n % 100 = 0 THEN COMMIT; END IF;
+END LOOP; END $$
+"""
+OF_MANY = """
+SELECT count(*), md5(string_agg((xpath('//name/text()', found))[1]::text, ',' ORDER BY relname))
+FROM (SELECT relname, query_to_xml(format('SELECT name FROM %I', relname), true, true, '') AS found
+      FROM pg_class WHERE relkind = 'r' AND relname LIKE 'many\\_%') AS tables
+"""
+
+
+def test_a_second_process_reads_small_files_of_a_run_and_of_the_one_that_resumes_it(
+    held: Held,
+) -> None:
+    pgbench, installation, _ = held
+    run("psql", "-qc", MANY_TABLES, pgbench.server.dsn)
+    begun = '"event": "pack_process_begun"'
+    with pgbench.under_load():
+        assert begun in killed_at(installation, "part-stored:2")
+        kept = installation.kept(*FILES)
+        done = subprocess.run(
+            installation.argv("backup", "shop", "--resume"),
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    assert begun in done.stderr
+    assert still_there(installation, kept)
+    proof = installation.run("show", "shop/latest")["manifest"]["proof"]
+    assert "bad_pages" not in proof
+    with restored(installation) as back:
+        prove(back, pgbench)
+        with started(back):
+            assert back.ask(OF_MANY) == pgbench.server.ask(OF_MANY)
 
 
 def test_a_run_whose_plan_is_damaged_lists_the_folders_again(held: Held) -> None:

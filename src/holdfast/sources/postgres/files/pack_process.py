@@ -69,6 +69,7 @@ class PackProcess:
             self._child = self._stack.enter_context(
                 running(argv, env=os.environ | _ENVIRONMENT, stdin=True)
             )
+            events.info("pack_process_begun", pid=self._child.pid)
         except TasksRefused as error:
             events.warning(
                 "pack_process_refused", problem=error.message, then="threads read all files"
