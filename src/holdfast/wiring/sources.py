@@ -99,7 +99,7 @@ def _postgres_source(
     settings: PostgresSettings, job: JobSettings, options: SourceOptions
 ) -> Source:
     if settings.method == "physical":
-        return physical_source(settings, options.holder)
+        return physical_source(settings, job, options.holder)
     if settings.engine == "tools":
         return _postgres_tools_source(settings, job.compression)
     from holdfast.sources.postgres.rows.source import PostgresSource
@@ -216,7 +216,7 @@ def holding_daemon(settings: Settings, name: str, job: JobSettings) -> Holder | 
     )
 
 
-def physical_source(settings: PostgresSettings, holder: Holder | None) -> Source:
+def physical_source(settings: PostgresSettings, job: JobSettings, holder: Holder | None) -> Source:
     """A source that reads the cluster's files, or pg_basebackup with `engine: tools`."""
     _require_page_checks()
     from holdfast.sources.postgres.files.source import PhysicalSource
@@ -230,6 +230,8 @@ def physical_source(settings: PostgresSettings, holder: Holder | None) -> Source
         login=login,
         holder=holder or postgres_holder(settings, APPLICATION),
         fast=fast,
+        # The workers that a limit allows take all of it.
+        may_have_process=job.memory_limit_mb is None,
     )
 
 

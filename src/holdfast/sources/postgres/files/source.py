@@ -54,7 +54,8 @@ class PhysicalSource(Source):
     """The files of a cluster on this host.
 
     `holder` opens the backup's session. `fast` asks for an immediate checkpoint instead of a
-    spread one. `memo` is that of the snapshot to rejoin.
+    spread one. `memo` is that of the snapshot to rejoin. `may_have_process` lets a second
+    process read small files.
     """
 
     engine = "native"
@@ -67,12 +68,14 @@ class PhysicalSource(Source):
         fast: bool = True,
         look_seconds: float = LOOK_SECONDS,
         memo: str = "",
+        may_have_process: bool = True,
     ) -> None:
         self._login = login
         self._holder = holder
         self._fast = fast
         self._look_seconds = look_seconds
         self._memo = memo
+        self._may_have_process = may_have_process
 
     @property
     def database(self) -> str:
@@ -158,7 +161,8 @@ class PhysicalSource(Source):
             begin_loading("holdfast.sources.postgres.files.page_checksums")
         kept = KeptPlan.decode(self._memo) if rejoin else None
         with ExitStack() as stack, ExitStack() as unheard:
-            process = stack.enter_context(pack_process(workers=workers, checks_pages=has_checksums))
+            readers = workers if self._may_have_process else 1
+            process = stack.enter_context(pack_process(workers=readers, checks_pages=has_checksums))
             if kept and kept.layout.packed_files > WORTHWHILE_FILES:
                 process.begin()
             reached("backup-beginning")
@@ -194,6 +198,7 @@ class PhysicalSource(Source):
             fast=self._fast,
             look_seconds=self._look_seconds,
             memo=memo,
+            may_have_process=self._may_have_process,
         )
 
     def _planned(self, found: ClusterFacts, process: PackProcess) -> KeptPlan:
