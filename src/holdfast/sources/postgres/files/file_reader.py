@@ -15,7 +15,7 @@ from pathlib import Path
 from crc32c import crc32c
 
 from holdfast.model.backup import Buffer
-from holdfast.model.errors import BackupFailed
+from holdfast.model.errors import BackupFailed, ConfigInvalid
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime.beneath import Beneath
 from holdfast.runtime.cleanup import afterwards, on_failure
@@ -250,3 +250,22 @@ def is_worth_compressing(data: Path, entry: Entry) -> bool:
                 os.pread(descriptor, PLACE_BYTES, step * number) for number in range(PLACES)
             )
     return not is_incompressible(sample)
+
+
+# The server's file and its folder, the repository's file and its folder, and one in reserve.
+FILES_PER_WORKER = 5
+# Open files of the interpreter, two sessions and the logs.
+FILES_BESIDE = 64
+
+
+def require_open_files(workers: int) -> None:
+    """Raises `ConfigInvalid` if `workers` need more open files than this process may have."""
+    needed = workers * FILES_PER_WORKER + FILES_BESIDE
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed != resource.RLIM_INFINITY and needed > allowed:
+        most = max(1, (allowed - FILES_BESIDE) // FILES_PER_WORKER)
+        raise ConfigInvalid(
+            f"cannot start {workers} workers: they need {needed} open files, {allowed} are allowed",
+            hint=f"set max_concurrent_processes to {most} or less, or raise LimitNOFILE"
+            " (ulimit -n)",
+        )

@@ -9,12 +9,10 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
-from typing import Annotated
 
 from crc32c import crc32c
 
 from holdfast.model.backup import PartKind, PartPlan
-from holdfast.model.checked import Length
 from holdfast.model.facts import by_name
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import ClusterFile, details_in, stored_details
@@ -28,7 +26,6 @@ from holdfast.sources.postgres.files.tree import Seen
 # The journal's line holds it; a run that resumes a larger one lists its files again.
 MOST_CHARACTERS = 32 << 20
 _SUM_CHARACTERS = 8
-_Long = Annotated[str, Length(at_most=MOST_CHARACTERS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +37,8 @@ class _KeptPart:
     compress: bool
     details: dict[str, str]
     files: Count
-    paths: _Long
-    numbers: _Long
+    paths: str
+    numbers: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +46,9 @@ class _Kept:
     """Texts by path are JSON in a text, as a path need not be valid text."""
 
     parts: tuple[_KeptPart, ...]
-    skipped: _Long
-    links: _Long
-    tablespaces: _Long
+    skipped: str
+    links: str
+    tablespaces: str
     unproven: tuple[Text, ...]
 
 
@@ -135,7 +132,7 @@ def _part(kept: _KeptPart) -> tuple[PartPlan, Entries]:
         )
     )
     if not is_safe_name(kept.name):
-        raise Unreadable("the name of a part is not one of ours")
+        raise Unreadable("the name of a part is not safe as a key")
     if kept.details:
         named = [details.path] if isinstance(details, ClusterFile) else []
         if named != [each.path for each in files]:

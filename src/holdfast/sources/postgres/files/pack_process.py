@@ -6,7 +6,6 @@ process take turns at them. A second process needs no turn.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 import holdfast
 from holdfast.model.backup import Buffer
 from holdfast.model.errors import BackupFailed, TasksRefused, ToolMissing
+from holdfast.model.stored_json import parsed
 from holdfast.ports.source import PartStream
 from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
@@ -24,8 +24,9 @@ from holdfast.runtime.process import Child, ChildFailed, running, widened
 from holdfast.sources.postgres.files.entries import Entries, Entry
 from holdfast.sources.postgres.files.file_reader import Reader
 from holdfast.sources.postgres.files.pack_program import CONTENT, FAILED, FRAME, MEMO, request
-from holdfast.sources.postgres.files.pack_reader import ARENA_BYTES
 
+# As the buffer of small files.
+BUFFER_BYTES = 2 << 20
 # The process takes as long to start as so many files take to be read.
 WORTHWHILE_FILES = 4000
 # Its modules lie where ours do. It loads nothing that an installation loads at each start.
@@ -134,7 +135,7 @@ class _Answer(PartStream):
                 return
             elif kind == FAILED:
                 self.is_whole = True
-                self._fail(**json.loads(bytes(content)))
+                self._fail(**parsed(content, of_files=True))
 
     @property
     def memo(self) -> str:
@@ -145,7 +146,7 @@ class _Answer(PartStream):
 
     def _frames(self) -> Iterator[tuple[bytes, memoryview]]:
         descriptor = widened(self._child.stdout.fileno())
-        head, buffer = memoryview(bytearray(FRAME.size)), memoryview(bytearray(ARENA_BYTES))
+        head, buffer = memoryview(bytearray(FRAME.size)), memoryview(bytearray(BUFFER_BYTES))
         while True:
             self._fill(descriptor, head)
             kind, size_bytes = FRAME.unpack(head)

@@ -8,14 +8,13 @@ neither the driver of PostgreSQL nor what starts processes.
 from __future__ import annotations
 
 import json
+import os
 import struct
-import sys
 from pathlib import Path
 from typing import IO, Any
 
-from holdfast.model.backup import Buffer
 from holdfast.model.errors import HoldfastError
-from holdfast.runtime.files import write_all
+from holdfast.model.stored_json import MANIFEST, parsed
 from holdfast.sources.postgres.files.checksum_results import ChecksumResults
 from holdfast.sources.postgres.files.entries import Entries, PackedEntries
 from holdfast.sources.postgres.files.file_reader import Reader
@@ -29,9 +28,9 @@ def main(first: str) -> int:
     """Serve until stdin ends; with `checks`, what checks pages is loaded before."""
     if first == "checks":
         from holdfast.sources.postgres.files import page_checksums  # noqa: F401  # loads numpy
-    asked, told = sys.stdin.buffer, sys.stdout.fileno()
-    while line := asked.readline():
-        _serve(json.loads(line), asked, told)
+    with os.fdopen(0, "rb", closefd=False) as asked, os.fdopen(1, "wb", closefd=False) as told:
+        while line := asked.readline():
+            _serve(parsed(line, MANIFEST, of_files=True), asked, told)
     return 0
 
 
@@ -49,7 +48,7 @@ def request(reader: Reader, entries: Entries) -> bytes:
     return json.dumps(head).encode() + b"\n" + paths + numbers
 
 
-def _serve(head: dict[str, Any], asked: IO[bytes], told: int) -> None:
+def _serve(head: dict[str, Any], asked: IO[bytes], told: IO[bytes]) -> None:
     count, path_bytes, number_bytes = head["packed"]
     entries = Entries.unpacked(
         PackedEntries(count, asked.read(path_bytes), asked.read(number_bytes))
@@ -76,6 +75,7 @@ def _nothing() -> None:
     """Whether the backup can continue is looked at by who reads the answer."""
 
 
-def _tell(told: int, kind: bytes, content: Buffer) -> None:
-    write_all(told, FRAME.pack(kind, len(content)))
-    write_all(told, content)
+def _tell(told: IO[bytes], kind: bytes, content: bytes | bytearray | memoryview) -> None:
+    told.write(FRAME.pack(kind, len(content)))
+    told.write(content)
+    told.flush()

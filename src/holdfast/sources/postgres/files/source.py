@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -11,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from holdfast.model.backup import POSTGRES_CLUSTER, Consistency, PartPlan, Relation, Server
-from holdfast.model.errors import BackupFailed, ConfigInvalid, DatabaseUnreachable
+from holdfast.model.errors import BackupFailed, DatabaseUnreachable
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.part_details import LABEL_FILE, ClusterFile
 from holdfast.model.part_gaps import path_of
@@ -28,7 +27,11 @@ from holdfast.sources.postgres.files import cluster, wal
 from holdfast.sources.postgres.files.catalog_files import require_all, require_folders
 from holdfast.sources.postgres.files.cluster import ClusterFacts
 from holdfast.sources.postgres.files.entries import Entry
-from holdfast.sources.postgres.files.file_reader import is_worth_compressing, unreadable
+from holdfast.sources.postgres.files.file_reader import (
+    is_worth_compressing,
+    require_open_files,
+    unreadable,
+)
 from holdfast.sources.postgres.files.kept_plan import KeptPlan
 from holdfast.sources.postgres.files.pack_process import (
     WORTHWHILE_FILES,
@@ -42,10 +45,6 @@ from holdfast.sources.postgres.files.wal import require_segment
 from holdfast.sources.postgres.server import preflight
 from holdfast.sources.postgres.server.login import Login
 
-# The server's file and its folder, the repository's file and its folder, and one in reserve.
-FILES_PER_WORKER = 5
-# Open files of the interpreter, two sessions and the logs.
-FILES_BESIDE = 64
 # One holds the backup, the other queries the catalogs.
 CONNECTIONS = 2
 
@@ -153,7 +152,7 @@ class PhysicalSource(Source):
         blobs: Blobs | None = None,  # noqa: ARG002  # files hold all of their values
         rejoin: str = "",
     ) -> Iterator[Snapshot]:
-        _require_files(workers)
+        require_open_files(workers)
         # An unsupported or unreadable cluster fails here, before the server does a checkpoint.
         has_checksums = cluster.asked(self._login).has_checksums
         if has_checksums:
@@ -227,19 +226,6 @@ def _reason(part: PartPlan, files: int) -> str:
     piece = range_of(part)
     found = f"from byte {piece.first} on" if piece else "large enough for a part of its own"
     return found if part.compress else f"{found}, not compressed: a sample did not shrink"
-
-
-def _require_files(workers: int) -> None:
-    """Raises `ConfigInvalid` if `workers` need more open files than this process may have."""
-    needed = workers * FILES_PER_WORKER + FILES_BESIDE
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if allowed != resource.RLIM_INFINITY and needed > allowed:
-        most = max(1, (allowed - FILES_BESIDE) // FILES_PER_WORKER)
-        raise ConfigInvalid(
-            f"cannot start {workers} workers: they need {needed} open files, {allowed} are allowed",
-            hint=f"set max_concurrent_processes to {most} or less, or raise LimitNOFILE"
-            " (ulimit -n)",
-        )
 
 
 CHUNK_BYTES = 1 << 20
