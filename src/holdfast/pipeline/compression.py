@@ -97,8 +97,6 @@ class FrameCompressor:
 def _compressor_of_small_table() -> zstandard.ZstdCompressor:
     import zstandard
 
-    import zstandard
-
     parameters = zstandard.ZstdCompressionParameters.from_level(
         1, write_checksum=True, hash_log=SMALL_HASH_LOG
     )
