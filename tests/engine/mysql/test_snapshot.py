@@ -102,7 +102,7 @@ def test_every_snapshot_under_writes_keeps_the_invariant(
             )
             assert int(total) == 3 * ACCOUNTS * 1000
     assert len(proofs) == BACKUPS
-    assert all(proof["sessions"] == str(WORKERS) and proof["same_moment"] for proof in proofs)
+    assert all(proof["sessions"] == str(2 * WORKERS) and proof["same_moment"] for proof in proofs)
     assert all(float(proof["lock_held_milliseconds"]) < 2000 for proof in proofs)
 
 

@@ -6,14 +6,18 @@ from contextlib import suppress
 
 from holdfast.model.errors import HoldfastError
 from holdfast.sources.mysql.rows import insert_text
-from holdfast.sources.mysql.rows.insert_text import BareRows, Luck
+from holdfast.sources.mysql.rows.insert_text import BareRows, Luck, RowsText, counts
+from holdfast.sources.mysql.rows.key_ranges import Range
+from holdfast.sources.mysql.server.answers import UncopiedRow
 from holdfast.sources.mysql.server.columns import row_text
 from holdfast.sources.mysql.server.connection import COLLATIONS_MIXED, StatementFailed
-from holdfast.sources.mysql.server.session import Row, Session
+from holdfast.sources.mysql.server.session import Session
 from holdfast.sources.mysql.server.sql import select
 from holdfast.sources.mysql.server.tables import Table
 
-Text = tuple[int, bytes | None, int]
+Text = tuple[int, RowsText | None, int]
+# The columns of an answer; after those that follow COUNTS comes the total, if there is one.
+COUNT, TEXT, COUNTS = 0, 1, 2
 
 
 class AskedRange:
@@ -23,10 +27,18 @@ class AskedRange:
     """
 
     def __init__(
-        self, session: Session, table: Table, *, where: str, luck: Luck, total: str = ""
+        self,
+        session: Session,
+        table: Table,
+        keys: Range,
+        *,
+        where: str,
+        luck: Luck,
+        total: str = "",
     ) -> None:
-        self._session = session
+        self.session = session
         self._table = table
+        self.keys = keys
         self._luck = luck
         self._total = total
         self.where = where
@@ -39,7 +51,7 @@ class AskedRange:
         """Row count, text and number of warnings; unescaped text where that is safe."""
         self._is_answered = True
         try:
-            rows, warnings = self._session.answer()
+            rows, warnings = self.session.uncopied_answer()
         except StatementFailed as error:
             if not self._is_bare or error.code not in COLLATIONS_MIXED:
                 raise
@@ -52,41 +64,39 @@ class AskedRange:
         """Read an answer that nobody wants any more: the session is free then."""
         if not self._is_answered:
             with suppress(HoldfastError):
-                self._session.answer()
+                self.session.answer()
 
-    def _proven(self, row: Row, warnings: int) -> Text:
+    def _proven(self, row: UncopiedRow, warnings: int) -> Text:
         """The unescaped text where it needs no escaping, else the escaped one."""
-        count, value, *counted = self._without_total(row, warnings)
-        rows, numbers = int(count or b"0"), [int(each or b"0") for each in counted]
+        rows, text, warnings = self._text(row, warnings)
         if warnings or not rows:
-            return rows, value, warnings
-        if value is None:
+            return rows, text, warnings
+        if text is None:
             return self._again()
         columns = self._table.columns
-        value = BareRows.of(columns).whole(value)
-        is_true = insert_text.is_true(value, rows=rows, counted=numbers, columns=columns)
+        text = BareRows.of(columns).whole(text)
+        counted = [int(row.value(COUNTS + at) or b"0") for at in range(len(counts(columns)))]
+        is_true = insert_text.is_true(text, rows=rows, counted=counted, columns=columns)
         self._luck.learn(was_true=is_true)
-        return (rows, value, 0) if is_true else self._again()
+        return (rows, text, 0) if is_true else self._again()
 
     def _again(self) -> Text:
-        rows, warnings = self._session.fetch(self._escaped())
+        self.session.ask(self._escaped())
+        rows, warnings = self.session.uncopied_answer()
         return self._text(rows[0], warnings)
 
-    def _text(self, row: Row, warnings: int) -> Text:
-        count, value = self._without_total(row, warnings)
-        return int(count or b"0"), value, warnings
-
-    def _without_total(self, row: Row, warnings: int) -> Row:
-        if not self._total:
-            return row
-        # After a warning, a row may be missing in the sum.
-        self.found = None if warnings else int(row[-1] or b"0")
-        return row[:-1]
+    def _text(self, row: UncopiedRow, warnings: int) -> Text:
+        if self._total:
+            # After a warning, a row may be missing in the sum.
+            self.found = None if warnings else int(row.value(-1) or b"0")
+        bounds = row.bounds[TEXT]
+        text = None if bounds is None else RowsText(row.packet, *bounds)
+        return int(row.value(COUNT) or b"0"), text, warnings
 
     def _bare(self) -> str:
         columns = self._table.columns
         text = BareRows.of(columns).expression
-        return self._select(",".join(("COUNT(*)", text, *insert_text.counts(columns))))
+        return self._select(",".join(("COUNT(*)", text, *counts(columns))))
 
     def _escaped(self) -> str:
         text = f"GROUP_CONCAT({row_text(self._table.columns)} SEPARATOR ',\n')"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import queue
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from itertools import zip_longest
 from typing import Protocol
 
-from holdfast.model.backup import Buffer, Consistency, Member, PartPlan, Relation, Server
+from holdfast.model.backup import Buffer, Consistency, Member, PartPlan, Server
 from holdfast.model.errors import HoldfastError, SnapshotLost
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.model.proof import MysqlProof
@@ -79,10 +79,10 @@ class MysqlSnapshot(Snapshot):
         if text is not None:
             yield TextStream(text)
             return
-        with self._pool.session() as session:
+        with self._pool.sessions() as sessions:
             tables = self._contents.tables[part.name]
             stream = RowsStream(
-                session, tables, self._limits, guard=self._guard, summing=self._summing
+                sessions, tables, self._limits, guard=self._guard, summing=self._summing
             )
             with afterwards(stream.close):
                 yield stream
@@ -101,45 +101,55 @@ class Contents:
 
 
 class Pool:
-    """The sessions of one snapshot; a lost session is never replaced."""
+    """The sessions of one snapshot, in a group for each worker; a lost one is never replaced."""
 
-    def __init__(self, sessions: Sequence[Session]) -> None:
-        self._sessions = tuple(sessions)
-        self._idle: queue.SimpleQueue[Session | None] = queue.SimpleQueue()
-        for session in sessions:
-            self._idle.put(session)
+    def __init__(self, groups: Sequence[Sequence[Session]]) -> None:
+        self._groups = tuple(tuple(group) for group in groups)
+        self._idle: queue.SimpleQueue[tuple[Session, ...] | None] = queue.SimpleQueue()
+        for group in self._groups:
+            self._idle.put(group)
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
-        """Borrow a session; raises `SnapshotLost` where its connection is lost, or none is left."""
-        session = self._idle.get()
-        if session is None:
+    def sessions(self) -> Iterator[Sequence[Session]]:
+        """Borrow a group; raises `SnapshotLost` where a connection is lost, or no group is left."""
+        group = self._idle.get()
+        if group is None:
             # The next thread that waits must also learn that no session is left.
             self._idle.put(None)
             raise _lost("no session with the snapshot is left")
-        with afterwards(self._give_back, session):
+        with afterwards(self._give_back, group):
             try:
-                yield session
+                yield group
             except ConnectionLost as error:
-                session.cut()
+                _cut(group)
                 raise _lost(error.message) from error
 
-    def _give_back(self, session: Session) -> None:
-        """Return a session to the pool; one that was cut stays out, as its transaction is over."""
-        if session.alive:
+    def _give_back(self, group: tuple[Session, ...]) -> None:
+        """Return a group to the pool; one with a cut session stays out: its transaction is over."""
+        if _is_alive(group):
             with suppress(HoldfastError):
-                session.run(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
-                self._idle.put(session)
+                for session in group:
+                    session.run(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
+                self._idle.put(group)
                 return
-            session.cut()
-        if not any(other.alive for other in self._sessions):
+        _cut(group)
+        if not any(map(_is_alive, self._groups)):
             self._idle.put(None)
 
     def abandon(self) -> None:
         """Cut all sessions, and let no thread borrow one any more."""
-        for session in self._sessions:
-            session.cut()
+        for group in self._groups:
+            _cut(group)
         self._idle.put(None)
+
+
+def _is_alive(group: Sequence[Session]) -> bool:
+    return all(session.alive for session in group)
+
+
+def _cut(group: Sequence[Session]) -> None:
+    for session in group:
+        session.cut()
 
 
 def _lost(cause: str) -> SnapshotLost:
@@ -157,22 +167,22 @@ class RowsStream(PartStream):
 
     def __init__(
         self,
-        session: Session,
+        sessions: Sequence[Session],
         tables: Sequence[Table],
         limits: Limits,
         *,
         guard: TableGuard,
         summing: TableChecksums,
     ) -> None:
-        self._session = session
+        self._idle = deque(sessions)
         self._tables = tables
+        self._left = deque(tables)
         self._limits = limits
         self._guard = guard
         self._summing = summing
         self._written = 0
         self._found: list[Member] = []
-        self._reading: TableRows | None = None
-        self._begun: dict[Relation, TableRows] = {}
+        self._begun: deque[TableRows] = deque()
         self._script = self._read()
 
     @property
@@ -194,25 +204,27 @@ class RowsStream(PartStream):
     def _read(self) -> Generator[Buffer, None, None]:
         with afterwards(self._drop_ahead):
             yield self._counted(HEADER)
-            for table, following in zip_longest(self._tables, self._tables[1:]):
-                yield from self._rows_of(table, following)
-        self._guard.after_reading(self._session, self._tables)
+            while self._begun or self._left:
+                if not self._begun:
+                    self._begun.append(self._reader())
+                yield from self._rows_of(self._begun[0])
+                self._begun.popleft()
+        self._guard.after_reading(self._idle[0], self._tables)
         self.rows = sum(member.rows for member in self._found)
 
-    def _rows_of(self, table: Table, following: Table | None) -> Generator[Buffer, None, None]:
-        reader = self._begun.pop(table.relation, None) or self._reader(table)
-        begins, rows = self._written, 0
+    def _rows_of(self, reader: TableRows) -> Generator[Buffer, None, None]:
+        begins, rows, table = self._written, 0, reader.table
         yield self._counted(mark(table))
-        for batch in reader.read(then=lambda: self._begin(following, after=reader)):
+        for batch in reader.read(then=lambda: self._begin_others(after=reader)):
             rows += batch.rows
             yield self._counted(batch.sql)
         size_bytes = self._written - begins
-        if reader.found is None:
-            checksum = yield from self._summing.checksum(
-                self._session, table, size_bytes=size_bytes
-            )
-        else:
+        checksum = ""
+        if reader.found is not None:
             checksum = self._summing.told(table, reader.found, size_bytes=size_bytes)
+        elif self._summing.asks(table):
+            idle = self._idle[0]
+            checksum = yield from self._summing.checksum(idle, table, size_bytes=size_bytes)
         self._found.append(
             Member(
                 relation=table.relation,
@@ -223,23 +235,27 @@ class RowsStream(PartStream):
             )
         )
 
-    def _reader(self, table: Table) -> TableRows:
+    def _reader(self) -> TableRows:
+        table = self._left.popleft()
         self._guard.before_reading(table)
         total = self._summing.beside_rows(table)
-        self._reading = TableRows(self._session, table, self._limits, total=total)
-        return self._reading
+        return TableRows(self._idle, table, self._limits, total=total)
 
-    def _begin(self, following: Table | None, *, after: TableRows) -> None:
-        """Ask for the rows of the next table, while the last rows of a table are compressed."""
-        is_free = after.found is not None or not self._summing.asks(after.table)
-        if following is not None and is_free:
-            reader = self._reader(following)
-            reader.begin()
-            self._begun[following.relation] = reader
+    def _begin_others(self, *, after: TableRows) -> None:
+        """Ask idle sessions for the rows of the next tables, while the last ones are compressed.
+
+        Not where a session is needed before: for the checksum of a table, or for one that is
+        streamed.
+        """
+        if after.found is None and self._summing.asks(after.table):
+            return
+        while self._idle and self._left and self._left[0].key is not None:
+            self._begun.append(self._reader())
+            self._begun[-1].begin()
 
     def _drop_ahead(self) -> None:
-        if self._reading is not None:
-            self._reading.drop()
+        for reader in self._begun:
+            reader.drop()
 
     def _counted(self, sql: bytes) -> bytes:
         self._written += len(sql)

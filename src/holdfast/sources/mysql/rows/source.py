@@ -13,6 +13,7 @@ from holdfast.model.checksums import Chosen
 from holdfast.model.errors import SnapshotLost
 from holdfast.model.units import size
 from holdfast.ports.source import Blobs, Finding, Source, SourcePlan, TablePlan
+from holdfast.runtime.cleanup import on_failure
 from holdfast.runtime.clock import now
 from holdfast.sources.mysql.rows import consistent_snapshot
 from holdfast.sources.mysql.rows.consistent_snapshot import (
@@ -46,11 +47,13 @@ from holdfast.sources.mysql.server.session import ServerVersion, Session, sessio
 from holdfast.sources.mysql.server.tables import Table, listed_tables, read_tables
 
 SMALLEST_PACKET_BYTES = 1 << 20
+# What a second session of each worker, without which it is only slower, leaves to others.
+CONNECTIONS_LEFT = 10
 NAMED = 20
 
 
 class MysqlSource(Source):
-    """One database, read by as many sessions as the snapshot has workers.
+    """One database, read by two sessions for each worker: one sends rows, one makes the next ones.
 
     Where `options` name several databases, it is the whole server unless `database` names one.
     """
@@ -73,6 +76,7 @@ class MysqlSource(Source):
         )
         self.address = address if database is None else replace(address, database=database)
         self._clock = clock
+        self._variables: Mapping[str, str] | None = None
 
         def one_of(name: str) -> MysqlSource:
             return MysqlSource(dsn, password=password, options=options, database=name, clock=clock)
@@ -88,11 +92,24 @@ class MysqlSource(Source):
             return [self]
         return [self._one_of(name) for name in databases.chosen(self._several, self.address)]
 
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        """A session for the length of the block; only the first one lists the server's variables.
+
+        After a failure the next one lists them again: the server may be another one by then.
+        """
+        with on_failure(self._forget), session(self.address, known=self._variables) as opened:
+            self._variables = opened.variables
+            yield opened
+
+    def _forget(self) -> None:
+        self._variables = None
+
     def lag_seconds(self) -> float | None:
         return databases.lag_seconds(self.address)
 
     def check(self) -> list[Finding]:
-        with session(self.address) as asking:
+        with self._session() as asking:
             version, tables = self._examined(asking)
             return [
                 Finding(subject="server", detail=f"{version.kind} {version.number}"),
@@ -106,12 +123,12 @@ class MysqlSource(Source):
             ]
 
     def connections_free(self) -> int:
-        with session(self.address) as asking:
+        with self._session() as asking:
             # One more session, besides those of the workers, holds the lock.
             return max(0, _connections_free(asking) - 1)
 
     def plan(self) -> SourcePlan:
-        with session(self.address) as asking:
+        with self._session() as asking:
             version, _ = self._examined(asking)
             database = self.address.database
             tables = wanted(read_tables(asking, database), self.options, database)
@@ -157,13 +174,15 @@ class MysqlSource(Source):
             raise SnapshotLost(f"cannot rejoin snapshot '{rejoin}': no session holds it")
         with ExitStack() as opened:
             # All sessions log in before the lock is requested: a login takes longer than the rest.
-            holder = opened.enter_context(session(self.address))
+            holder = opened.enter_context(self._session())
             version, tables = self._examined(holder)
             limits = Limits.of(version)
             # A separate session locks the tables of engines without a snapshot.
-            locking = opened.enter_context(session(self.address)) if loose(tables) else holder
+            locking = opened.enter_context(self._session()) if loose(tables) else holder
             kept = KeptStill(locking, tables)
-            readers = [opened.enter_context(session(self.address)) for _ in range(workers)]
+            readers = [opened.enter_context(self._session()) for _ in range(workers)]
+            seconds = min(workers, _connections_free(holder) - CONNECTIONS_LEFT)
+            readers += [opened.enter_context(self._session()) for _ in range(seconds)]
             try:
                 for each in readers:
                     # A longer result must come back truncated, with a warning that readers check.
@@ -177,9 +196,15 @@ class MysqlSource(Source):
                     options=self.options,
                     while_held=kept.begin,
                 )
-                found, ahead = self._read(holder, readers, tables)
+                found, ahead = self._read(holder, readers[:workers], tables)
                 snapshot = self._described(
-                    holder, readers, version, taken=taken, kept=kept, found=found, ahead=ahead
+                    holder,
+                    [readers[number::workers] for number in range(workers)],
+                    version,
+                    taken=taken,
+                    kept=kept,
+                    found=found,
+                    ahead=ahead,
                 )
             except ConnectionLost as error:
                 raise SnapshotLost(f"cannot take the snapshot: {error.message}") from error
@@ -209,7 +234,7 @@ class MysqlSource(Source):
     def _described(
         self,
         holder: Session,
-        readers: Sequence[Session],
+        groups: Sequence[Sequence[Session]],
         version: ServerVersion,
         *,
         taken: ConsistentSnapshot,
@@ -219,6 +244,7 @@ class MysqlSource(Source):
     ) -> MysqlSnapshot:
         """The snapshot with its parts; definitions are read right after it was taken."""
         database, limits, options = self.address.database, Limits.of(version), self.options
+        helpers = [group[0] for group in groups]
         tables = wanted(found, options, database)
         if options.ddl == "block" and version.mariadb:
             hold_definitions(holder, tables)
@@ -230,10 +256,10 @@ class MysqlSource(Source):
             tables,
             options=options,
             left_out=left_out,
-            helpers=readers,
+            helpers=helpers,
             ahead=ahead,
         )
-        for each in readers:
+        for each in helpers:
             each.run(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
         access = read_access(holder, database, version)
         seen = {name: digest(sql) for name, sql in definitions.tables.items()}
@@ -249,7 +275,7 @@ class MysqlSource(Source):
             server=version.server(database),
             taken=replace(taken, proof=proof),
             contents=contents(tables, definitions=definitions, access=access, limits=limits),
-            pool=Pool(readers),
+            pool=Pool(groups),
             limits=limits,
             guard=DdlCheck(seen, kept, ddl=options.ddl),
             summing=Content(proven),

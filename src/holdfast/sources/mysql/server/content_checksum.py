@@ -14,8 +14,9 @@ from collections.abc import Generator
 from holdfast.model.checksums import Chosen
 from holdfast.model.errors import BackupFailed
 from holdfast.sources.mysql.server import typed_json
+from holdfast.sources.mysql.server.answers import Row
 from holdfast.sources.mysql.server.columns import BYTES, MOMENTS, TEXTS, WHOLE_NUMBERS, Column
-from holdfast.sources.mysql.server.session import Row, Session
+from holdfast.sources.mysql.server.session import Session
 from holdfast.sources.mysql.server.sql import quoted, select
 from holdfast.sources.mysql.server.tables import Table
 

@@ -21,6 +21,7 @@ from holdfast.model.errors import DatabaseUnreachable, GrantMissing
 from holdfast.model.lazy_dataclass import dataclass
 from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.sources.mysql.server import session_settings
+from holdfast.sources.mysql.server.answers import Answered, Row, UncopiedRow, uncopied, values_of
 from holdfast.sources.mysql.server.connection import (
     VALUE_CUT,
     Address,
@@ -34,7 +35,6 @@ from holdfast.sources.mysql.server.session_settings import Purpose
 CONNECT_SECONDS = 10.0
 # How often `Session.awaited` yields while a long statement runs.
 LOOK_SECONDS = 5.0
-Row = tuple[bytes | None, ...]
 # Values go in as literals and come out as the server's own bytes: no decoders.
 _ENCODERS: dict[int | type[Any], Callable[[Any], str] | Callable[[str], Any]] = dict(
     pymysql.converters.encoders.items()
@@ -103,10 +103,15 @@ class _Connection(pymysql.Connection):
         return bool(waiting.poll(within_seconds * 1000))
 
     def answer(self) -> tuple[list[Row], int]:
-        """All rows of the answer to `ask`, and the number of warnings.
+        """All rows of the answer to `ask`, and the number of warnings."""
+        return self._answered(values_of)
 
-        PyMySQL would first parse the description of each column, which nobody here needs.
-        """
+    def uncopied_answer(self) -> tuple[list[UncopiedRow], int]:
+        """The same for rows with long values."""
+        return self._answered(uncopied)
+
+    def _answered(self, row_of: Callable[[Any, range], Answered]) -> tuple[list[Answered], int]:
+        """PyMySQL would first parse the description of each column, which nobody here needs."""
         read: Callable[[], Any] = self._read_packet
         first = read()
         if first.is_ok_packet():
@@ -114,12 +119,12 @@ class _Connection(pymysql.Connection):
         if first.is_load_local_packet():
             self.cut()
             raise pymysql.InternalError(0, "the server asks for a file of this host")
-        columns = range(first.read_length_encoded_integer())
+        columns: range = range(first.read_length_encoded_integer())
         for _ in (*columns, "the end of the descriptions"):
             read()
-        rows: list[Row] = []
+        rows: list[Answered] = []
         while not (packet := read()).is_eof_packet():
-            rows.append(tuple([packet.read_length_coded_string() for _ in columns]))
+            rows.append(row_of(packet, columns))
         return rows, self._warnings_at(EOFPacketWrapper(packet))
 
     def _warnings_at(self, end: OKPacketWrapper | EOFPacketWrapper) -> int:
@@ -138,19 +143,29 @@ class Session:
     """One login: short answers as text, large ones as bytes.
 
     `preparation` is the statement that set its variables: a stock program that begins with the
-    same statement reads or loads in the same way.
+    same statement reads or loads in the same way. `variables` are the session's own before that.
     """
 
     def __init__(self, connection: _Connection) -> None:
         self._connection = connection
         self._cut = False
         self.preparation = ""
+        self.variables: Mapping[str, str] = {}
 
     @classmethod
     def open(
-        cls, address: Address, *, database: str | None = None, purpose: Purpose = "reading"
+        cls,
+        address: Address,
+        *,
+        database: str | None = None,
+        purpose: Purpose = "reading",
+        known: Mapping[str, str] | None = None,
     ) -> Session:
-        """Log in and prepare; raises `DatabaseUnreachable`, `AccessDenied` or `GrantMissing`."""
+        """Log in and prepare; raises `DatabaseUnreachable`, `AccessDenied` or `GrantMissing`.
+
+        `known` are the variables of an earlier session of this server, whose long list takes most
+        of the time of a login.
+        """
         try:
             connection = _Connection(
                 user=address.user,
@@ -173,16 +188,17 @@ class Session:
         opened = cls(connection)
         with on_failure(opened.close):
             try:
-                opened._prepare(purpose)
+                opened._prepare(purpose, known)
             except ConnectionLost as error:
                 what = f"cannot connect to '{address}': {error.message}"
                 raise DatabaseUnreachable(what) from error
         return opened
 
-    def _prepare(self, purpose: Purpose) -> None:
+    def _prepare(self, purpose: Purpose, known: Mapping[str, str] | None) -> None:
         """Set every variable that matters: a new session has the server's global values."""
         self.run(session_settings.FIRST)
-        present = {row[0]: row[1] for row in self.text("SHOW SESSION VARIABLES")}
+        present = self._listed() if known is None else self._as_now(purpose, known)
+        self.variables = present
         try:
             self.preparation = session_settings.statement(purpose, present)
             self.run(self.preparation)
@@ -195,6 +211,17 @@ class Session:
             allowed = {name: value for name, value in present.items() if name not in refused}
             self.preparation = session_settings.statement(purpose, allowed)
             self.run(self.preparation)
+
+    def _listed(self) -> dict[str, str]:
+        return {row[0]: row[1] for row in self.text("SHOW SESSION VARIABLES")}
+
+    def _as_now(self, purpose: Purpose, known: Mapping[str, str]) -> dict[str, str]:
+        """`known`, with this session's values of those that are set only where they differ."""
+        names = session_settings.compared(purpose, known)
+        if not names:
+            return dict(known)
+        values = self.text("SELECT " + ", ".join(f"@@SESSION.{name}" for name in names))[0]
+        return {**known, **dict(zip(names, values, strict=True))}
 
     def configure(self, **values: str | int) -> None:
         """Set session variables; a value is SQL text."""
@@ -252,6 +279,13 @@ class Session:
         """What `fetch` returns, for the statement that was sent by `ask`."""
         try:
             return self._connection.answer()
+        except (pymysql.Error, OSError) as error:
+            raise translated(error) from error
+
+    def uncopied_answer(self) -> tuple[list[UncopiedRow], int]:
+        """What `answer` returns, for rows with long values."""
+        try:
+            return self._connection.uncopied_answer()
         except (pymysql.Error, OSError) as error:
             raise translated(error) from error
 
@@ -331,9 +365,13 @@ def _cannot_prepare(user: str, refused: Mapping[str, str]) -> GrantMissing:
 
 @contextmanager
 def session(
-    address: Address, *, database: str | None = None, purpose: Purpose = "reading"
+    address: Address,
+    *,
+    database: str | None = None,
+    purpose: Purpose = "reading",
+    known: Mapping[str, str] | None = None,
 ) -> Iterator[Session]:
     """A session for the length of the block; `database=""` selects no database."""
-    opened = Session.open(address, database=database, purpose=purpose)
+    opened = Session.open(address, database=database, purpose=purpose, known=known)
     with afterwards(opened.close):
         yield opened

@@ -201,6 +201,11 @@ def statement(purpose: Purpose, present: Mapping[str, str]) -> str:
     return "SET SESSION " + ", ".join(f"{each.name} = {each.value}" for each in wanted)
 
 
+def compared(purpose: Purpose, present: Mapping[str, str]) -> list[str]:
+    """The variables that are set only where a session has another value."""
+    return [each.name for each in SETTINGS[purpose] if each.is_restricted and each.name in present]
+
+
 def restricted(purpose: Purpose, present: Mapping[str, str]) -> dict[str, str]:
     """The variables that such a session must change and that only administrators may set."""
     wanted = _wanted(SETTINGS[purpose], present)

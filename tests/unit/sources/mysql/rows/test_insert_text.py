@@ -13,6 +13,7 @@ from holdfast.sources.mysql.rows.insert_text import (
     BareRows,
     Limits,
     Luck,
+    RowsText,
     counts,
     is_true,
     long_row,
@@ -40,7 +41,7 @@ LIMITS = Limits(statement_bytes=100, longest_bytes=100, piece_bytes=2)
 
 
 def test_carriage_returns_survive_clients_that_would_drop_them() -> None:
-    assert statement(TABLE, b"(1,'a\r\nb')") == (
+    assert statement(TABLE, RowsText.of(b"(1,'a\r\nb')")) == (
         b"INSERT INTO `a``b\n; --` (`id`,`body`) VALUES\n(1,'a\\r\nb');\n"
     )
 
@@ -85,17 +86,21 @@ PICTURE = Column(name="picture", data_type="blob")
 COLUMNS = (ID, NAME, NOTE)
 
 
+def whole(made: BareRows, value: bytes) -> bytes:
+    return b"".join(made.whole(RowsText.of(value)).pieces())
+
+
 def test_text_between_columns_is_one_argument() -> None:
     made = BareRows.of((ID, NAME, ID))
     wanted = "GROUP_CONCAT(`id`,',''',`name`,''',',`id` SEPARATOR '),\n(')"
     assert made.expression == wanted
-    assert made.whole(b"1,'a',2") == b"(1,'a',2)"
+    assert whole(made, b"1,'a',2") == b"(1,'a',2)"
 
 
 def test_text_between_rows_is_the_separator() -> None:
     made = BareRows.of((NAME,))
     assert made.expression == "GROUP_CONCAT(`name` SEPARATOR '''),\n(''')"
-    assert made.whole(b"a'),\n('b") == b"('a'),\n('b')"
+    assert whole(made, b"a'),\n('b") == b"('a'),\n('b')"
 
 
 def test_what_may_be_missing_is_counted_where_it_stands_between_quotes() -> None:
@@ -126,8 +131,21 @@ def test_bare_text_is_believed_exactly_when_escaping_would_change_nothing(
     text = ",\n".join(f"(1,{bare(name)},{bare(note)})" for name, note in rows)
     careful = ",\n".join(f"(1,{escaped(name)},{escaped(note)})" for name, note in rows)
     counted = [sum(note is not None for _, note in rows)]
-    believed = is_true(text.encode(), rows=len(rows), counted=counted, columns=COLUMNS)
+    believed = is_true(RowsText.of(text.encode()), rows=len(rows), counted=counted, columns=COLUMNS)
     assert believed == (text == careful)
+
+
+# Deadlines would depend on the load of the machine.
+@settings(deadline=None)
+@given(beside=st.binary(max_size=4), name=words)
+def test_what_lies_beside_the_text_in_its_packet_does_not_count(beside: bytes, name: str) -> None:
+    value = name.encode()
+    packet = beside + value + beside
+    text = RowsText(packet, len(beside), len(beside) + len(value), opens=b"('", closes=b"')")
+    believed = is_true(text, rows=1, counted=[], columns=(NAME,))
+    assert believed == (f"'{name}'" == escaped(name))
+    if believed:
+        assert statement(TABLE, text).endswith(b"('" + value + b"');\n")
 
 
 def test_text_of_bytes_that_are_no_character_is_never_believed() -> None:
@@ -135,10 +153,10 @@ def test_text_of_bytes_that_are_no_character_is_never_believed() -> None:
     pieces = "CAST(`code` AS BINARY),''',''',`name`"
     assert BareRows.of((code, NAME)).expression.startswith(f"GROUP_CONCAT({pieces} SEPARATOR ")
     columns = (code, NAME)
-    assert is_true(b"('a','b')", rows=1, counted=[], columns=columns)
-    assert not is_true(b"('\xfe','b')", rows=1, counted=[], columns=columns)
-    assert not is_true("('a','ö')".encode(), rows=1, counted=[], columns=columns)
-    assert is_true("('a','ö')".encode(), rows=1, counted=[], columns=(NAME, NAME))
+    assert is_true(RowsText.of(b"('a','b')"), rows=1, counted=[], columns=columns)
+    assert not is_true(RowsText.of(b"('\xfe','b')"), rows=1, counted=[], columns=columns)
+    assert not is_true(RowsText.of("('a','ö')".encode()), rows=1, counted=[], columns=columns)
+    assert is_true(RowsText.of("('a','ö')".encode()), rows=1, counted=[], columns=(NAME, NAME))
 
 
 def test_the_arguments_are_expressions_that_a_server_understands() -> None:
@@ -150,7 +168,7 @@ def test_the_arguments_are_expressions_that_a_server_understands() -> None:
         database.execute("INSERT INTO t VALUES (1, 'a'), (2, 'b')")
         question = f"SELECT GROUP_CONCAT({pieces},{separator} FROM t"
         ((text,),) = database.execute(question)
-    assert made.whole(text.encode()) == b"(1,'a'),\n(2,'b')"
+    assert whole(made, text.encode()) == b"(1,'a'),\n(2,'b')"
 
 
 def test_after_a_failure_tries_become_rarer_and_one_success_ends_that() -> None:

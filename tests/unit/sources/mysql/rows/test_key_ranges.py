@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from holdfast.model.backup import Relation
 from holdfast.sources.mysql.rows.insert_text import Limits
-from holdfast.sources.mysql.rows.table_rows import Pace, Steps, between
+from holdfast.sources.mysql.rows.key_ranges import Pace, Steps, between
 from holdfast.sources.mysql.server.columns import Column
 from holdfast.sources.mysql.server.tables import Key, Table
 
