@@ -181,7 +181,8 @@ class MysqlSource(Source):
             locking = opened.enter_context(self._session()) if loose(tables) else holder
             kept = KeptStill(locking, tables)
             readers = [opened.enter_context(self._session()) for _ in range(workers)]
-            seconds = min(workers, _connections_free(holder) - CONNECTIONS_LEFT)
+            # The limit of one login does not tell how many it has already: those of the workers.
+            seconds = min(workers, _connections_free(holder) - workers - CONNECTIONS_LEFT)
             readers += [opened.enter_context(self._session()) for _ in range(seconds)]
             try:
                 for each in readers:
