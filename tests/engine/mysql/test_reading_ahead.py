@@ -10,7 +10,7 @@ from holdfast.model.checksums import Policy, chosen
 from holdfast.sources.mysql.rows.insert_text import Limits
 from holdfast.sources.mysql.rows.snapshot import RowsStream
 from holdfast.sources.mysql.rows.table_rows import TableRows
-from holdfast.sources.mysql.server.answers import Row
+from holdfast.sources.mysql.server.answers import Row, UncopiedRow
 from holdfast.sources.mysql.server.connection import Address
 from holdfast.sources.mysql.server.content_checksum import METHOD, Content, counted, question
 from holdfast.sources.mysql.server.options import DdlCheck, KeptStill
@@ -34,6 +34,10 @@ class Watched(Session):
     def answer(self) -> tuple[list[Row], int]:
         self.is_asked = False
         return super().answer()
+
+    def uncopied_answer(self) -> tuple[list[UncopiedRow], int]:
+        self.is_asked = False
+        return super().uncopied_answer()
 
 
 def opened(server: MysqlServer, key: str) -> tuple[Watched, TableRows]:
@@ -116,6 +120,7 @@ def test_one_session_makes_the_next_rows_while_another_one_sends_its_own(
         database = server.database(
             f"CREATE TABLE t (id {key}, a varchar(1000))",
             f"INSERT INTO t SELECT seq, REPEAT('a', 1000) FROM {numbers(ROWS)}",
+            "ANALYZE TABLE t",
         )
         sessions = two_sessions(server, database)
         (table,) = read_tables(sessions[0], database)
