@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from holdfast.model.errors import BackupFailed
-from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.mysql.rows.insert_text import (
     Batch,
     Limits,
@@ -29,13 +28,10 @@ from holdfast.sources.mysql.rows.key_ranges import (
     Steps,
     between,
 )
-from holdfast.sources.mysql.rows.lock import TRY_SECONDS
 from holdfast.sources.mysql.rows.range_text import AskedRange
-from holdfast.sources.mysql.server.answers import Row
 from holdfast.sources.mysql.server.columns import Column, raw_row, row_text
-from holdfast.sources.mysql.server.connection import LOCK_TIMEOUT, StatementFailed, table_failed
+from holdfast.sources.mysql.server.connection import StatementFailed, table_failed
 from holdfast.sources.mysql.server.session import Session
-from holdfast.sources.mysql.server.session_settings import METADATA_WAIT_SECONDS
 from holdfast.sources.mysql.server.sql import quoted, select
 from holdfast.sources.mysql.server.tables import Key, Table
 
@@ -129,35 +125,23 @@ class TableRows:
                 yield self._batch(rows, value)
 
     def _ask_others(self, key: Key, free: Session) -> None:
-        """Ask the session that is `free` again, and then all other ones."""
+        """Ask the session that is `free` again, and then all other ones.
+
+        But not one that would wait behind a statement that changes the table: that waits for the
+        session that reads the table already, and we would wait for both.
+        """
         self._idle.appendleft(free)
         if self._is_all_asked:
             return
         self._ask(key)
         if not self._are_admitted:
             self._are_admitted = True
-            self._barred = [each for each in self._idle if not self._is_admitted(each)]
+            probe = self._select("1", "LIMIT 0")
+            self._barred = [each for each in self._idle if not each.is_admitted(probe)]
             for each in self._barred:
                 self._idle.remove(each)
         while self._idle and not self._is_all_asked:
             self._ask(key)
-
-    def _is_admitted(self, session: Session) -> bool:
-        """Whether the session can read the table at once.
-
-        Behind a statement that changes the table it would wait for ever: that waits for the session
-        that reads the table already, and we would wait for both.
-        """
-        usual = f"SET SESSION lock_wait_timeout = {METADATA_WAIT_SECONDS}"
-        session.configure(lock_wait_timeout=TRY_SECONDS)
-        with afterwards(session.run, usual):
-            try:
-                session.run(self._select("1", "LIMIT 0"))
-            except StatementFailed as error:
-                if error.code != LOCK_TIMEOUT:
-                    raise
-                return False
-        return True
 
     def _ask(self, key: Key) -> None:
         """Ask an idle session for the next range."""
@@ -251,7 +235,7 @@ class TableRows:
         if rows:
             yield Batch(statement(self.table, RowsText.of(b",\n".join(rows))), len(rows))
 
-    def _row(self, columns: Sequence[bytes | None]) -> Row:
+    def _row(self, columns: Sequence[bytes | None]) -> tuple[bytes | None, ...]:
         # Without columns, a NULL text would silently lose the row.
         return tuple(columns) if columns else (present(self.table, None),)
 

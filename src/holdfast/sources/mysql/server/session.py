@@ -23,6 +23,7 @@ from holdfast.runtime.cleanup import afterwards, on_failure
 from holdfast.sources.mysql.server import session_settings
 from holdfast.sources.mysql.server.answers import Answered, Row, UncopiedRow, uncopied, values_of
 from holdfast.sources.mysql.server.connection import (
+    LOCK_TIMEOUT,
     VALUE_CUT,
     Address,
     ConnectionLost,
@@ -227,6 +228,19 @@ class Session:
         """Set session variables; a value is SQL text."""
         for name, value in values.items():
             self.run(f"SET SESSION {name} = {value}")
+
+    def is_admitted(self, sql: str) -> bool:
+        """Run a statement; False if it is not granted its locks within a second."""
+        usual = f"SET SESSION lock_wait_timeout = {session_settings.METADATA_WAIT_SECONDS}"
+        self.configure(lock_wait_timeout=1)
+        with afterwards(self.run, usual):
+            try:
+                self.run(sql)
+            except StatementFailed as error:
+                if error.code != LOCK_TIMEOUT:
+                    raise
+                return False
+        return True
 
     def run(self, sql: str) -> None:
         """Execute a statement and ignore its answer."""
