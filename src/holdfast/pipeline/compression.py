@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.model.backup import Buffer, Codec
 from holdfast.pipeline.flow import CorruptStream, Stage, flow
+from holdfast.pipeline.frame_compressor import FrameCompressor
 
 if TYPE_CHECKING:
     import lzma
@@ -25,12 +26,6 @@ ZSTD_WINDOW_BYTES = 1 << 27
 CHUNK_BYTES = 1 << 20
 # A frame made in one step needs as much memory for its output.
 MOST_FRAME_BYTES = 4 << 20
-# Level 1 remembers 2^14 places; so few fit into the first cache of any processor. Numbers
-# and random text have matches near by or none: they take a tenth less time then, and less space.
-SMALL_HASH_LOG = 10
-# A frame of which both are tried, and after how many it is tried again: the rows may be others.
-FIRST_TRY = 3
-FRAMES_BETWEEN_TRIES = 64
 # The compressor's memory for each level 0 to 9, from the manual of xz.
 XZ_MIB = (3, 9, 17, 32, 48, 94, 94, 186, 370, 674)
 
@@ -66,39 +61,6 @@ def zstd_compressor(level: int, *, threads: int = 0) -> zstandard.ZstdCompressor
     window_log = zstandard.ZstdCompressionParameters.from_level(level).window_log
     parameters = zstandard.ZstdCompressionParameters.from_level(
         level, write_checksum=True, threads=threads, job_size=2 << window_log
-    )
-    return zstandard.ZstdCompressor(compression_params=parameters)
-
-
-class FrameCompressor:
-    """Frames of one level, each made in one step; the level's table may be a small one.
-
-    At level 1 a small table is kept for frames that it does not make larger, which one of
-    `FRAMES_BETWEEN_TRIES` shows.
-    """
-
-    def __init__(self, level: int, usual: zstandard.ZstdCompressor) -> None:
-        self._usual = usual
-        self._chosen = usual
-        self._tries_small = level == 1
-        self._frames = 0
-
-    def frame(self, chunk: Buffer) -> bytes:
-        number, self._frames = self._frames, self._frames + 1
-        if not self._tries_small or number % FRAMES_BETWEEN_TRIES != FIRST_TRY:
-            return self._chosen.compress(chunk)
-        by_usual, small = self._usual.compress(chunk), _compressor_of_small_table()
-        by_small = small.compress(chunk)
-        is_smaller = len(by_small) <= len(by_usual)
-        self._chosen = small if is_smaller else self._usual
-        return by_small if is_smaller else by_usual
-
-
-def _compressor_of_small_table() -> zstandard.ZstdCompressor:
-    import zstandard
-
-    parameters = zstandard.ZstdCompressionParameters.from_level(
-        1, write_checksum=True, hash_log=SMALL_HASH_LOG
     )
     return zstandard.ZstdCompressor(compression_params=parameters)
 
