@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -81,6 +83,26 @@ def test_a_line_that_was_cut_short_costs_its_own_part_only(tmp_path: Path) -> No
     found = journal.read("shop", "shop")
     assert found is not None
     assert found.parts == (PART,)
+
+
+def test_a_run_that_dies_while_it_writes_its_beginning_costs_no_part_of_the_run_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = FileJournal(tmp_path / "j")
+    journal.begin(unfinished("shop"))
+    journal.add("shop", "shop", PART)
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda where, what: _died_after(write, where, what))
+    with pytest.raises(KeyboardInterrupt):
+        journal.begin(replace(unfinished("shop"), parts=(PART,)))
+    found = journal.read("shop", "shop")
+    assert found is not None
+    assert found.parts == (PART,)
+
+
+def _died_after(write: Callable[[int, bytes], int], where: int, what: bytes) -> int:
+    write(where, bytes(what)[:1000])
+    raise KeyboardInterrupt
 
 
 def test_it_is_for_its_owner_only(tmp_path: Path) -> None:

@@ -108,10 +108,12 @@ class FileJournal:
         del head["parts"]
         lines = [json.dumps(head, ensure_ascii=False).encode()]
         lines += map(_line, unfinished.parts)
-        self._append(path, lines, os.O_TRUNC)
+        # Whole or not at all: the parts of an earlier run are known from nowhere else.
+        replace_private(path, b"".join(line + b"\n" for line in lines))
+        self._synced_at[path] = self._monotonic()
 
     def add(self, job: str, database: str, part: Part) -> None:
-        self._append(self._path(job, database), [_line(part)], os.O_APPEND)
+        self._append(self._path(job, database), _line(part) + b"\n")
 
     def read(self, job: str, database: str) -> Unfinished | None:
         found = self._read(self._path(job, database))
@@ -152,14 +154,14 @@ class FileJournal:
         with state_errors(path):
             path.unlink(missing_ok=True)
 
-    def _append(self, path: Path, lines: list[bytes], how: int) -> None:
+    def _append(self, path: Path, line: bytes) -> None:
         with state_errors(path):
-            descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | how)
+            descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             with afterwards(os.close, descriptor):
-                write_all(descriptor, b"".join(line + b"\n" for line in lines))
+                write_all(descriptor, line)
                 now = self._monotonic()
                 before = self._synced_at.get(path)
-                if how & os.O_TRUNC or before is None or now - before >= SECONDS_BETWEEN_SYNCS:
+                if before is None or now - before >= SECONDS_BETWEEN_SYNCS:
                     os.fsync(descriptor)
                     self._synced_at[path] = now
 

@@ -67,7 +67,9 @@ _FOLDER, _SPARSE, _MODE = 1 << 12, 1 << 13, (1 << 12) - 1
 # Of a path, in bytes (PATH_MAX), with the character that ends it.
 _PATH_BYTES = 4096
 # An empty name in a path, `.` or `..`.
-_LEADS_OUT = re.compile(rb"(?:^|[/\0])\.{0,2}(?=[/\0]|$)")
+_LEADS_OUT = re.compile(rb"(?:^|[/\0])\.{0,2}(?=[/\0]|\Z)")
+# Several times those of a pack. It bounds the memory that a hostile text can ask for.
+MOST_ENTRIES = 10_000
 
 
 class PackedEntries(NamedTuple):
@@ -98,6 +100,8 @@ class Entries:
     @classmethod
     def unpacked(cls, packed: PackedEntries) -> Self:
         """Raises `ValueError` if it is malformed, or if a path leads out of the data directory."""
+        if not 0 < packed.number <= MOST_ENTRIES:
+            raise ValueError(f"it has {packed.number} files in one part")
         made = cls(())
         made._count, made._paths, made._numbers = packed
         made._form = _form(packed.number)

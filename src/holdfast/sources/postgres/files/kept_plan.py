@@ -23,8 +23,9 @@ from holdfast.sources.postgres.files.entries import Entries, PackedEntries
 from holdfast.sources.postgres.files.part_plan import FileLayout, is_safe_name
 from holdfast.sources.postgres.files.tree import Seen
 
-# The journal's line holds it; a run that resumes a larger one lists its files again.
-MOST_CHARACTERS = 32 << 20
+# The journal's line of at most 64 MiB holds it, where some characters take two bytes. A run that
+# resumes a larger one lists its files again.
+MOST_CHARACTERS = 24 << 20
 _SUM_CHARACTERS = 8
 
 

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 import holdfast
@@ -36,8 +37,12 @@ _PROGRAM = (
     " sys.exit(main(sys.argv[1]))"
 )
 _ABOVE = str(Path(holdfast.__file__).parents[1])
+# The memo of a pack of whose pages all are bad takes less.
+_MOST_BYTES = {CONTENT: BUFFER_BYTES, MEMO: 64 << 20, FAILED: 1 << 20}
 # numpy would start a thread for each core, for arithmetic that it is not asked for here.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
+# Its letter, and what it holds until the next one is read.
+Frame = tuple[bytes, memoryview]
 
 
 class PackProcess:
@@ -65,20 +70,21 @@ class PackProcess:
             return
         # File names have to be read as this process reads them.
         argv = [sys.executable, "-I", "-S", "-X", f"utf8={sys.flags.utf8_mode}", "-c", _PROGRAM]
-        argv += ["checks" if self._checks_pages else "", _ABOVE, *filter(None, sys.path)]
+        argv += ["checks" if self._checks_pages else "", *_places()]
         try:
             self._child = self._stack.enter_context(
                 running(argv, env=os.environ | _ENVIRONMENT, stdin=True)
             )
             events.info("pack_process_begun", pid=self._child.pid)
-        except TasksRefused as error:
-            events.warning(
-                "pack_process_refused", problem=error.message, then="threads read all files"
-            )
+        except (TasksRefused, ToolMissing) as error:
+            _tell_refused(error.message)
+        except OSError as error:
+            _tell_refused(os.strerror(error.errno or 0))
 
     @contextmanager
     def reading(self, reader: Reader, entries: Entries) -> Iterator[PartStream | None]:
-        """A pack as `packed` would read it; None if there is no process, or if it is busy."""
+        """A pack as `packed` would read it; None if there is no process, if it is busy, or if it
+        ends before its first answer."""
         if not self._turn.acquire(blocking=False):
             yield None
             return
@@ -86,9 +92,10 @@ class PackProcess:
             if self._child is None:
                 yield None
                 return
-            answer = _Answer(self._child, reader, entries)
+            told = _first_told(_Frames(self._child, reader), entries)
+            answer = _Answer(reader, told or iter(()))
             with afterwards(self._keep_if_idle, answer):
-                yield answer
+                yield answer if told else None
 
     def _keep_if_idle(self, answer: _Answer) -> None:
         """End the process if it still tells of a pack that nobody wants any more."""
@@ -103,6 +110,25 @@ class PackProcess:
             child.end()
 
 
+def _places() -> list[str]:
+    """Where this process finds its modules, in the same order."""
+    places = [each for each in sys.path if each]
+    return places if _ABOVE in places else [_ABOVE, *places]
+
+
+def _tell_refused(problem: str) -> None:
+    events.warning("pack_process_refused", problem=problem, then="threads read all files")
+
+
+def _first_told(frames: _Frames, entries: Entries) -> Iterator[Frame] | None:
+    """What the process tells of a pack; None if it ends before that, as a thread can read it."""
+    try:
+        return frames.asked(entries)
+    except BackupFailed as error:
+        events.warning("pack_process_failed", problem=error.message, then="threads read all files")
+        return None
+
+
 @contextmanager
 def pack_process(*, workers: int, checks_pages: bool) -> Iterator[PackProcess]:
     """A process that can be begun in this block; it is ended and reaped after it."""
@@ -113,19 +139,14 @@ def pack_process(*, workers: int, checks_pages: bool) -> Iterator[PackProcess]:
 class _Answer(PartStream):
     """What the process tells of one pack."""
 
-    def __init__(self, child: Child, reader: Reader, entries: Entries) -> None:
-        self._child = child
+    def __init__(self, reader: Reader, frames: Iterator[Frame]) -> None:
         self._reader = reader
-        self._entries = entries
+        self._frames = frames
         self._memo = ""
         self.is_whole = False
 
     def __iter__(self) -> Iterator[Buffer]:
-        # A process that has ended says why below.
-        with suppress(BrokenPipeError):
-            self._child.stdin.write(request(self._reader, self._entries))
-            self._child.stdin.flush()
-        for kind, content in self._frames():
+        for kind, content in self._frames:
             if kind == CONTENT:
                 self._reader.look()
                 yield content
@@ -133,7 +154,7 @@ class _Answer(PartStream):
                 self._memo = str(content, "utf-8")
                 self.is_whole = True
                 return
-            elif kind == FAILED:
+            else:
                 self.is_whole = True
                 self._fail(**parsed(content, of_files=True))
 
@@ -144,12 +165,32 @@ class _Answer(PartStream):
     def _fail(self, *, kind: str, message: str, hint: str) -> None:
         raise (ToolMissing if kind == ToolMissing.__name__ else BackupFailed)(message, hint=hint)
 
-    def _frames(self) -> Iterator[tuple[bytes, memoryview]]:
+
+class _Frames:
+    """Asks the process for one pack, and reads its answer."""
+
+    def __init__(self, child: Child, reader: Reader) -> None:
+        self._child = child
+        self._reader = reader
+        self._doing = f"cannot read small files of '{reader.data}'"
+
+    def asked(self, entries: Entries) -> Iterator[Frame]:
+        """All frames of the answer; raises `BackupFailed` if the process ends before the first."""
+        # A process that has ended says why below.
+        with suppress(BrokenPipeError):
+            self._child.stdin.write(request(self._reader, entries))
+            self._child.stdin.flush()
+        frames = self._told()
+        return chain([next(frames)], frames)
+
+    def _told(self) -> Iterator[Frame]:
         descriptor = widened(self._child.stdout.fileno())
         head, buffer = memoryview(bytearray(FRAME.size)), memoryview(bytearray(BUFFER_BYTES))
         while True:
             self._fill(descriptor, head)
             kind, size_bytes = FRAME.unpack(head)
+            if size_bytes > _MOST_BYTES.get(kind, -1):
+                raise BackupFailed(f"{self._doing}: the process that reads them tells nonsense")
             if size_bytes > len(buffer):
                 buffer = memoryview(bytearray(size_bytes))
             self._fill(descriptor, buffer[:size_bytes])
@@ -169,11 +210,8 @@ class _Answer(PartStream):
             self._child.finish()
         except ChildFailed as error:
             raise BackupFailed(
-                f"cannot read small files of '{self._reader.data}': the process that reads them"
-                f" failed: {error.message}",
+                f"{self._doing}: the process that reads them failed: {error.message}",
                 hint="if the kernel ended it, raise MemoryMax= of the service;"
                 " with max_concurrent_processes: 1 there is no such process",
             ) from error
-        raise BackupFailed(
-            f"cannot read small files of '{self._reader.data}': the process that reads them ended"
-        )
+        raise BackupFailed(f"{self._doing}: the process that reads them ended")

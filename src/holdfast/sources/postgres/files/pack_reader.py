@@ -186,9 +186,9 @@ class _Pack:
             crc = crc32c(whole, crc)
             done += len(whole)
             yield whole
-        if done < size_bytes:
-            filling = bytes(size_bytes - done)
-            crc = crc32c(filling, crc)
+        while done < size_bytes:
+            filling = bytes(min(ARENA_BYTES, size_bytes - done))
+            crc, done = crc32c(filling, crc), done + len(filling)
             yield filling
         return crc
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import zstandard
 from crc32c import crc32c
 
+from holdfast.host_state.runs import LINE
 from holdfast.model.values import Span
 from holdfast.sources.postgres.files import kept_plan
-from holdfast.sources.postgres.files.entries import Entry
-from holdfast.sources.postgres.files.kept_plan import KeptPlan
+from holdfast.sources.postgres.files.entries import MOST_ENTRIES, Entry
+from holdfast.sources.postgres.files.kept_plan import MOST_CHARACTERS, KeptPlan
 from holdfast.sources.postgres.files.part_plan import FileLayout, lay_out
 from holdfast.sources.postgres.files.tree import Seen
 
@@ -74,10 +78,11 @@ def test_a_path_out_of_the_data_directory_is_refused(path: str) -> None:
 
 
 def test_names_with_dots_are_no_ways_out() -> None:
-    layout = lay_out([Entry("base/5/1259.1", 10), Entry("...", 10), Entry(".x/..y", 10)])
+    paths = ["base/5/1259.1", "...", ".x/..y", "..\n"]
+    layout = lay_out([Entry(path, 10) for path in paths])
     found = KeptPlan.decode(plan(layout).encode())
     assert found is not None
-    assert [each.path for each in found.layout.entries] == ["base/5/1259.1", "...", ".x/..y"]
+    assert [each.path for each in found.layout.entries] == paths
 
 
 @pytest.mark.parametrize("name", ["../manifest", "files/../../x", "/x", "packs//x", "packs/X"])
@@ -108,6 +113,44 @@ def test_a_bomb_is_not_unpacked() -> None:
     smaller = text.replace('"files":4', '"files":3')
     assert smaller != text
     assert KeptPlan.decode(f"{crc32c(smaller.encode()):08x}{smaller}") is None
+
+
+def changed(**values: object) -> str:
+    """A memo with another pack, and the right checksum."""
+    kept = json.loads(plan(lay_out(ENTRIES[:3])).encode()[8:])
+    kept["parts"][0] |= values
+    text = json.dumps(kept)
+    return f"{crc32c(text.encode()):08x}{text}"
+
+
+def zeros(size_bytes: int) -> str:
+    return base64.b64encode(zstandard.compress(bytes(size_bytes))).decode()
+
+
+@pytest.mark.parametrize("files", [0, MOST_ENTRIES + 1, 1 << 59, (1 << 63) - 1])
+def test_a_number_of_files_that_no_part_has_is_refused(files: int) -> None:
+    assert KeptPlan.decode(changed(files=files)) is None
+
+
+def test_no_more_is_unpacked_than_a_part_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked = []
+
+    def decompress(content: bytes) -> bytes:
+        unpacked.append(zstandard.frame_content_size(content))
+        return b""
+
+    # A few thousand characters for as many files as there are bytes of memory.
+    files = 10_000_000
+    memo = changed(files=files, numbers=zeros(18 * files), paths=zeros(2 * files - 1))
+    assert len(memo) < 100_000
+    monkeypatch.setattr(zstandard, "decompress", decompress)
+    assert KeptPlan.decode(memo) is None
+    assert unpacked == []
+
+
+def test_the_longest_plan_is_within_a_line_of_the_journal() -> None:
+    # Quotes and backslashes take two bytes there.
+    assert LINE.size_bytes > 2 * MOST_CHARACTERS + (8 << 20)
 
 
 def test_a_plan_that_is_too_long_for_a_line_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

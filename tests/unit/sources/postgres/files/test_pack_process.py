@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+import holdfast
 from holdfast.model.errors import BackupFailed, SnapshotLost, TasksRefused
 from holdfast.sources.postgres.files import pack_process as room
 from holdfast.sources.postgres.files.entries import Entries, Entry
-from holdfast.sources.postgres.files.file_reader import Reader
+from holdfast.sources.postgres.files.file_reader import CHUNK_BYTES, Reader
 from holdfast.sources.postgres.files.pack_process import (
+    BUFFER_BYTES,
     WORTHWHILE_FILES,
     PackProcess,
     pack_process,
@@ -178,6 +180,115 @@ def test_it_begins_while_many_files_are_listed(files: int, is_begun: int) -> Non
         assert [*process.counting(entries)] == entries
         assert len(children().split()) == is_begun
     assert children() == ""
+
+
+@pytest.mark.parametrize("program", ["/nowhere/python", ""])
+def test_where_its_program_cannot_be_run_threads_read_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str
+) -> None:
+    # An upgrade may have removed it since this process was started.
+    monkeypatch.setattr(sys, "executable", program)
+    with pack_process(workers=2, checks_pages=False) as process:
+        process.begin()
+        with process.reading(reader(tmp_path), Entries([Entry("x")])) as stream:
+            assert stream is None
+
+
+def instead(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str) -> None:
+    """Let `script` run in place of the program."""
+    program = folder / "program"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+
+NONSENSE = {
+    "an unknown letter": r"x\001\000\000\000x",
+    "zeros": r"\000\000\000\000\000",
+    "more content than a buffer has": r"C\001\000\040\000",
+    "four GiB of a memo": r"M\377\377\377\377",
+    "a long error": r"F\377\377\377\000",
+}
+
+
+@pytest.mark.parametrize("told", NONSENSE.values(), ids=NONSENSE)
+def test_a_frame_that_is_none_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: str
+) -> None:
+    instead(monkeypatch, tmp_path, f"read request; printf '{told}'; exec sleep 600")
+    with pack_process(workers=2, checks_pages=False) as process:
+        process.begin()
+        with process.reading(reader(tmp_path), Entries([Entry("x")])) as stream:
+            assert stream is None
+        assert children() == ""
+
+
+def test_a_frame_has_room_for_what_a_pack_is_read_into() -> None:
+    assert {BUFFER_BYTES} == {ARENA_BYTES, CHUNK_BYTES}
+
+
+def test_nonsense_in_the_middle_of_a_pack_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = r"C\001\000\000\000xC\377\377\377\377"
+    instead(monkeypatch, tmp_path, f"read request; printf '{told}'; exec sleep 600")
+    with pack_process(workers=2, checks_pages=False) as process:
+        process.begin()
+        with pytest.raises(BackupFailed, match="tells nonsense"):
+            read(process, reader(tmp_path), Entries([Entry("x")]))
+
+
+def test_a_pack_whose_process_ends_before_its_first_answer_is_read_by_a_thread(
+    process: PackProcess, tmp_path: Path
+) -> None:
+    os.kill(int(children()), signal.SIGKILL)
+    with process.reading(reader(tmp_path), cluster(tmp_path)) as stream:
+        assert stream is None
+
+
+def test_an_abort_before_the_first_answer_is_told_as_an_abort(
+    process: PackProcess, tmp_path: Path
+) -> None:
+    def lost() -> None:
+        raise SnapshotLost("the backup was ended")
+
+    process.end()
+    with (
+        pytest.raises(SnapshotLost, match="the backup was ended"),
+        process.reading(reader(tmp_path, lost), cluster(tmp_path)),
+    ):
+        pytest.fail("it was read")
+
+
+def test_names_that_end_with_a_line_are_read_there_too(
+    process: PackProcess, tmp_path: Path
+) -> None:
+    entries = Entries([*made(tmp_path, base__5__1=b"rows"), Entry("base/5/..\n")])
+    (tmp_path / "base/5/..\n").write_bytes(b"more")
+    assert read(process, reader(tmp_path), entries)[0] == whole(packed(reader(tmp_path), entries))
+
+
+def test_modules_are_looked_for_in_the_order_of_this_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Libraries lie beside ours; one of them may have the name of a standard module.
+    asked: list[str] = []
+
+    def refused(argv: list[str], **_: object) -> None:
+        asked.extend(argv)
+        raise TasksRefused("cannot start 'python'")
+
+    above = str(Path(holdfast.__file__).parents[1])
+    monkeypatch.setattr(room, "running", refused)
+    monkeypatch.setattr(sys, "path", ["", "/usr/lib/python3", above, "/srv"])
+    with pack_process(workers=2, checks_pages=False) as process:
+        process.begin()
+    assert asked[asked.index("") + 1 :] == ["/usr/lib/python3", above, "/srv"]
+    asked.clear()
+    monkeypatch.setattr(sys, "path", ["/usr/lib/python3"])
+    with pack_process(workers=2, checks_pages=False) as process:
+        process.begin()
+    assert asked[asked.index("") + 1 :] == [above, "/usr/lib/python3"]
 
 
 def test_where_the_kernel_refuses_it_threads_read_all(

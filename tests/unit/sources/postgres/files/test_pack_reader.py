@@ -74,6 +74,22 @@ def test_what_a_file_has_lost_since_its_size_was_asked_is_zeros_and_nothing_of_a
     assert (read.size_bytes, read.crc32c) == (size_bytes, crc32c(content.ljust(size_bytes, b"\0")))
 
 
+def test_what_a_large_file_loses_while_it_is_read_is_filled_by_the_buffer(tmp_path: Path) -> None:
+    size_bytes = 4 * ARENA_BYTES
+    entries = made(tmp_path, base__5__1=b"x" * size_bytes)
+    found = reader(tmp_path)
+    chunks: list[bytes] = []
+    for chunk in packed(found, Entries(entries)):
+        # The header is the first of them.
+        if not chunks:
+            os.truncate(tmp_path / "base/5/1", 0)
+        chunks.append(bytes(chunk))
+    assert max(map(len, chunks)) == ARENA_BYTES
+    assert unpacked(b"".join(chunks)) == {"base/5/1": bytes(size_bytes)}
+    (record,) = found.findings.files["base/5/1"]
+    assert record[:1] + record[2:3] == (size_bytes, crc32c(bytes(size_bytes)))
+
+
 @pytest.mark.parametrize("damaged", range(6))
 @pytest.mark.parametrize("byte", [9, 100, 8191])
 def test_a_flipped_bit_is_told_by_file_and_block_whichever_buffer_it_is_in(
