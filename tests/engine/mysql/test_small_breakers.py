@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from holdfast.model.backup import Relation
 from holdfast.sources.mysql.restore.target import MysqlTarget
 from holdfast.sources.mysql.rows.source import MysqlSource
+from holdfast.sources.mysql.server.connection import Address
+from holdfast.sources.mysql.server.session import session
 from tests.support.loop import bring_back, keep
 from tests.support.mysql_server import MARIADB, PASSWORD, MysqlServer, differences, ticked
 
@@ -21,6 +24,22 @@ def test_a_login_with_two_connections_makes_a_backup(server: MysqlServer, tmp_pa
     workers = max(1, source.connections_free())
     assert workers == 1
     parts = keep(source, tmp_path, workers=workers)
+    assert sum(part.rows or 0 for part in parts) == 1
+
+
+def test_a_login_whose_last_connections_are_taken_does_without_second_sessions(
+    server: MysqlServer, tmp_path: Path
+) -> None:
+    original = server.database("CREATE TABLE t (a int)", "INSERT INTO t VALUES (1)")
+    reader = server.reader(original)
+    server.run("mysql", f"ALTER USER {ticked(reader)}@localhost WITH MAX_USER_CONNECTIONS 16")
+    url = server.url(original, user=reader)
+    address = Address.parse(url, password=PASSWORD)
+    with ExitStack() as others:
+        # Three are left: for the session that locks, and for one of each worker.
+        for _ in range(13):
+            others.enter_context(session(address))
+        parts = keep(MysqlSource(url, password=PASSWORD), tmp_path, workers=2)
     assert sum(part.rows or 0 for part in parts) == 1
 
 

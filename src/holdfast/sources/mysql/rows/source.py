@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 
 from holdfast.model import checksums
 from holdfast.model.backup import Consistency
 from holdfast.model.checksums import Chosen
-from holdfast.model.errors import SnapshotLost
+from holdfast.model.errors import DatabaseUnreachable, SnapshotLost
 from holdfast.model.units import size
 from holdfast.ports.source import Blobs, Finding, Source, SourcePlan, TablePlan
 from holdfast.runtime.cleanup import on_failure
@@ -181,9 +181,10 @@ class MysqlSource(Source):
             locking = opened.enter_context(self._session()) if loose(tables) else holder
             kept = KeptStill(locking, tables)
             readers = [opened.enter_context(self._session()) for _ in range(workers)]
-            # The limit of one login does not tell how many it has already: those of the workers.
-            seconds = min(workers, _connections_free(holder) - workers - CONNECTIONS_LEFT)
-            readers += [opened.enter_context(self._session()) for _ in range(seconds)]
+            # The limit of a login does not tell its sessions: our workers', and other backups'.
+            most = min(workers, _connections_free(holder) - workers - CONNECTIONS_LEFT)
+            with suppress(DatabaseUnreachable):
+                readers.extend(opened.enter_context(self._session()) for _ in range(most))
             try:
                 for each in readers:
                     # A longer result must come back truncated, with a warning that readers check.
