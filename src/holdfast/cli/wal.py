@@ -32,6 +32,8 @@ commands = Group(
     help="Archive and fetch the WAL of a PostgreSQL server (docs/wal.md).",
 )
 AT_ONCE = 4
+# They are loaded for the first message, which may be one that this has ended after weeks.
+_RECEIVERS = tuple(f"holdfast.notifications.{each}" for each in ("ping", "webhook", "apprise"))
 
 
 def _identifier(text: str) -> str:
@@ -247,6 +249,7 @@ def receive(
     """
     from holdfast.model.units import counted
     from holdfast.operations.wal.receive import Received, receive as receive_wal
+    from holdfast.runtime.preload import LIBRARIES, load_now
     from holdfast.wiring import wal as wiring_wal
 
     session = acting_session_of(context)
@@ -256,6 +259,7 @@ def receive(
         so_far.append(received)
         session.say(f"receiving the WAL of cluster {received.cluster}")
 
+    load_now(*LIBRARIES, *_RECEIVERS)
     stream = wiring_wal.stream(session.settings, job, slot=slot)
     folder = wiring_wal.spool(session.settings, job) / "received"
     try:

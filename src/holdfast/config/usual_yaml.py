@@ -23,7 +23,8 @@ _CONSTANTS = {"true": True, "false": False}
 _ITEM = "- "
 
 _PRINTABLE = regex(r"[\n -~]*")
-_KEY = regex(r"([A-Za-z_][A-Za-z0-9_-]*):(?: +|$)")
+# The library refuses keys of more than 1024 characters.
+_KEY = regex(r"([A-Za-z_][A-Za-z0-9_-]{0,255}):(?: +|$)")
 _ENDED = regex(r" *(?: #.*)?")
 _QUOTED = regex(r"\"([^\"\\]*)\"|'([^']*)'")
 # A text begins so that it is no number, time or mark of YAML, and has none of these inside.

@@ -24,13 +24,15 @@ from holdfast.daemon.peer_auth import PeerAuthority, group_id
 from holdfast.daemon.session_manager import SessionManager
 from holdfast.daemon.session_store import JobSessions, SessionLimits, SessionStore
 from holdfast.model.errors import ConfigInvalid, HoldfastError
-from holdfast.runtime import clock, events, streams
+from holdfast.runtime import clock, events, preload, streams
 from holdfast.runtime.cleanup import afterwards
 from holdfast.wiring.repositories import job_settings
 from holdfast.wiring.sources import sessions_of
 
 FIRST_DESCRIPTOR = 3
 BACKLOG = 64
+# What is first needed for a session, or for a configuration that was changed since.
+LATER = ("holdfast.sources.postgres.files.session_holder", "holdfast.config.yaml_document")
 
 
 def inherited_socket(environment: Mapping[str, str]) -> socket.socket | None:
@@ -145,6 +147,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 def _run(config: Path, round_seconds: float) -> None:
     settings = load(config)
+    preload.load_now(*LATER)
     sessions = settings.sessions
     group = group_id(sessions.group)
     authority = PeerAuthority(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -17,12 +20,19 @@ def sha256_hex(content: bytes) -> str:
     Python has the same without OpenSSL, where its own `random` takes it from. The name is one of
     its own, so `hashlib` remains for a Python that has neither.
     """
-    for name in _WITHOUT_OPENSSL if len(content) < _FEW_BYTES else ():
-        try:
-            own: Any = import_module(name)
-        except ImportError:
-            continue
-        return str(own.sha256(content).hexdigest())
+    own = _without_openssl() if len(content) < _FEW_BYTES else None
+    if own is not None:
+        return str(own(content).hexdigest())
     from hashlib import sha256
 
     return sha256(content).hexdigest()
+
+
+@cache
+def _without_openssl() -> Callable[[bytes], Any] | None:
+    """Looked for once: a module that is missing is sought in each folder, for each text again."""
+    for name in _WITHOUT_OPENSSL:
+        with suppress(ImportError):
+            found: Callable[[bytes], Any] = import_module(name).sha256
+            return found
+    return None

@@ -1,4 +1,4 @@
-"""Load a module in a thread, while the caller waits for a server or a disk."""
+"""Load modules before they are needed: beside a wait, or before an upgrade removes their files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from importlib import import_module
 
 from holdfast.model.errors import TasksRefused
 from holdfast.runtime.kernel import start
+
+# What functions import when they need it, so that short commands need not load it.
+LIBRARIES = ("zstandard", "pyrage", "blake3", "xxhash", "crc32c", "stamina")
 
 
 def begin_loading(module: str) -> threading.Thread:
@@ -20,6 +23,15 @@ def begin_loading(module: str) -> threading.Thread:
     with suppress(TasksRefused):
         start(thread)
     return thread
+
+
+def load_now(*modules: str) -> None:
+    """Load what a process needs later that runs for weeks: an upgrade may remove it before.
+
+    An error is left to the import where a module is needed: not all of them are installed.
+    """
+    for module in modules:
+        _load(module)
 
 
 def _load(module: str) -> None:

@@ -18,7 +18,7 @@ from holdfast.cli.fleet_page.view import PageView
 from holdfast.cli.fleet_table import conclude
 from holdfast.model.errors import ConfigInvalid
 from holdfast.operations.fleet import Fleet
-from holdfast.runtime import streams
+from holdfast.runtime import preload, streams
 from holdfast.runtime.files import whole_file, write_all
 
 STDOUT = Path("-")
@@ -76,6 +76,7 @@ def serve_page(
         where = Address.parse(address)
     except ValueError as error:
         raise typer.BadParameter(f"--serve: {error}") from error
+    preload.load_now(*preload.LIBRARIES)
     state = FleetState(read, refresh=refresh, clock=clock)
     with PageServer(where, state, names=names) as server:
         state.begin()
