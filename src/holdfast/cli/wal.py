@@ -32,8 +32,11 @@ commands = Group(
     help="Archive and fetch the WAL of a PostgreSQL server (docs/wal.md).",
 )
 AT_ONCE = 4
-# They are loaded for the first message, which may be one that this has ended after weeks.
-_RECEIVERS = tuple(f"holdfast.notifications.{each}" for each in ("ping", "webhook", "apprise"))
+# They are loaded for the first segment, and for a message: the first may come after weeks.
+_LATER = (
+    "holdfast.pipeline.frame_compressor",
+    *(f"holdfast.notifications.{each}" for each in ("ping", "webhook", "apprise")),
+)
 
 
 def _identifier(text: str) -> str:
@@ -259,7 +262,7 @@ def receive(
         so_far.append(received)
         session.say(f"receiving the WAL of cluster {received.cluster}")
 
-    load_now(*LIBRARIES, *_RECEIVERS)
+    load_now(*LIBRARIES, *_LATER)
     stream = wiring_wal.stream(session.settings, job, slot=slot)
     folder = wiring_wal.spool(session.settings, job) / "received"
     try:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from holdfast.model.backup import Buffer, Codec
 from holdfast.pipeline.flow import CorruptStream, Stage, flow
-from holdfast.pipeline.frame_compressor import FrameCompressor
 
 if TYPE_CHECKING:
     import lzma
@@ -74,6 +73,8 @@ class CompressZstd:
 
     def __init__(self, level: int, *, threads: int = 0) -> None:
         import zstandard
+
+        from holdfast.pipeline.frame_compressor import FrameCompressor
 
         self._compressor = zstd_compressor(level, threads=threads)
         window_log = zstandard.ZstdCompressionParameters.from_level(level).window_log
