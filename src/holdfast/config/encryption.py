@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import stat
 from collections.abc import Iterator
@@ -69,9 +71,6 @@ def _refusal(text: str, otherwise: str) -> tuple[str, str]:
 
 
 def _is_ssh(kind: str, encoded: str) -> bool:
-    import base64
-    import binascii
-
     try:
         fields = list(_fields(base64.b64decode(encoded, validate=True)))
     except (binascii.Error, ValueError):
@@ -151,8 +150,6 @@ def _readable(path: Path) -> Path:
 
 
 def _public_key(text: str) -> str:
-    import base64
-
     try:
         raw = base64.b64decode(text.removeprefix(PUBLIC_KEY_PREFIX), validate=True)
     except ValueError:

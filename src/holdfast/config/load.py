@@ -14,12 +14,12 @@ from holdfast.config.document import (
     did_you_mean,
     invalid,
     nearest,
+    parse,
 )
 from holdfast.config.notify import require_files
 from holdfast.config.repositories import BucketSettings
 from holdfast.config.settings import JobSettings, Settings
 from holdfast.config.sources import CLUSTERS_HINT, PostgresSettings
-from holdfast.config.usual_yaml import parse
 from holdfast.config.values import shown
 from holdfast.model.checked import Fault, Refused
 from holdfast.model.errors import ConfigInvalid

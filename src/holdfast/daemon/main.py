@@ -31,8 +31,8 @@ from holdfast.wiring.sources import sessions_of
 
 FIRST_DESCRIPTOR = 3
 BACKLOG = 64
-# What is first needed for a session, or for a configuration that was changed since.
-LATER = ("holdfast.sources.postgres.files.session_holder", "holdfast.config.yaml_document")
+# What is first needed for a session.
+LATER = ("holdfast.sources.postgres.files.session_holder",)
 
 
 def inherited_socket(environment: Mapping[str, str]) -> socket.socket | None:

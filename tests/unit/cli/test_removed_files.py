@@ -70,8 +70,6 @@ from holdfast.ports.sessions import HeldKind
 
 def serve(*_, **__):
     remove()
-    # The usual form of a configuration needs no library, and a quoted key is unusual.
-    config.write_text(config.read_text().replace("jobs:", '"jobs":'))
     try:
         main._sessions_of(main.load(config), "shop").holder.begin(
             HeldKind.SNAPSHOT, label="a", fast=False

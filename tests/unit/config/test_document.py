@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.config import yaml_document
+from holdfast.config import document
 from holdfast.config.load import load
 from holdfast.model.errors import ConfigInvalid
 from tests.support.configs import JOB, refused, written
@@ -148,17 +148,17 @@ READ_ALIKE = [
 
 @pytest.mark.parametrize("text", READ_ALIKE, ids=[each[:20] for each in READ_ALIKE])
 def test_the_parser_in_c_gives_what_the_other_one_gives(text: str) -> None:
-    assert yaml_document.parse(text) == yaml_document._parsed(text, yaml_document._Loader)
+    assert document.parse(text) == document._parsed(text, document._Loader)
 
 
 def test_the_parser_in_c_reads_usual_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    if yaml_document._FastLoader is None:
+    if document._FastLoader is None:
         pytest.skip("this build of the library has none")
-    monkeypatch.setattr(yaml_document, "_Loader", None)
-    assert yaml_document.parse("jobs:\n  shop: {repository: main}\n").lines["jobs", "shop"] == 2
+    monkeypatch.setattr(document, "_Loader", None)
+    assert document.parse("jobs:\n  shop: {repository: main}\n").lines["jobs", "shop"] == 2
 
 
 @pytest.mark.parametrize("deep", ["[" * 100_000, "- " * 100_000, "{a: " * 100_000])
 def test_depth_is_a_mistake_and_no_end_of_the_process(deep: str) -> None:
-    (problem,) = yaml_document.parse(deep).problems
+    (problem,) = document.parse(deep).problems
     assert problem.what == "it is nested too deeply"
