@@ -31,7 +31,7 @@ from holdfast.model.recovery import (
 from holdfast.model.wal import Position
 from holdfast.model.windows import Forecast
 from holdfast.operations.restore.recovery import Way, WayAhead, require_reachable
-from holdfast.runtime import events
+from holdfast.runtime import clock, events
 from holdfast.runtime.tablespaces import WhenInUse
 
 PANEL = "Point in time (clusters; docs/wal.md)"
@@ -222,7 +222,6 @@ class PointInTime:
         )
 
     def _way(self, recovery: Recovery) -> Way:
-        from holdfast.runtime import clock
 
         repository = self.session.repository(self.manifest.job)
         return require_reachable(repository, self.manifest, recovery, clock=clock.now)
