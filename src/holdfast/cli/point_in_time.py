@@ -222,7 +222,6 @@ class PointInTime:
         )
 
     def _way(self, recovery: Recovery) -> Way:
-
         repository = self.session.repository(self.manifest.job)
         return require_reachable(repository, self.manifest, recovery, clock=clock.now)
 
