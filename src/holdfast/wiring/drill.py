@@ -110,8 +110,7 @@ def _user(asked: DrillSettings, manifest: Manifest) -> str:
     """The user who runs the server: another one only for root, as servers refuse root."""
     if os.geteuid() != 0:
         return ""
-    is_postgres = manifest.server.kind in ("postgres", POSTGRES_CLUSTER)
-    return asked.user or ("postgres" if is_postgres else "mysql")
+    return asked.user or USERS.get(manifest.server.kind, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,4 +176,11 @@ SERVERS: dict[str, Callable[[Wanted], DrillServer]] = {
     POSTGRES_CLUSTER: _cluster,
     "mysql": _mysql,
     "mariadb": _mysql,
+}
+# Who Debian's packages run each server as.
+USERS = {
+    "postgres": "postgres",
+    POSTGRES_CLUSTER: "postgres",
+    "mysql": "mysql",
+    "mariadb": "mysql",
 }
