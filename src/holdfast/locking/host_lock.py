@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from holdfast.model.checked import Fits, Range
 from holdfast.model.errors import ConfigInvalid, HoldfastError, RunInFlight
-from holdfast.model.lazy_dataclass import dataclass, taken_by
-from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
+from holdfast.model.lazy_dataclass import dataclass
+from holdfast.model.stored_json import Limits, Unreadable, parsed, plain, typed
 from holdfast.model.values import Line, tells_moment
 from holdfast.ports.run import Clock, Guard, Hold
 from holdfast.runtime import kernel_calls
@@ -126,8 +126,7 @@ class FlockGuard:
         """The content of the file; empty if it is damaged or just being written."""
         try:
             line = next(lines_of(self._path(job), most_bytes=LIMITS.size_bytes), b"")
-            found = typed(Described, parsed(line, LIMITS))
-            return {name: getattr(found, name) for name in taken_by(Described)}
+            return plain(typed(Described, parsed(line, LIMITS)))
         except (HoldfastError, Unreadable):
             return {}
 

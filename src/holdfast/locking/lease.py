@@ -35,9 +35,8 @@ from holdfast.model.errors import (
     RepositoryRefused,
     RepositoryUnreachable,
 )
-from holdfast.model.forms import form_of
 from holdfast.model.lazy_dataclass import dataclass, field, replace
-from holdfast.model.stored_json import Limits, Unreadable, parsed, typed
+from holdfast.model.stored_json import Limits, Unreadable, parsed, plain, typed
 from holdfast.model.values import Line, tells_moment
 from holdfast.ports.repository import Repository, Stored, read_document
 from holdfast.ports.run import Clock
@@ -377,10 +376,7 @@ class LeaseRecord:
 
 
 def encode(claim: LeaseRecord) -> bytes:
-    return (
-        json.dumps({"schema": SCHEMA, **form_of(LeaseRecord).plainly(claim)}, indent=1).encode()
-        + b"\n"
-    )
+    return json.dumps({"schema": SCHEMA, **plain(claim)}, indent=1).encode() + b"\n"
 
 
 def decode(data: bytes) -> LeaseRecord | None:

@@ -23,11 +23,9 @@ from holdfast.runtime import events
 from holdfast.runtime.cleanup import afterwards
 from holdfast.runtime.process import Child, ChildFailed, running, widened
 from holdfast.sources.postgres.files.entries import Entries, Entry
-from holdfast.sources.postgres.files.file_reader import Reader
+from holdfast.sources.postgres.files.file_reader import CHUNK_BYTES, Reader
 from holdfast.sources.postgres.files.pack_program import CONTENT, FAILED, FRAME, MEMO, request
 
-# As the buffer of small files.
-BUFFER_BYTES = 2 << 20
 # The process takes as long to start as so many files take to be read.
 WORTHWHILE_FILES = 4000
 # Its modules lie where ours do. It loads nothing that an installation loads at each start.
@@ -38,7 +36,7 @@ _PROGRAM = (
 )
 _ABOVE = str(Path(holdfast.__file__).parents[1])
 # The memo of a pack of whose pages all are bad takes less.
-_MOST_BYTES = {CONTENT: BUFFER_BYTES, MEMO: 64 << 20, FAILED: 1 << 20}
+_MOST_BYTES = {CONTENT: CHUNK_BYTES, MEMO: 64 << 20, FAILED: 1 << 20}
 # numpy would start a thread for each core, for arithmetic that it is not asked for here.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 # Its letter, and what it holds until the next one is read.
@@ -185,7 +183,7 @@ class _Frames:
 
     def _told(self) -> Iterator[Frame]:
         descriptor = widened(self._child.stdout.fileno())
-        head, buffer = memoryview(bytearray(FRAME.size)), memoryview(bytearray(BUFFER_BYTES))
+        head, buffer = memoryview(bytearray(FRAME.size)), memoryview(bytearray(CHUNK_BYTES))
         while True:
             self._fill(descriptor, head)
             kind, size_bytes = FRAME.unpack(head)

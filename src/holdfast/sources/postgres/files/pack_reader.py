@@ -19,6 +19,7 @@ from holdfast.runtime.cleanup import afterwards
 from holdfast.sources.postgres.files.checksum_results import ReadFile
 from holdfast.sources.postgres.files.entries import Entries, Entry, holds_relations, segment_of
 from holdfast.sources.postgres.files.file_reader import (
+    CHUNK_BYTES,
     Reader,
     modified_at,
     still_wrong,
@@ -35,7 +36,7 @@ from holdfast.sources.postgres.files.packing import (
 from holdfast.sources.postgres.files.page import PAGE_BYTES, PAGES_PER_SEGMENT, Suspect
 
 # The fixed cost of a check is small against that of its pages, and all of them fit into the cache.
-ARENA_BYTES = 2 << 20
+ARENA_BYTES = CHUNK_BYTES
 _FOLDER_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _NONE = -1
 # A path, and its entry if it need not be opened.

@@ -18,11 +18,11 @@ from holdfast.sources.postgres.files import pack_process as room
 from holdfast.sources.postgres.files.entries import Entries, Entry
 from holdfast.sources.postgres.files.file_reader import CHUNK_BYTES, Reader
 from holdfast.sources.postgres.files.pack_process import (
-    BUFFER_BYTES,
     WORTHWHILE_FILES,
     PackProcess,
     pack_process,
 )
+from holdfast.sources.postgres.files.pack_program import CONTENT
 from holdfast.sources.postgres.files.pack_reader import ARENA_BYTES, packed
 from tests.unit.sources.postgres.files.test_file_reader import reader, whole
 from tests.unit.sources.postgres.files.test_pack_reader import made
@@ -224,7 +224,7 @@ def test_a_frame_that_is_none_is_not_waited_for(
 
 
 def test_a_frame_has_room_for_what_a_pack_is_read_into() -> None:
-    assert {BUFFER_BYTES} == {ARENA_BYTES, CHUNK_BYTES}
+    assert room._MOST_BYTES[CONTENT] == ARENA_BYTES == CHUNK_BYTES
 
 
 def test_nonsense_in_the_middle_of_a_pack_is_an_error(
